@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+
+PYTHON = /usr/bin/python3
+
+DESTDIR =
+prefix = /usr
+libexecdir = $(prefix)/libexec
+sysconfdir = /etc
+mandir = $(prefix)/share/man
+docdir = $(prefix)/share/doc/ctdb-etcd
+
+# What narrows "check" and "check-unit": files or test names, and options of pytest.
+TESTS ?=
+PYTEST_ARGS ?=
+
+# ip, iptables and ctdbd are there, and "su" does not always set the path.
+export PATH := $(PATH):/usr/sbin:/sbin
+export PYTHONDONTWRITEBYTECODE = 1
+
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+AS_ROOT = $(SUDO) env PYTHONDONTWRITEBYTECODE=1
+PYTEST = $(PYTHON) -m pytest $(PYTEST_ARGS) $(TESTS)
+
+# The helper runs with python3 -I, which ignores PYTHONDONTWRITEBYTECODE.
+REMOVE_LEFTOVERS = find . -type d \( -name __pycache__ -o -name .hypothesis \
+	-o -name .mypy_cache -o -name .pytest_cache \) -prune -exec rm -rf {} +
+
+help:
+	@echo "make demo        show the lock at work: three CTDB nodes and etcd on this machine"
+	@echo "make check       lint and all tests; TESTS='tests/test_x.py' PYTEST_ARGS='-x' narrow it"
+	@echo "make check-unit  only the tests that need neither root nor etcd; installs nothing"
+	@echo "make lint        flake8 and mypy"
+	@echo "make install     install the helper; DESTDIR, prefix, libexecdir, sysconfdir change where"
+	@echo "make clean       remove what tests left in the tree"
+	@echo
+	@echo "demo, check and lint first install what they miss, with apt or dnf;"
+	@echo "demo and check need root for network namespaces, and ask sudo for it."
+
+demo:
+	tests/install-deps demo
+	$(AS_ROOT) $(PYTHON) tests/demo.py; status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
+
+check:
+	tests/install-deps check
+	$(MAKE) --no-print-directory lint
+	$(AS_ROOT) $(PYTEST); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
+
+check-unit:
+	$(PYTEST) -m "not root and not etcd"; status=$$?; $(REMOVE_LEFTOVERS); exit $$status
+
+lint:
+	tests/install-deps lint
+	$(PYTHON) -m flake8 ctdb_etcd_lock.py ctdb_etcd tests
+	$(PYTHON) -m mypy --cache-dir=/dev/null
+
+install:
+	install -d "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd" "$(DESTDIR)$(sysconfdir)/ctdb"
+	install -m 755 ctdb_etcd_lock.py "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd_lock"
+	install -m 644 ctdb_etcd/*.py "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd"
+	@conf="$(DESTDIR)$(sysconfdir)/ctdb/ctdb_etcd_lock.conf"; \
+	if [ -e "$$conf" ]; then \
+		echo "kept as it is: $$conf"; \
+	else \
+		echo "install -m 600 etc/ctdb_etcd_lock.conf $$conf"; \
+		install -m 600 etc/ctdb_etcd_lock.conf "$$conf"; \
+	fi
+
+clean:
+	$(REMOVE_LEFTOVERS)
+
+.PHONY: help demo check check-unit lint install clean
