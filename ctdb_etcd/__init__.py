@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The private package of ctdb_etcd_lock; nothing here is an interface for others."""
+
+__version__ = "0.1"

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""etcd's v3 JSON gateway: one call at a time, to whichever endpoint answers.
+
+Every call that this program makes may be sent twice without harm (the lock chooses its lease IDs itself), so
+a call goes on, endpoint after endpoint, until one answers or its deadline has come. What etcd itself refuses
+is raised at once; what is wrong with an endpoint, when no other gives a better answer.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+
+from .lock import LockError, Refused, Stopped, Unavailable
+from .transport import Address, ConnectFailed, Connection, connect, resolve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .config import Config
+    from .lock import Waiter
+    from .log import Log
+
+_PAUSE_FIRST, _PAUSE_MOST = 0.1, 1.0
+
+
+class EndpointRefused(Refused):
+    """This endpoint will not do; another one may."""
+
+
+class LeaseNotFound(LockError):
+    """The lease of the call is not there (any more)."""
+
+
+class LeaseExists(LockError):
+    """A lease with the ID of the call is there already."""
+
+
+# etcd's messages (api/v3rpc/rpctypes/error.go) and what they mean; after any other a call is tried again.
+# The HTTP status is of no use: it differs between releases for one and the same error.
+_MESSAGES = (
+    ("requested lease not found", LeaseNotFound, ""),
+    ("lease already exists", LeaseExists, ""),
+    ("permission denied", Refused, "give the user readwrite permission on the lock's directory"),
+    ("user name is empty", Refused, "etcd wants a login, which this version cannot give"),
+    ("Not Found", EndpointRefused, "the v3 API is not served: this needs etcd 3.4 or later"),
+)
+_NOT_SERVED = (
+    "the v3 API is not served at /v3 (HTTP status {}): this needs etcd 3.4 or later with its gateway"
+    " (enable-grpc-gateway: true in etcd's configuration file)"
+)
+
+
+class Gateway:
+    """The endpoints of one etcd cluster, the connection in use, and the addresses known."""
+
+    def __init__(self, config: Config, waiter: Waiter, log: Log) -> None:
+        self._endpoints = {_text(host, port): (host, port) for host, port in config.hosts}
+        self._order = list(self._endpoints)
+        self._read_timeout = config.read_timeout
+        self._waiter = waiter
+        self._log = log
+        self._addresses: dict[str, list[Address]] = {}
+        self._connection: Connection | None = None
+        self._away_since: float | None = None
+
+    def call(self, path: str, body: dict[str, Any], deadline: float) -> dict[str, Any]:
+        """Post body to /v3/path and return the answer's JSON object.
+
+        Raises Unavailable at the deadline (monotonic seconds), Refused, LeaseNotFound, LeaseExists.
+        """
+        data = json.dumps(body).encode()
+        pause = _PAUSE_FIRST
+        while True:
+            self._waiter.check()
+            failures: dict[str, Exception] = {}
+            answer = self._round(path, data, deadline, failures)
+            if answer is not None:
+                self._answered()
+                return answer
+            reasons = "; ".join(f"{endpoint}: {_reason(error)}" for endpoint, error in failures.items())
+            if all(isinstance(error, EndpointRefused) for error in failures.values()):
+                raise Refused(reasons)
+            self._away(reasons)
+            if time.monotonic() + pause >= deadline:
+                raise Unavailable(f"etcd gave no answer in time: {reasons}")
+            self._rest(pause)
+            pause = min(2 * pause, _PAUSE_MOST)
+
+    def _round(self, path: str, data: bytes, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
+        """Try every endpoint once, beginning with the one in use; None if all of them failed."""
+        untried = list(self._order)
+        while untried:
+            left = deadline - time.monotonic()
+            until = time.monotonic() + min(self._read_timeout, left / max(2, len(untried)))
+            kept = self._connection
+            endpoint = kept.endpoint if kept else ""
+            try:
+                if self._connection is None:
+                    self._connection = self._connect(untried, until)
+                    endpoint = self._connection.endpoint
+                return self._exchange(self._connection, path, data, until)
+            except ConnectFailed as error:
+                failures.update((name, OSError(reason)) for name, reason in error.reasons.items())
+                return None
+            except Stopped:
+                self._drop()
+                raise
+            except (OSError, http.client.HTTPException, Unavailable, EndpointRefused) as error:
+                self._drop()
+                # etcd may have closed a connection that stood idle: that says nothing about the endpoint.
+                if kept and isinstance(error, (ConnectionError, http.client.HTTPException)):
+                    continue
+                failures[endpoint] = error
+                untried.remove(endpoint)
+        return None
+
+    def _connect(self, endpoints: list[str], until: float) -> Connection:
+        candidates: list[Address] = []
+        reasons: dict[str, str] = {}
+        for endpoint in endpoints:
+            try:
+                # A resolver that hangs must leave time for the endpoints that need none.
+                candidates += self._known(endpoint, (time.monotonic() + until) / 2)
+            except OSError as error:
+                reasons[endpoint] = _reason(error)
+        try:
+            address, sock = connect(candidates, self._waiter, until)
+        except ConnectFailed as error:
+            # Its name may have another address by now.
+            for endpoint in error.reasons:
+                self._addresses.pop(endpoint, None)
+            raise ConnectFailed({**reasons, **error.reasons}) from None
+        if address.endpoint != self._order[0]:
+            self._log.info(f"using endpoint {address.endpoint}")
+        # Stay with what works, and go on from there when it fails.
+        at = self._order.index(address.endpoint)
+        self._order = self._order[at:] + self._order[:at]
+        return Connection(address, sock, self._waiter)
+
+    def _known(self, endpoint: str, until: float) -> list[Address]:
+        if endpoint not in self._addresses:
+            found = resolve(*self._endpoints[endpoint], self._waiter, until)
+            self._addresses[endpoint] = [Address(endpoint, family, sockaddr) for family, sockaddr in found]
+        return self._addresses[endpoint]
+
+    def _exchange(self, connection: Connection, path: str, data: bytes, until: float) -> dict[str, Any]:
+        began = time.monotonic()
+        headers = {"Content-Type": "application/json"}
+        self._log.wire(f"> POST /v3/{path} {headers} {data.decode()}")
+        try:
+            status, body = connection.post(f"/v3/{path}", data, headers, until)
+        except TimeoutError:
+            raise TimeoutError(f"no answer in {time.monotonic() - began:.1f} s") from None
+        self._log.debug(f"{path}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
+        self._log.wire(f"< {status} {body.decode('utf-8', 'backslashreplace')}")
+        return _understand(status, body)
+
+    def _drop(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def _rest(self, seconds: float) -> None:
+        try:
+            self._waiter.wait({}, time.monotonic() + seconds)
+        except TimeoutError:
+            pass
+
+    def _away(self, reasons: str) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            self._log.error(f"no endpoint of etcd answers, trying on: {reasons}")
+
+    def _answered(self) -> None:
+        if self._away_since is not None:
+            self._log.error(f"etcd answers again after {time.monotonic() - self._away_since:.1f} s")
+            self._away_since = None
+
+
+def _text(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) else None
+    return text or str(error) or type(error).__name__
+
+
+def _understand(status: int, body: bytes) -> dict[str, Any]:
+    """The answer's object, or the exception that etcd's message stands for."""
+    try:
+        # A stream's answer is one object a line; ours has one line.
+        answer, _ = json.JSONDecoder().raw_decode(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        if status in (404, 405, 501):
+            raise EndpointRefused(_NOT_SERVED.format(status)) from None
+        raise Unavailable(f"an answer that is not JSON (HTTP status {status})") from None
+    if not isinstance(answer, dict):
+        raise Unavailable(f"an answer that is not a JSON object (HTTP status {status})")
+    error = answer.get("error")
+    if status == 200 and not error:
+        return answer
+    # On streams the error is an object; from 3.6 on there is only `message`.
+    message = error.get("message") if isinstance(error, dict) else answer.get("message") or error
+    for part, kind, advice in _MESSAGES:
+        if part in str(message):
+            raise kind(f"etcd says: {message}" + (f": {advice}" if advice else ""))
+    raise Unavailable(f"etcd says: {message} (HTTP status {status})")

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""CTDB's side of the helper: one status character, and an end at the right moment.
+
+ctdbd reads one character from our stdout, once; after `0` only the end of that stream tells it that the lock
+is lost. So the process ends at once when the lock is lost, and gives the lock back and ends when it is asked
+to (SIGTERM), when its parent is gone, or when nobody reads its stdout. See cluster_mutex_helper.txt in Samba.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+from .fence import Fence, margin
+from .identity import describe
+from .lock import Contended, Lost, Refused, Stopped, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .config import Config
+    from .fence import Grant
+    from .lock import Lock
+    from .log import Log
+
+HOLDING, CONTENTION, TIMEOUT, ERROR = "0", "1", "2", "3"
+
+# Once asked to end: seconds for an answer under way to arrive, so that we know what there is to release ...
+_GRACE = 0.5
+# ... and seconds for the release.
+_RELEASE = 1.2
+# A loss is told to CTDB by ending; this much before the kernel would do it, to say why in the log.
+_FAREWELL = 0.2
+# Between two tries of a refresh that etcd refuses: it may be a matter of a moment's permission.
+_RETRY = 0.5
+# How often to look for the parent where the kernel cannot tell us (before Linux 5.3).
+_PARENT_POLL = 0.2
+
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def close_leaked() -> None:
+    """Close what ctdbd left open above stderr, its log pipe's reading end among it."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # the listing's own
+
+
+class Status:
+    """The one character for CTDB."""
+
+    def __init__(self) -> None:
+        self.said = ""
+
+    def say(self, character: str) -> None:
+        """Write it; what comes after the first is not written."""
+        if not self.said:
+            self.said = character
+            try:
+                os.write(1, character.encode())
+            except OSError:
+                pass  # nobody listens any more: the watch on stdout says so too
+
+
+class Watch:
+    """Waits for others and for what ends the helper: a signal, the parent's end, stdout without a reader.
+
+    It is the Waiter of the lock's code. A request under way when the end comes may take _GRACE more
+    seconds; then, and at every new request, Stopped is raised, until `release` has been called.
+    """
+
+    def __init__(self, parent: int) -> None:
+        self._parent = parent
+        self._reason = ""
+        self._latest = float("inf")
+        self._releasing = False
+        self._awake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        for number in _ENDING:
+            signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        self._pidfd = _pidfd(parent)
+
+    def check(self) -> None:
+        """See lock.Waiter.check."""
+        self._look({}, 0)
+        if self._reason and not self._releasing:
+            raise Stopped(self._reason)
+
+    def wait(self, events: dict[int, int], deadline: float) -> set[int]:
+        """See lock.Waiter.wait. Raises Stopped at once if there is nothing but time to wait for."""
+        while True:
+            now = time.monotonic()
+            until = deadline if self._releasing else min(deadline, self._latest)
+            ready = self._look(events, max(0.0, min(until - now, self._tick())))
+            if ready:
+                return ready
+            if self._reason and not self._releasing and (not events or time.monotonic() >= self._latest):
+                raise Stopped(self._reason)
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+
+    def rest(self, until: float) -> None:
+        """Wait for a moment to come (monotonic seconds). Raises Stopped."""
+        try:
+            self.wait({}, until)
+        except TimeoutError:
+            pass
+
+    def release(self) -> None:
+        """From now on only deadlines end a wait: the lock is being given back."""
+        self._releasing = True
+
+    def _tick(self) -> float:
+        return float("inf") if self._pidfd is not None else _PARENT_POLL
+
+    def _look(self, events: dict[int, int], seconds: float) -> set[int]:
+        poll = select.poll()
+        for fd, event in events.items():
+            poll.register(fd, event)
+        if not self._reason:
+            poll.register(self._awake, select.POLLIN)
+            poll.register(1, 0)  # POLLERR: a pipe without a reader
+            if self._pidfd is not None:
+                poll.register(self._pidfd, select.POLLIN)
+        # Rounded up: a poll that ends early would be repeated without rest.
+        found = {fd for fd, _ in poll.poll(None if seconds == float("inf") else int(seconds * 1000 + 0.999))}
+        if self._awake in found:
+            self._end(signal.Signals(os.read(self._awake, 1)[0]).name)
+        if self._pidfd in found or os.getppid() != self._parent:
+            self._end("the parent process is gone")
+        if 1 in found:
+            self._end("nobody reads our stdout any more")
+        return found & set(events)
+
+    def _end(self, reason: str) -> None:
+        if not self._reason:
+            self._reason = reason
+            self._latest = time.monotonic() + _GRACE
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None  # an old kernel, or it is gone already: getppid tells
+
+
+def run(config: Config, lock: Lock, watch: Watch, status: Status, log: Log) -> None:
+    """Take the lock, tell CTDB, and hold it until it is lost or to be given back."""
+    began = time.monotonic()
+    try:
+        grant = lock.acquire(began + config.acquire_timeout)
+        if grant.left() <= margin(grant.ttl):
+            raise Unavailable("etcd is too slow: the lease was nearly over when it came")
+        # Nothing may come between this and the status that could take longer than the lease.
+        fence = Fence(grant)
+        watch.check()
+        status.say(HOLDING)
+        log.info(f"holding {lock} for leases of {grant.ttl:g} s, taken in {time.monotonic() - began:.3f} s")
+        _hold(config.refresh, lock, grant, fence, watch, log)
+    except Contended as contention:
+        status.say(CONTENTION)
+        log.info(f"contention: {lock} is held by {describe(contention.value)}")
+    except Lost as loss:
+        log.error(f"lost {lock}: {loss}")
+    except (Unavailable, Refused) as failure:
+        _give_back(lock, watch, log)
+        status.say(TIMEOUT if isinstance(failure, Unavailable) else ERROR)
+        log.error(str(failure))
+    except Stopped as stop:
+        _give_back(lock, watch, log)
+        log.info(f"released {lock}: {stop}")
+
+
+def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, log: Log) -> None:
+    while True:
+        watch.rest(grant.sent.monotonic + refresh)
+        grant = _renew(lock, fence, watch, log)
+        fence.arm(grant)
+
+
+def _renew(lock: Lock, fence: Fence, watch: Watch, log: Log) -> Grant:
+    """Try until the lock is renewed, or lost for want of time."""
+    refused = ""
+    while True:
+        left = fence.left() - _FAREWELL
+        if left <= 0:
+            raise Lost("it was not renewed in time" + (f": {refused}" if refused else ""))
+        deadline = time.monotonic() + left
+        try:
+            return lock.refresh(deadline)
+        except (Unavailable, Refused) as failure:
+            if str(failure) != refused:
+                refused = str(failure)
+                log.error(f"{lock} is not renewed, {fence.left():.1f} s left: {refused}")
+            watch.rest(min(deadline, time.monotonic() + _RETRY))
+
+
+def _give_back(lock: Lock, watch: Watch, log: Log) -> None:
+    watch.release()
+    try:
+        lock.release(time.monotonic() + _RELEASE)
+    except (Unavailable, Refused) as failure:
+        log.info(f"{lock} is left to its lease's end: {failure}")

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The lock on etcd's v3 API: a key under a lease, put by a transaction into an empty directory.
+
+Whoever has the oldest key in the directory holds the lock; `etcdctl lock` on the same path takes part. Taking
+a lock that is held costs one linearizable read and nothing else. The lease's ID is our own choice and the
+key is named after it: so every request can be repeated, and what came of one without an answer can be read.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+
+from .fence import Grant, Moment
+from .gateway import LeaseExists, LeaseNotFound
+from .lock import Contended, Lost, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from .gateway import Gateway
+    from .log import Log
+
+
+class LockV3:
+    """One lock: a directory of keys ending in a slash, and a lease of ttl seconds (etcd may grant more)."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        directory: str,
+        ttl: int,
+        announce: Callable[[], Callable[[], str]],
+        log: Log,
+    ) -> None:
+        self._gateway = gateway
+        self._directory = directory
+        self._ttl = ttl
+        self._announce = announce
+        self._log = log
+        self._lease = 0
+        self._key = ""
+        self._revision = 0
+
+    def acquire(self, deadline: float) -> Grant:
+        """See lock.Lock.acquire."""
+        while True:
+            try:
+                return self._take(deadline)
+            except Lost as loss:
+                # etcd was away for longer than the lease: begin anew. The deadline bounds every call.
+                self._log.info(f"not taken yet: {loss}")
+
+    def refresh(self, deadline: float) -> Grant:
+        """See lock.Lock.refresh."""
+        grant = self._keep_alive(deadline)
+        # Some releases of etcd renew a lease that was revoked, and a key can be deleted under a live one.
+        answer = self._gateway.call("kv/range", {"key": _base64(self._key)}, deadline)
+        if not any(_number(key, "create_revision") == self._revision for key in _keys(answer)):
+            raise Lost("its key is gone: it was deleted, or its lease was revoked")
+        return grant
+
+    def release(self, deadline: float) -> None:
+        """See lock.Lock.release."""
+        if self._lease:
+            try:
+                self._gateway.call("lease/revoke", {"ID": self._lease}, deadline)
+            except LeaseNotFound:
+                pass
+            self._lease = 0
+
+    def __str__(self) -> str:
+        return self._directory + (f" (v3, revision {self._revision})" if self._revision else "")
+
+    def _take(self, deadline: float) -> Grant:
+        oldest = {
+            "key": _base64(self._directory),
+            # All keys that begin with the directory: up to the byte after its slash.
+            "range_end": _base64(self._directory[:-1] + "0"),
+            "sort_order": "ASCEND",
+            "sort_target": "CREATE",
+            "limit": 1,
+        }
+        self._contend(_keys(self._gateway.call("kv/range", oldest, deadline)))
+        value = self._announce()
+        # Positive as etcd's IDs are, and never its "no lease".
+        self._lease = int.from_bytes(os.urandom(8), "big") >> 1 or 1
+        self._key = f"{self._directory}{self._lease:x}"
+        grant = self._grant(deadline)
+        answer = self._put_if_empty(value(), oldest, deadline)
+        if answer.get("succeeded"):
+            self._revision = _number(answer.get("header"), "revision")
+        else:
+            mine, first = (_keys(_dict(part).get("response_range")) for part in _list(answer.get("responses")))
+            if not mine:
+                self.release(deadline)
+                self._contend(first)
+                raise Lost("the holder of a moment ago has just gone")
+            # An earlier try of ours had come through.
+            self._revision = _number(mine[0], "create_revision")
+        return grant if grant.left() > grant.ttl / 2 else self.refresh(deadline)
+
+    def _put_if_empty(self, value: str, oldest: dict[str, Any], deadline: float) -> dict[str, Any]:
+        put = {"key": _base64(self._key), "value": _base64(value), "lease": self._lease}
+        # Compared over a range it says of every key there that it was never created: the range is empty.
+        empty = {
+            "key": oldest["key"],
+            "range_end": oldest["range_end"],
+            "target": "CREATE",
+            "result": "EQUAL",
+            "create_revision": 0,
+        }
+        body = {
+            "compare": [empty],
+            "success": [{"request_put": put}],
+            "failure": [{"request_range": {"key": put["key"]}}, {"request_range": oldest}],
+        }
+        try:
+            return self._gateway.call("kv/txn", body, deadline)
+        except LeaseNotFound:
+            raise Lost("the lease ended before it was used") from None
+
+    def _contend(self, holders: list[dict[str, Any]]) -> None:
+        if holders:
+            raise Contended(_text(holders[0].get("value", "")))
+
+    def _grant(self, deadline: float) -> Grant:
+        sent = Moment.now()
+        try:
+            answer = self._gateway.call("lease/grant", {"ID": self._lease, "TTL": self._ttl}, deadline)
+        except LeaseExists:
+            # An earlier try of ours had come through.
+            return self._keep_alive(deadline)
+        return Grant(sent, _number(answer, "TTL"))
+
+    def _keep_alive(self, deadline: float) -> Grant:
+        sent = Moment.now()
+        try:
+            answer = self._gateway.call("lease/keepalive", {"ID": self._lease}, deadline)
+        except LeaseNotFound:
+            answer = {}
+        ttl = _number(answer.get("result", {}), "TTL")
+        if ttl <= 0:
+            raise Lost("its lease is gone: it ran out, or was revoked")
+        return Grant(sent, ttl)
+
+
+def _base64(text: str) -> str:
+    return binascii.b2a_base64(text.encode(), newline=False).decode()
+
+
+def _text(data: object) -> str:
+    try:
+        return binascii.a2b_base64(str(data)).decode("utf-8", "backslashreplace")
+    except ValueError:
+        raise Unavailable("etcd's answer makes no sense: not base64") from None
+
+
+def _keys(answer: object) -> list[dict[str, Any]]:
+    return [_dict(key) for key in _list(_dict(answer).get("kvs", []))]
+
+
+def _number(answer: object, field: str) -> int:
+    try:
+        # int64 comes as a string, zero not at all.
+        return int(_dict(answer).get(field, 0))
+    except (TypeError, ValueError):
+        raise Unavailable(f"etcd's answer makes no sense: {field} is no number") from None
+
+
+def _dict(part: object) -> dict[str, Any]:
+    if not isinstance(part, dict):
+        raise Unavailable("etcd's answer makes no sense: an object is missing")
+    return part
+
+
+def _list(part: object) -> list[Any]:
+    if not isinstance(part, list):
+        raise Unavailable("etcd's answer makes no sense: a list is missing")
+    return part

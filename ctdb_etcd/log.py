@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Lines for CTDB's log, on stderr.
+
+ctdbd may be gone while somebody else keeps its log pipe open: a write would then block for ever. So a line
+that does not fit into the pipe at this moment is dropped; holding and releasing the lock never wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+# A pipe that polls as writable takes this much without blocking (pipe(7): PIPE_BUF).
+_LINE_MAX = 4096
+
+ERROR, INFO, DEBUG, WIRE = range(4)
+
+
+class Log:
+    """Writes what the verbosity (0 to 3, the number of -v) lets through; masks secrets at every level."""
+
+    def __init__(self, verbosity: int = 0) -> None:
+        self.verbosity = verbosity
+        self._secrets: list[str] = []
+
+    def hide(self, secret: str) -> None:
+        """Never print this text (a password, a token) in any line."""
+        if secret and secret not in self._secrets:
+            self._secrets.append(secret)
+
+    def error(self, text: str) -> None:
+        """What an operator must know."""
+        self._write(ERROR, text)
+
+    def info(self, text: str) -> None:
+        """-v: what happened to the lock."""
+        self._write(INFO, text)
+
+    def debug(self, text: str) -> None:
+        """-vv: every request."""
+        self._write(DEBUG, text)
+
+    def wire(self, text: str) -> None:
+        """-vvv: headers and bodies."""
+        self._write(WIRE, text)
+
+    def _write(self, level: int, text: str) -> None:
+        if level > self.verbosity:
+            return
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        # What a server says must not forge lines of the log or move a terminal's cursor.
+        text = "".join(char if char.isprintable() else " " for char in text)
+        line = f"ctdb_etcd_lock: {text}".encode("utf-8", "backslashreplace")[: _LINE_MAX - 1] + b"\n"
+        writable = select.poll()
+        writable.register(2, select.POLLOUT)
+        try:
+            if writable.poll(0)[0][1] & select.POLLOUT:
+                os.write(2, line)
+        except (OSError, IndexError):
+            pass

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""HTTP connections that never wait beyond their deadline and can be woken while they wait.
+
+Sockets are non-blocking and wait through a Waiter only. Connecting races the candidates: a dead address
+costs a quarter of a second and not a time-out. Names are resolved in a thread, because the resolver keeps
+to no deadline.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import io
+import os
+import select
+import socket
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from .lock import Waiter
+
+# Seconds between starting to connect to one candidate and to the next (RFC 8305 calls it the attempt delay).
+_STAGGER = 0.25
+# No answer of etcd's that we ask for comes near this many bytes.
+_ANSWER_MAX = 1 << 20
+
+
+class Address:
+    """Where to connect to: a configured endpoint (its name is what messages say) and one of its addresses."""
+
+    def __init__(self, endpoint: str, family: int, sockaddr: Any) -> None:
+        self.endpoint = endpoint
+        self.family = family
+        self.sockaddr = sockaddr
+
+
+class ConnectFailed(OSError):
+    """No candidate could be connected to: `reasons` says why, by endpoint."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{endpoint}: {reason}" for endpoint, reason in reasons.items()))
+        self.reasons = reasons
+
+
+def resolve(host: str, port: int, waiter: Waiter, deadline: float) -> list[tuple[int, Any]]:
+    """Families and socket addresses of a host. Raises OSError, TimeoutError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = _look_up(host, port, waiter, deadline)
+    return [(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+def _look_up(host: str, port: int, waiter: Waiter, deadline: float) -> list[Any]:
+    answers: list[Any] = []
+    done, finished = os.pipe()
+
+    def ask() -> None:
+        try:
+            answers.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            answers.append(error)
+        finally:
+            os.close(finished)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        waiter.wait({done: select.POLLIN}, deadline)
+    finally:
+        os.close(done)
+    if isinstance(answers[0], OSError):
+        raise answers[0]
+    return answers
+
+
+def connect(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple[Address, socket.socket]:
+    """Connect to whichever candidate answers first, begun in order. Raises ConnectFailed."""
+    pending: dict[int, tuple[Address, socket.socket]] = {}
+    reasons = {candidate.endpoint: "no connection in time" for candidate in candidates}
+    waiting = list(candidates)
+    try:
+        while waiting or pending:
+            if waiting:
+                candidate = waiting.pop(0)
+                sock = socket.socket(candidate.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+                pending[sock.fileno()] = candidate, sock
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                code = sock.connect_ex(candidate.sockaddr)
+                if code not in (0, errno.EINPROGRESS):
+                    pending.pop(sock.fileno())
+                    sock.close()
+                    reasons[candidate.endpoint] = os.strerror(code)
+                    continue
+            until = min(deadline, time.monotonic() + _STAGGER) if waiting else deadline
+            try:
+                ready = waiter.wait(dict.fromkeys(pending, select.POLLOUT), until)
+            except TimeoutError:
+                if time.monotonic() >= deadline:
+                    break
+                continue
+            for fd in ready:
+                candidate, sock = pending.pop(fd)
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code == 0:
+                    return candidate, sock
+                sock.close()
+                reasons[candidate.endpoint] = os.strerror(code)
+    finally:
+        for _, sock in pending.values():
+            sock.close()
+    raise ConnectFailed(reasons)
+
+
+class Connection(http.client.HTTPConnection):
+    """An HTTP/1.1 connection over a connected socket."""
+
+    auto_open = 0
+
+    def __init__(self, address: Address, sock: socket.socket, waiter: Waiter) -> None:
+        super().__init__(address.endpoint)
+        self.endpoint = address.endpoint
+        self._stream = _Stream(sock, waiter)
+        self.sock = self._stream
+
+    def post(self, path: str, body: bytes, headers: dict[str, str], deadline: float) -> tuple[int, bytes]:
+        """Status and body of the answer. Raises OSError (TimeoutError at the deadline), HTTPException."""
+        self._stream.deadline = deadline
+        self.request("POST", path, body, headers)
+        response = self.getresponse()
+        answer = response.read(_ANSWER_MAX)
+        if not response.isclosed() and response.read(1):
+            raise http.client.HTTPException(f"an answer of more than {_ANSWER_MAX} bytes")
+        return response.status, answer
+
+
+class _Stream:
+    """What http.client needs of a socket, waiting through the Waiter."""
+
+    def __init__(self, sock: socket.socket, waiter: Waiter) -> None:
+        self._sock = sock
+        self._waiter = waiter
+        self.deadline = 0.0
+
+    def sendall(self, data: bytes) -> None:
+        sent = 0
+        while sent < len(data):
+            sent += self._when_ready(select.POLLOUT, lambda: self._sock.send(data[sent:]))
+
+    def receive_into(self, buffer: Any) -> int:
+        return self._when_ready(select.POLLIN, lambda: self._sock.recv_into(buffer))
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self))
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _when_ready(self, event: int, operation: Callable[[], int]) -> int:
+        while True:
+            try:
+                return operation()
+            except BlockingIOError:
+                self._waiter.wait({self._sock.fileno(): event}, self.deadline)
+
+
+class _Reader(io.RawIOBase):
+    """The reading side of a stream; http.client closes it after each answer, the stream stays open."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if time.monotonic() >= self._stream.deadline:
+            raise TimeoutError
+        return self._stream.receive_into(buffer)
