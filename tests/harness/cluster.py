@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A real CTDB cluster on one machine: N ctdbd nodes and a private etcd in a namespace that takes everything with it.
+
+Node n (1..N) is 127.0.23.n among its peers (CTDB's PNN is n - 1) and reaches etcd at 127.0.24.n: addresses of its own,
+so that a firewall inside the namespace cuts exactly one node off. HolderWatch records who held the lock and when.
+
+Each method that waits takes a timeout in seconds and raises AssertionError with the end of every log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Callable, Collection, Mapping, Optional, Sequence, TypeVar, cast
+
+from .machine import wait_until
+from .namespace import Etcd, Namespace, Process, log_time
+
+T = TypeVar("T")
+
+BROADCAST = 2.5  # s: a leader says every second that he is; without one the tool would wait for long
+
+# What ctdbd logs when the cluster lock did not work. Not among them: "Unable to take cluster lock - contention",
+# which every loser of an ordinary election logs.
+TROUBLE = re.compile("|".join((
+    "Unable to take cluster lock - timeout",  # the helper's `2`, or silence for 120 s
+    "Unable to take cluster lock - unknown error",  # `3`, or end-of-file without a character
+    "Unable to get cluster lock, banning node",
+    "Cluster lock helper terminated",  # end-of-file after `0`: the lock is lost
+    "Cluster lock not held - abort recovery, ban node",
+    "Failed cluster lock sanity check",
+    "Took recovery lock from daemon during recovery",  # `0` in a recovery's check: nobody held it
+    "Daemon able to take recovery lock",
+    "Unexpected error when testing recovery lock",  # `3` in the check: the recovery fails
+    "Time out getting recovery lock",  # `2`, or silence for 5 s, in the check: the recovery passes
+    "Recovery lock configuration inconsistent",
+    "High RECLOCK latency",
+)).replace("recovery lock", "(?:recovery|cluster) lock"))
+
+
+class Node:
+    """One ctdbd. `lock_command` is what it runs for the lock; a change counts from the next start."""
+
+    def __init__(self, cluster: Cluster, number: int, lock_command: str) -> None:
+        self.cluster = cluster
+        self.number = number
+        self.pnn = number - 1
+        self.lock_command = lock_command
+        self.base = f"/run/node{number}"
+        self.files: Path = cluster.namespace.outside(self.base)
+        self.log_file: Path = self.files / "log"
+        self._env = {"CTDB_BASE": self.base, "CTDB_TEST_MODE": "yes"}
+        for name in "run var share events/notification events/legacy db/volatile db/persistent db/state".split():
+            (self.files / name).mkdir(parents=True)
+        for name in ("notify.sh", "events/legacy/00.nothing.script"):
+            (self.files / name).write_text("#!/bin/sh\nexit 0\n")
+            (self.files / name).chmod(0o755)
+        (self.files / "nodes").write_text("".join(f"127.0.23.{n}\n" for n in range(1, cluster.size + 1)))
+
+    def __repr__(self) -> str:
+        return f"node {self.number}"
+
+    def write_lock_conf(self, options: Mapping[str, object]) -> None:
+        """The whole of the node's ctdb_etcd_lock.conf; a running helper has read it already."""
+        text = "".join(f"{key} = {value}\n" for key, value in options.items())
+        (self.files / "ctdb_etcd_lock.conf").write_text(text)
+
+    def start(self) -> None:
+        """Start ctdbd, which daemonises; `Cluster.wait_healthy` waits until it takes part."""
+        (self.files / "ctdb.conf").write_text(
+            f"[logging]\n  location = file:{self.base}/log\n  log level = NOTICE\n"
+            f"[cluster]\n  cluster lock = !{self.lock_command}\n  node address = 127.0.23.{self.number}\n"
+            f"[database]\n  volatile database directory = {self.base}/db/volatile\n"
+            f"  persistent database directory = {self.base}/db/persistent\n"
+            f"  state database directory = {self.base}/db/state\n"
+            "[failover]\n  disabled = true\n"
+        )
+        self.cluster.namespace.run("ctdbd", env=self._env)
+
+    def shutdown(self, timeout: float = 20) -> None:
+        """The clean way: `ctdb shutdown`; returns when no process of the node is left."""
+        self.ctdb("shutdown", timeout=timeout)
+        self.cluster.wait_until(lambda: not self.pids(), timeout, f"{self} to be gone")
+
+    def kill_all(self) -> None:
+        """SIGKILL for every process of the node, its helpers among them, as a power cut would."""
+        def dead() -> bool:
+            self.cluster.namespace.kill(self.pids())
+            return not self.pids()
+
+        self.cluster.wait_until(dead, 5, f"{self} to be dead")
+
+    def pids(self) -> list[int]:
+        """Every live process that has this node's CTDB_BASE in its environment (pids inside the namespace)."""
+        return [process.pid for process in self.cluster.namespace.processes() if self.owns(process.pid)]
+
+    def owns(self, pid: int) -> bool:
+        return self.cluster.namespace.has_environment(pid, "CTDB_BASE", self.base)
+
+    def running(self) -> bool:
+        return bool(self.pids())
+
+    def helper_pids(self) -> list[int]:
+        """The lock helpers that ctdbd runs for this node now: the holder, and for a moment each recovery's check."""
+        return [process.pid for process, node in self.cluster.helpers() if node is self]
+
+    def kill_helper(self, signal: str = "KILL") -> None:
+        self.cluster.namespace.kill(self.helper_pids(), signal)
+
+    def log(self) -> str:
+        """All that ctdbd has logged since the cluster was made, over restarts."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def ctdb(self, *args: str, timeout: float = 10, check: bool = True) -> str:
+        """What the ctdb tool says to this node."""
+        return self.cluster.namespace.run("ctdb", *args, env=self._env, timeout=timeout, check=check)
+
+    def sees_healthy(self, numbers: Collection[int]) -> Optional[int]:
+        """By `ctdb status`: the leader's number if recovery is over and all these nodes are OK, else None."""
+        status = self.ctdb("status", timeout=BROADCAST, check=False)
+        okay = {int(pnn) + 1 for pnn in re.findall(r"^pnn:(\d+) \S+ +OK", status, re.M)}
+        leader = re.search(r"^(?:Leader|Recovery master):(\d+)$", status, re.M)
+        if leader and "Recovery mode:NORMAL" in status and okay.issuperset(numbers):
+            return int(leader[1]) + 1
+        return None
+
+    def sees_leader(self) -> Optional[int]:
+        """The number of the leader, None if nobody says that he is: CTDB's tool waits for the next broadcast."""
+        answer = self.ctdb("leader", timeout=BROADCAST, check=False)
+        if "Unknown command" in answer:
+            answer = self.ctdb("recmaster", check=False)  # before CTDB 4.16
+        return int(answer) + 1 if answer.strip().isdigit() else None
+
+
+class Cluster:
+    """`nodes` and etcd. A context manager: started on entry, gone without a trace at the end.
+
+    ctdbd splits `lock_command` at blanks, without quoting. `lock_conf` comes on top of `host` and `netbios_name` in
+    every node's ctdb_etcd_lock.conf.
+    """
+
+    def __init__(self, lock_command: str, nodes: int = 3, etcd_members: int = 1, etcd_args: Sequence[str] = (),
+                 lock_conf: Optional[Mapping[str, object]] = None) -> None:
+        self.size = nodes
+        self.namespace = Namespace()
+        self.etcd = Etcd(self.namespace, etcd_members, etcd_args)
+        self.cut_off: set[int] = set()  # numbers of the nodes whose way to etcd is cut
+        self._cuts: dict[int, list[Callable[[], object]]] = {}
+        self.nodes = [Node(self, n, lock_command) for n in range(1, nodes + 1)]
+        for node in self.nodes:
+            host = f"127.0.24.{node.number}"
+            hosts = host if etcd_members == 1 else ", ".join(f"{host}:{port}" for port in self.etcd.ports)
+            node.write_lock_conf({"host": hosts, "netbios_name": "DEMO", **(lock_conf or {})})
+
+    def __enter__(self) -> Cluster:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """etcd, waited for, then every ctdbd, not waited for."""
+        self.etcd.start()
+        for node in self.nodes:
+            node.start()
+
+    def stop(self) -> None:
+        """The end of everything; logs are gone with it."""
+        self.namespace.close()
+
+    def cut_from_etcd(self, n: int, answers_only: bool = False) -> None:
+        """Node n's packets to etcd and etcd's to it are lost; with `answers_only` etcd still hears the node."""
+        self.cut_off.add(n)
+        self._drop(n, "-s", f"127.0.24.{n}")
+        if not answers_only:
+            self._drop(n, "-d", f"127.0.24.{n}")
+
+    def cut_from_peers(self, n: int) -> None:
+        """Packets between node n and the other nodes are lost, both ways."""
+        me = f"127.0.23.{n}"
+        self._drop(n, "-s", me, "!", "-d", me)
+        self._drop(n, "-d", me, "!", "-s", me)
+
+    def _drop(self, n: int, *match: str) -> None:
+        self._cuts.setdefault(n, []).append(self.namespace.drop(*match))
+
+    def heal(self, n: int) -> None:
+        """Undo every cut of node n."""
+        for undo in self._cuts.pop(n, []):
+            undo()
+        self.cut_off.discard(n)
+
+    def leader(self) -> Optional[Node]:
+        """The leader in the eyes of most running nodes; None when there is none, or it is dead already."""
+        running = list(filter(Node.running, self.nodes))
+        votes = Counter(self._ask(running, Node.sees_leader)).most_common(1)
+        return next((node for node in running if votes and node.number == votes[0][0]), None)
+
+    def _ask(self, nodes: Sequence[Node], question: Callable[[Node], T]) -> list[T]:
+        """The answers of several nodes, asked at one time: each may take a second."""
+        with ThreadPoolExecutor(max_workers=self.size) as pool:
+            return list(pool.map(question, nodes))
+
+    def wait_leader(self, timeout: float = 30, other_than: Optional[Node] = None) -> Node:
+        def found() -> Optional[Node]:
+            leader = self.leader()
+            return leader if leader is not other_than else None
+
+        return self.wait_until(found, timeout, "a leader" + (f" other than {other_than}" if other_than else ""))
+
+    def wait_healthy(self, nodes: Optional[Sequence[Node]] = None, timeout: float = 40) -> None:
+        """Until each of `nodes` (default: all) sees each of them OK under one leader; seen up to a second late."""
+        wanted = self.nodes if nodes is None else nodes
+        numbers = [node.number for node in wanted]
+
+        def healthy() -> bool:
+            leaders = set(self._ask(wanted, lambda node: node.sees_healthy(numbers)))
+            return len(leaders) == 1 and None not in leaders
+
+        self.wait_until(healthy, timeout, f"{list(wanted)} to be healthy")
+
+    def recover(self, timeout: float = 30) -> float:
+        """Force a recovery, wait until it is over; its seconds by the leader's log, lock checks included.
+
+        Do set_tunable("RerecoveryTimeout", 1) first: for 10 s after a recovery CTDB refuses the next one.
+        """
+        before = {node: len(node.log()) for node in self.nodes}
+        next(filter(Node.running, self.nodes)).ctdb("recover", timeout=timeout)
+
+        def duration() -> Optional[float]:
+            for node, seen in before.items():
+                lines = node.log()[seen:].splitlines()
+                begun = next((log_time(line) for line in lines if "Recovery initiated due to" in line), None)
+                ended = next((log_time(line) for line in lines if line.endswith(" Recovery complete")), None)
+                if begun and ended:
+                    return ended - begun
+            return None
+
+        return self.wait_until(duration, timeout, "the recovery to be over")
+
+    def set_tunable(self, name: str, value: int) -> None:
+        """On every running node; a node that starts later has CTDB's default again."""
+        for node in filter(Node.running, self.nodes):
+            node.ctdb("setvar", name, str(value))
+
+    def unban(self, n: int) -> None:
+        self.nodes[n - 1].ctdb("unban")
+
+    def log_lines_of_trouble(self) -> list[str]:
+        """Lines of all nodes' logs, in order of time, that match TROUBLE."""
+        return sorted(line for node in self.nodes for line in node.log().splitlines() if TROUBLE.search(line))
+
+    def helpers(self) -> list[tuple[Process, Node]]:
+        """Every live lock helper that a ctdbd has started, and whose."""
+        words = {tuple(node.lock_command.split()) for node in self.nodes}
+        # A script's argv begins with its interpreter, hence the comparison of tails.
+        alike = [p for p in self.namespace.processes() if any(p.argv[-len(w):] == w for w in words)]
+        # A helper that forks (CTDB's fcntl helper does, to watch the file) counts once.
+        first = [p for p in alike if p.ppid not in {parent.pid for parent in alike}]
+        return [(p, node) for p in first for node in self.nodes if node.owns(p.pid)]
+
+    def wait_until(self, condition: Callable[[], Optional[T]], timeout: float, what: str) -> T:
+        """The first true value of `condition`; AssertionError with the end of every log after `timeout` seconds."""
+        try:
+            return cast(T, wait_until(condition, timeout, what, pause=0.05))
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.last_words()}") from None
+
+    def last_words(self, lines: int = 15) -> str:
+        """The end of every node's log: for the message of a failing test."""
+        return "\n".join(f"--- {node}\n" + "\n".join(node.log().splitlines()[-lines:]) for node in self.nodes)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A real etcd cluster, and the tests' own view of what is in it.
+
+The view goes through etcdctl and gRPC, never through the JSON gateway that the program under test uses, and asks only
+members that run.  Every command is bounded in time and fails the test with etcdctl's own words.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+from typing import Any, Optional, Sequence
+
+from .machine import PDEATHSIG, Scratch, wait_until
+from .member import Member, Tls
+from .process import Watched
+
+
+class LockProcess(Watched):
+    """`etcdctl lock PATH`: somebody else who wants, waits for or holds the lock."""
+
+    def wait_acquired(self, timeout: float = 10) -> str:
+        """Wait until it holds the lock; return its key."""
+        return self.wait_output(timeout).decode().strip()
+
+    @property
+    def acquired(self) -> bool:
+        """Whether it holds (or has held) the lock."""
+        return bool(self.output)
+
+    def release(self, timeout: float = 10) -> None:
+        """Let it give the lock back and exit."""
+        self.signal(signal.SIGINT)
+        self.wait_exit(timeout)
+
+
+class Etcd:
+    """A cluster of `members` (1 or 3) etcd processes; `start()` and `stop()`, or a context manager.
+
+    `extra_args` go to every member.  `user` ("name:password"), once set, is what the view below logs in with.
+    """
+
+    def __init__(self, members: int = 1, extra_args: Sequence[str] = (), tls: Optional[Tls] = None) -> None:
+        self.size = members
+        self.extra_args = list(extra_args)
+        self.tls = tls
+        self.user: Optional[str] = None
+        self.members: list[Member] = []
+        self._scratch: Optional[Scratch] = None
+
+    def start(self) -> Etcd:
+        """Start all members and wait until all are healthy."""
+        self._scratch = Scratch()
+        try:
+            for number in range(self.size):
+                self.members.append(
+                    Member(f"m{number + 1}", self._scratch.path, self.extra_args, self.tls, self._initial_cluster)
+                )
+            for member in self.members:
+                member.start()
+            self.wait_healthy()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _initial_cluster(self) -> str:
+        return ",".join(f"{member.name}={member.peer_url}" for member in self.members)
+
+    def stop(self) -> None:
+        """Kill all members and remove their data."""
+        for member in self.members:
+            member.close()
+        self.members.clear()
+        if self._scratch:
+            self._scratch.close()
+            self._scratch = None
+
+    def __enter__(self) -> Etcd:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def endpoints(self) -> list[str]:
+        """`host:port` of every member."""
+        return [member.endpoint for member in self.members]
+
+    @property
+    def running(self) -> list[Member]:
+        """The members that are neither killed nor paused."""
+        return [member for member in self.members if member.running]
+
+    def wait_healthy(self, timeout: float = 30) -> None:
+        """Wait until every running member can commit."""
+        try:
+            wait_until(lambda: all(member.healthy() for member in self.running), timeout, "a healthy etcd", 0.05)
+        except AssertionError as error:
+            logs = "\n".join(f"{member.name}: {member.log()}" for member in self.members)
+            raise AssertionError(f"{error}\n{logs}") from None
+
+    def heal(self) -> None:
+        """Resume or restart what is paused or dead, and wait until all is well."""
+        for member in self.members:
+            member.heal()
+        self.wait_healthy()
+
+    def leader(self, timeout: float = 15) -> Member:
+        """The leader on which all running members agree; waits for an election that is going on."""
+
+        def agreed() -> Optional[Member]:
+            ids = {member: member.ids() for member in self.running}
+            leaders = {leader for _, leader in ids.values()}
+            return next((member for member, (own, _) in ids.items() if own and leaders == {own}), None)
+
+        member = wait_until(agreed, timeout, "a leader of etcd", 0.05)
+        assert member
+        return member
+
+    def _etcdctl(self, *args: str) -> tuple[list[str], dict[str, str]]:
+        """Command line and environment of etcdctl."""
+        argv = [
+            "etcdctl",
+            "--endpoints",
+            ",".join(member.endpoint for member in self.running),
+            "--dial-timeout=2s",
+            "--command-timeout=5s",
+        ]
+        if self.tls:
+            argv += [
+                "--insecure-transport=false",
+                "--cacert",
+                self.tls.ca,
+                "--cert",
+                self.tls.cert,
+                "--key",
+                self.tls.key,
+            ]
+        if self.user:
+            argv += ["--user", self.user]
+        return [*argv, *args], {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
+
+    def etcdctl(self, *args: str, timeout: float = 10) -> str:
+        """Run etcdctl on the running members; return its stdout."""
+        argv, env = self._etcdctl(*args)
+        done = subprocess.run(
+            [*PDEATHSIG, *argv],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f'{" ".join(argv)}: {done.stderr.strip()}'
+        return done.stdout
+
+    def _json(self, *args: str) -> dict[str, Any]:
+        answer = json.loads(self.etcdctl(*args, "-w", "json"))
+        assert isinstance(answer, dict)
+        return answer
+
+    def keys(self, prefix: str) -> list[dict[str, Any]]:
+        """What lies below `prefix`, oldest first: key, value, create_revision, mod_revision, lease (0: none)."""
+
+        def text(data: str) -> str:
+            return base64.b64decode(data).decode(errors="replace")
+
+        return [
+            {
+                "key": text(kv["key"]),
+                "value": text(kv.get("value", "")),
+                "create_revision": kv["create_revision"],
+                "mod_revision": kv["mod_revision"],
+                "lease": kv.get("lease", 0),
+            }
+            for kv in self._json("get", "--prefix", prefix, "--sort-by=CREATE").get("kvs", [])
+        ]
+
+    def revision(self) -> int:
+        """The store's revision: one more for every write."""
+        return int(self._json("get", "x")["header"]["revision"])
+
+    def leases(self) -> list[int]:
+        """The ids of all leases."""
+        return [lease["id"] for lease in self._json("lease", "list").get("leases") or []]
+
+    def lease_left(self, lease: int) -> int:
+        """Seconds that the lease has left; -1 if it is gone."""
+        return int(self._json("lease", "timetolive", f"{lease:x}")["ttl"])
+
+    def grant(self, ttl: int) -> int:
+        """Grant a lease of `ttl` seconds; return its id."""
+        return int(self._json("lease", "grant", str(ttl))["ID"])
+
+    def revoke(self, lease: int) -> None:
+        """Revoke a lease; its keys go with it."""
+        self.etcdctl("lease", "revoke", f"{lease:x}")
+
+    def put(self, key: str, value: str, lease: int = 0) -> None:
+        """Write a key."""
+        self.etcdctl("put", f"--lease={lease:x}", "--", key, value)
+
+    def delete(self, key: str, prefix: bool = False) -> int:
+        """Delete a key, or all below it; return how many went."""
+        return int(self.etcdctl("del", *(["--prefix"] if prefix else []), "--", key).split()[0])
+
+    def lock_process(self, path: str, ttl: int = 10) -> LockProcess:
+        """Start `etcdctl lock path` (its session ends `ttl` seconds after a SIGKILL)."""
+        argv, env = self._etcdctl("lock", f"--ttl={ttl}", path)
+        return LockProcess(argv, env=env)

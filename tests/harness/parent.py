@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A stand-in for ctdbd as a parent: starts one program and can then be killed by itself.
+
+    python3 -I parent.py STDOUT_FD REPORT_FD ARGV...     (REPORT_FD: a unix socket, stdin: the lifeline)
+
+Two processes.  The *keeper* ends everything when its stdin ends: whatever is orphaned below it becomes its child.  The
+*parent* starts the program, sends "PARENT-PID PROGRAM-PID MOMENT" and a pidfd of the program to REPORT_FD and then does
+what ctdbd does: reap its child, and live on.  Neither keeps a copy of the write end of the program's stdout.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2), which Python does not have."""
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def parent(stdout: int, report: int, argv: list[str]) -> None:
+    """Start the program, report it, reap it, and wait for our own end."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    started = time.monotonic()
+    program = os.fork()
+    if program == 0:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.close(report)
+        os.execvp(argv[0], argv)
+    os.close(stdout)
+    # Sent before it can be reaped: the pidfd is surely that of the program.
+    with socket.socket(fileno=report) as channel:
+        socket.send_fds(channel, [f"{os.getpid()} {program} {started}".encode()], [os.pidfd_open(program)])
+    os.waitpid(program, 0)
+    while True:
+        signal.pause()
+
+
+def keep() -> None:
+    """Wait for the end of stdin, then kill every process below us."""
+    # Orphans are reaped by the kernel at once, as by any init.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    os.closerange(1, 4096)
+    while os.read(0, 1):
+        pass
+    for _ in range(500):
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as children:
+            pids = children.read().split()
+        if not pids:
+            break
+        for pid in pids:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.01)
+
+
+def main() -> None:
+    """Become the keeper of a parent of the program."""
+    stdout, report = int(sys.argv[1]), int(sys.argv[2])
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if os.fork() == 0:
+        try:
+            parent(stdout, report, sys.argv[3:])
+        finally:
+            os._exit(127)
+    keep()
+
+
+if __name__ == "__main__":
+    main()
