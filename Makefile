@@ -13,6 +13,8 @@ docdir = $(prefix)/share/doc/ctdb-etcd
 # What narrows "check" and "check-unit": files or test names, and options of pytest.
 TESTS ?=
 PYTEST_ARGS ?=
+# Tests at a time. Most of them wait for something, so more than there are processors.
+JOBS ?= 6
 
 # ip, iptables and ctdbd are there, and "su" does not always set the path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -44,7 +46,7 @@ demo:
 check:
 	tests/install-deps check
 	$(MAKE) --no-print-directory lint
-	$(AS_ROOT) $(PYTEST); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
+	$(AS_ROOT) $(PYTEST) -n $(JOBS); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 check-unit:
 	$(PYTEST) -m "not root and not etcd"; status=$$?; $(REMOVE_LEFTOVERS); exit $$status

@@ -196,11 +196,11 @@ def _understand(status: int, body: bytes) -> dict[str, Any]:
         # A stream's answer is one object a line; ours has one line.
         answer, _ = json.JSONDecoder().raw_decode(body.decode("utf-8"))
     except (ValueError, RecursionError):
-        if status in (404, 405, 501):
-            raise EndpointRefused(_NOT_SERVED.format(status)) from None
-        raise Unavailable(f"an answer that is not JSON (HTTP status {status})") from None
+        answer = None
     if not isinstance(answer, dict):
-        raise Unavailable(f"an answer that is not a JSON object (HTTP status {status})")
+        if status in (404, 405, 501):
+            raise EndpointRefused(_NOT_SERVED.format(status))
+        raise Unavailable(f"an answer that is not JSON (HTTP status {status})")
     error = answer.get("error")
     if status == 200 and not error:
         return answer

@@ -66,7 +66,7 @@ def name_from(command: Command, waiter: Waiter) -> str:
     try:
         check_name(name)
     except ValueError as error:
-        fault = f"the netbios name {name!r} cannot name a lock, which takes {error}"
+        fault = f"the netbios name {name[:64]!r} cannot name a lock, which takes {error}"
         raise Refused(f"{fault}: {_OWN_NAME}") from None
     if name == _default_name() and not _set_in_smb_conf(err):
         raise Refused(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -28,13 +29,15 @@ def keys(etcd, lock_name):
     return etcd.keys(f"/_locks/_ctdb/{lock_name}/")
 
 
-def taken_by_somebody_else(conf):
-    """The moment before which nobody else had the lock: when the first other helper says `0`."""
+@contextmanager
+def successor_of(conf):
+    """The first other helper that says `0`; until then nobody else had the lock."""
     deadline = time.monotonic() + 2 * TTL + 5
     while time.monotonic() < deadline:
         with Helper(conf) as other:
             if other.status() == "0":
-                return other.first_byte
+                yield other
+                return
     raise AssertionError("nobody can take the lock")
 
 
@@ -45,8 +48,8 @@ def test_a_frozen_network_ends_the_holder_before_anybody_else_can_hold(etcd, pro
         assert helper.status() == "0"
         time.sleep(REFRESH + phase)
         getattr(proxy, how)()
-        taken = taken_by_somebody_else(helper_conf())
-        assert helper.eof is not None and helper.eof < taken, helper.describe()
+        with successor_of(helper_conf()) as successor:
+            assert helper.eof is not None and helper.eof < successor.first_byte, helper.describe()
         assert helper.stdout == b"0"
         assert "lost " in helper.stderr and "no answer" in helper.stderr
 
@@ -193,9 +196,7 @@ def test_a_held_back_renewal_does_not_evict_the_successor(etcd, proxy, helper_co
     with Helper(helper_conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         proxy.freeze()
-        taken_by_somebody_else(helper_conf())
-        with Helper(helper_conf()) as successor:
-            assert successor.status() == "0"
+        with successor_of(helper_conf()) as successor:
             (key,) = keys(etcd, lock_name)
             proxy.forward()
             time.sleep(1)
