@@ -13,6 +13,7 @@ import http.client
 import json
 import time
 
+from .failover import EndpointRefused, Failover, reason, share
 from .lock import LockError, Refused, Stopped, Unavailable
 from .transport import Address, ConnectFailed, Connection, connect, resolve
 
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
     from .config import Config
     from .lock import Waiter
     from .log import Log
-
-_PAUSE_FIRST, _PAUSE_MOST = 0.1, 1.0
-
-
-class EndpointRefused(Refused):
-    """This endpoint will not do; another one may."""
 
 
 class LeaseNotFound(LockError):
@@ -65,7 +60,7 @@ class Gateway:
         self._log = log
         self._addresses: dict[str, list[Address]] = {}
         self._connection: Connection | None = None
-        self._away_since: float | None = None
+        self._failover = Failover(waiter, log)
 
     def call(self, path: str, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Post body to /v3/path and return the answer's JSON object.
@@ -73,29 +68,13 @@ class Gateway:
         Raises Unavailable at the deadline (monotonic seconds), Refused, LeaseNotFound, LeaseExists.
         """
         data = json.dumps(body).encode()
-        pause = _PAUSE_FIRST
-        while True:
-            self._waiter.check()
-            failures: dict[str, Exception] = {}
-            answer = self._round(path, data, deadline, failures)
-            if answer is not None:
-                self._answered()
-                return answer
-            reasons = "; ".join(f"{endpoint}: {_reason(error)}" for endpoint, error in failures.items())
-            if all(isinstance(error, EndpointRefused) for error in failures.values()):
-                raise Refused(reasons)
-            self._away(reasons)
-            if time.monotonic() + pause >= deadline:
-                raise Unavailable(f"etcd gave no answer in time: {reasons}")
-            self._rest(pause)
-            pause = min(2 * pause, _PAUSE_MOST)
+        return self._failover.call(lambda failures: self._round(path, data, deadline, failures), deadline)
 
     def _round(self, path: str, data: bytes, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
         """Try every endpoint once, beginning with the one in use; None if all of them failed."""
         untried = list(self._order)
         while untried:
-            left = deadline - time.monotonic()
-            until = time.monotonic() + min(self._read_timeout, left / max(2, len(untried)))
+            until = share(deadline, len(untried), self._read_timeout)
             kept = self._connection
             endpoint = kept.endpoint if kept else ""
             try:
@@ -104,7 +83,7 @@ class Gateway:
                     endpoint = self._connection.endpoint
                 return self._exchange(self._connection, path, data, until)
             except ConnectFailed as error:
-                failures.update((name, OSError(reason)) for name, reason in error.reasons.items())
+                failures.update((name, OSError(why)) for name, why in error.reasons.items())
                 return None
             except Stopped:
                 self._drop()
@@ -126,7 +105,7 @@ class Gateway:
                 # A resolver that hangs must leave time for the endpoints that need none.
                 candidates += self._known(endpoint, (time.monotonic() + until) / 2)
             except OSError as error:
-                reasons[endpoint] = _reason(error)
+                reasons[endpoint] = reason(error)
         try:
             address, sock = connect(candidates, self._waiter, until)
         except ConnectFailed as error:
@@ -164,30 +143,9 @@ class Gateway:
             self._connection.close()
         self._connection = None
 
-    def _rest(self, seconds: float) -> None:
-        try:
-            self._waiter.wait({}, time.monotonic() + seconds)
-        except TimeoutError:
-            pass
-
-    def _away(self, reasons: str) -> None:
-        if self._away_since is None:
-            self._away_since = time.monotonic()
-            self._log.error(f"no endpoint of etcd answers, trying on: {reasons}")
-
-    def _answered(self) -> None:
-        if self._away_since is not None:
-            self._log.error(f"etcd answers again after {time.monotonic() - self._away_since:.1f} s")
-            self._away_since = None
-
 
 def _text(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) else None
-    return text or str(error) or type(error).__name__
 
 
 def _understand(status: int, body: bytes) -> dict[str, Any]:

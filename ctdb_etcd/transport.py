@@ -15,8 +15,9 @@ import io
 import os
 import select
 import socket
-import threading
 import time
+
+from .failover import aside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,30 +53,8 @@ def resolve(host: str, port: int, waiter: Waiter, deadline: float) -> list[tuple
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        found = _look_up(host, port, waiter, deadline)
+        found = aside(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), waiter, deadline)
     return [(family, sockaddr) for family, _, _, _, sockaddr in found]
-
-
-def _look_up(host: str, port: int, waiter: Waiter, deadline: float) -> list[Any]:
-    answers: list[Any] = []
-    done, finished = os.pipe()
-
-    def ask() -> None:
-        try:
-            answers.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            answers.append(error)
-        finally:
-            os.close(finished)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        waiter.wait({done: select.POLLIN}, deadline)
-    finally:
-        os.close(done)
-    if isinstance(answers[0], OSError):
-        raise answers[0]
-    return answers
 
 
 def connect(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple[Address, socket.socket]:
