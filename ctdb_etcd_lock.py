@@ -55,17 +55,14 @@ def _work(arguments: list[str], parent: int, status: Status, log: Log) -> None:
     # testparm takes as long as the imports: let it run beside them, unless the file makes it needless.
     testparm = None if b"netbios_name" in data else identity.testparm()
     from ctdb_etcd import config
-    from ctdb_etcd.gateway import Gateway
-    from ctdb_etcd.lock_v3 import LockV3
+    from ctdb_etcd.locks import open_lock
 
     settings = config.parse(options.config or _default_file(), data)
     for note in settings.notes:
         log.info(note)
     watch = helper.Watch(parent)
     name = settings.netbios_name or identity.name_from(testparm or identity.testparm(), watch)
-    directory = f"{settings.lock_prefix}/{settings.locks_dir}/{name}/"
-    gateway = Gateway(settings, watch, log)
-    lock = LockV3(gateway, directory, settings.lock_ttl, lambda: identity.announce(watch), log)
+    lock = open_lock(settings, name, identity.Holder(watch), watch, log)
     helper.run(settings, lock, watch, status, log)
 
 

@@ -46,7 +46,7 @@ SPEC = {
     "netbios_name": ("name(default=None)", NAME_ALLOWED),
     "acquire_timeout": ("seconds(1, 110, default=30)", _SECONDS.format(1, 110)),
     "read_timeout": ("seconds(0.2, 3600, default=3)", _SECONDS.format(0.2, 3600)),
-    "api": ("option('3', default='3')", "3"),
+    "api": ("option('auto', '3', '2', default='auto')", "auto, 3 or 2"),
 }
 
 _UNSUPPORTED = (
@@ -68,6 +68,7 @@ class Config:
     netbios_name: str | None
     acquire_timeout: float
     read_timeout: float
+    api: str
     notes: list[str]
 
     def __init__(self, values: dict[str, object], notes: list[str]) -> None:

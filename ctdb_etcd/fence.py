@@ -48,6 +48,11 @@ def margin(ttl: float) -> float:
     return min(1.0, ttl / 4)
 
 
+def usable(grant: Grant) -> float:
+    """Seconds for which the lock of this grant is still ours."""
+    return grant.left() - margin(grant.ttl)
+
+
 class Fence:
     """The kernel timer that ends this process margin(ttl) seconds before its lease."""
 
@@ -63,4 +68,4 @@ class Fence:
 
     def left(self) -> float:
         """Seconds for which the lock is still ours."""
-        return self._grant.left() - margin(self._grant.ttl)
+        return usable(self._grant)

@@ -13,7 +13,7 @@ import http.client
 import json
 import time
 
-from .failover import EndpointRefused, Failover, reason, share
+from .failover import EndpointRefused, Failover, endpoint_name, share
 from .lock import LockError, Refused, Stopped, Unavailable
 from .transport import Address, ConnectFailed, Connection, connect, resolve
 
@@ -53,8 +53,9 @@ class Gateway:
     """The endpoints of one etcd cluster, the connection in use, and the addresses known."""
 
     def __init__(self, config: Config, waiter: Waiter, log: Log) -> None:
-        self._endpoints = {_text(host, port): (host, port) for host, port in config.hosts}
-        self._order = list(self._endpoints)
+        self._hosts = {endpoint_name(host, port): (host, port) for host, port in config.hosts}
+        self.endpoints = list(self._hosts)
+        self._order = list(self._hosts)
         self._read_timeout = config.read_timeout
         self._waiter = waiter
         self._log = log
@@ -70,6 +71,23 @@ class Gateway:
         data = json.dumps(body).encode()
         return self._failover.call(lambda failures: self._round(path, data, deadline, failures), deadline)
 
+    def get(self, endpoint: str, path: str, until: float) -> tuple[int, bytes]:
+        """HTTP status and body of a GET at this very endpoint, on a connection of its own.
+
+        Raises OSError (TimeoutError when the time is over), HTTPException.
+        """
+        try:
+            address, sock = connect(self._known(endpoint, until), self._waiter, until)
+        except ConnectFailed as error:
+            raise error.reasons[endpoint] from None
+        connection = Connection(address, sock, self._waiter)
+        try:
+            status, body = connection.ask("GET", path, None, {}, until)
+        finally:
+            connection.close()
+        self._log.debug(f"GET {path}: {status} from {endpoint}")
+        return status, body
+
     def _round(self, path: str, data: bytes, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
         """Try every endpoint once, beginning with the one in use; None if all of them failed."""
         untried = list(self._order)
@@ -83,7 +101,7 @@ class Gateway:
                     endpoint = self._connection.endpoint
                 return self._exchange(self._connection, path, data, until)
             except ConnectFailed as error:
-                failures.update((name, OSError(why)) for name, why in error.reasons.items())
+                failures.update(error.reasons)
                 return None
             except Stopped:
                 self._drop()
@@ -99,13 +117,13 @@ class Gateway:
 
     def _connect(self, endpoints: list[str], until: float) -> Connection:
         candidates: list[Address] = []
-        reasons: dict[str, str] = {}
+        reasons: dict[str, OSError] = {}
         for endpoint in endpoints:
             try:
                 # A resolver that hangs must leave time for the endpoints that need none.
                 candidates += self._known(endpoint, (time.monotonic() + until) / 2)
             except OSError as error:
-                reasons[endpoint] = reason(error)
+                reasons[endpoint] = error
         try:
             address, sock = connect(candidates, self._waiter, until)
         except ConnectFailed as error:
@@ -122,7 +140,7 @@ class Gateway:
 
     def _known(self, endpoint: str, until: float) -> list[Address]:
         if endpoint not in self._addresses:
-            found = resolve(*self._endpoints[endpoint], self._waiter, until)
+            found = resolve(*self._hosts[endpoint], self._waiter, until)
             self._addresses[endpoint] = [Address(endpoint, family, sockaddr) for family, sockaddr in found]
         return self._addresses[endpoint]
 
@@ -131,7 +149,7 @@ class Gateway:
         headers = {"Content-Type": "application/json"}
         self._log.wire(f"> POST /v3/{path} {headers} {data.decode()}")
         try:
-            status, body = connection.post(f"/v3/{path}", data, headers, until)
+            status, body = connection.ask("POST", f"/v3/{path}", data, headers, until)
         except TimeoutError:
             raise TimeoutError(f"no answer in {time.monotonic() - began:.1f} s") from None
         self._log.debug(f"{path}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
@@ -142,10 +160,6 @@ class Gateway:
         if self._connection:
             self._connection.close()
         self._connection = None
-
-
-def _text(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _understand(status: int, body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import select
 import signal
 import time
 
-from .fence import Fence, margin
+from .fence import Fence, usable
 from .identity import describe
 from .lock import Contended, Lost, Refused, Stopped, Unavailable
 
@@ -155,8 +155,10 @@ def run(config: Config, lock: Lock, watch: Watch, status: Status, log: Log) -> N
     """Take the lock, tell CTDB, and hold it until it is lost or to be given back."""
     began = time.monotonic()
     try:
-        grant = lock.acquire(began + config.acquire_timeout)
-        if grant.left() <= margin(grant.ttl):
+        deadline = began + config.acquire_timeout
+        lock.look(deadline)
+        grant = lock.take(deadline)
+        if usable(grant) <= 0:
             raise Unavailable("etcd is too slow: the lease was nearly over when it came")
         # Nothing may come between this and the status that could take longer than the lease.
         fence = Fence(grant)
@@ -165,6 +167,7 @@ def run(config: Config, lock: Lock, watch: Watch, status: Status, log: Log) -> N
         log.info(f"holding {lock} for leases of {grant.ttl:g} s, taken in {time.monotonic() - began:.3f} s")
         _hold(config.refresh, lock, grant, fence, watch, log)
     except Contended as contention:
+        _give_back(lock, watch, log)
         status.say(CONTENTION)
         log.info(f"contention: {lock} is held by {describe(contention.value)}")
     except Lost as loss:

@@ -20,8 +20,6 @@ from .lock import Refused, Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
-
     from .lock import Waiter
 
 NAME_ALLOWED = "at most 63 ASCII letters, digits and any of !@$&()_'{}~^.-, but not . or .. alone"
@@ -93,32 +91,46 @@ def _set_in_smb_conf(messages: str) -> bool:
         return False
 
 
-def announce(waiter: Waiter) -> Callable[[], str]:
-    """Begin to find out who we are; the function returned waits for it and gives the value of the lock's key.
+class Holder:
+    """Who we are, as the lock's key says it: JSON for people, and to tell whether this very process still lives."""
 
-    The value is JSON, for people, and to tell whether this very process still lives.
-    """
-    command = Command(["ctdb", "pnn"], _PNN_SECONDS)
+    def __init__(self, waiter: Waiter) -> None:
+        self._waiter = waiter
+        self._pnn: Command | None = None
+        self._text = ""
 
-    def value() -> str:
+    def begin(self) -> None:
+        """Start to ask CTDB for this node's number: it takes as long as a request or two to etcd."""
+        if self._pnn is None:
+            self._pnn = Command(["ctdb", "pnn"], _PNN_SECONDS)
+
+    def text(self) -> str:
+        """The value for the lock's key, the same each time. Raises Stopped."""
+        if not self._text:
+            who = {
+                "node": os.uname().nodename,
+                "pnn": self._number(),
+                "pid": os.getpid(),
+                "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "version": __version__,
+                "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
+                "pid_namespace": os.stat("/proc/self/ns/pid").st_ino,
+                "start_time": int(_first_line("/proc/self/stat").rpartition(")")[2].split()[19]),
+                # No other helper, not even in a clone of this machine, writes the same text.
+                "nonce": os.urandom(8).hex(),
+            }
+            self._text = json.dumps(who)
+        return self._text
+
+    def _number(self) -> int | None:
+        self.begin()
+        assert self._pnn
         try:
-            status, out, _ = command.output(waiter)
+            status, out, _ = self._pnn.output(self._waiter)
         except TimeoutError:
-            status, out = -1, ""
-        pnn = out.strip()
-        who = {
-            "node": os.uname().nodename,
-            "pnn": int(pnn) if status == 0 and pnn.isdigit() else None,
-            "pid": os.getpid(),
-            "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "version": __version__,
-            "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
-            "pid_namespace": os.stat("/proc/self/ns/pid").st_ino,
-            "start_time": int(_first_line("/proc/self/stat").rpartition(")")[2].split()[19]),
-        }
-        return json.dumps(who)
-
-    return value
+            return None
+        number = out.strip()
+        return int(number) if status == 0 and number.isdecimal() else None
 
 
 def describe(text: str) -> str:

@@ -18,34 +18,40 @@ from .lock import Contended, Lost, Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any
 
     from .gateway import Gateway
+    from .identity import Holder
     from .log import Log
 
 
 class LockV3:
     """One lock: a directory of keys ending in a slash, and a lease of ttl seconds (etcd may grant more)."""
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        directory: str,
-        ttl: int,
-        announce: Callable[[], Callable[[], str]],
-        log: Log,
-    ) -> None:
+    def __init__(self, gateway: Gateway, directory: str, ttl: int, holder: Holder, log: Log) -> None:
         self._gateway = gateway
         self._directory = directory
         self._ttl = ttl
-        self._announce = announce
+        self._holder = holder
         self._log = log
         self._lease = 0
         self._key = ""
         self._revision = 0
+        self._oldest = {
+            "key": _base64(directory),
+            # All keys that begin with the directory: up to the byte after its slash.
+            "range_end": _base64(directory[:-1] + "0"),
+            "sort_order": "ASCEND",
+            "sort_target": "CREATE",
+            "limit": 1,
+        }
 
-    def acquire(self, deadline: float) -> Grant:
-        """See lock.Lock.acquire."""
+    def look(self, deadline: float) -> None:
+        """See lock.Lock.look."""
+        self._contend(_keys(self._gateway.call("kv/range", self._oldest, deadline)))
+
+    def take(self, deadline: float) -> Grant:
+        """See lock.Lock.take."""
         while True:
             try:
                 return self._take(deadline)
@@ -75,39 +81,30 @@ class LockV3:
         return self._directory + (f" (v3, revision {self._revision})" if self._revision else "")
 
     def _take(self, deadline: float) -> Grant:
-        oldest = {
-            "key": _base64(self._directory),
-            # All keys that begin with the directory: up to the byte after its slash.
-            "range_end": _base64(self._directory[:-1] + "0"),
-            "sort_order": "ASCEND",
-            "sort_target": "CREATE",
-            "limit": 1,
-        }
-        self._contend(_keys(self._gateway.call("kv/range", oldest, deadline)))
-        value = self._announce()
+        self._holder.begin()
         # Positive as etcd's IDs are, and never its "no lease".
         self._lease = int.from_bytes(os.urandom(8), "big") >> 1 or 1
         self._key = f"{self._directory}{self._lease:x}"
         grant = self._grant(deadline)
-        answer = self._put_if_empty(value(), oldest, deadline)
+        answer = self._put_if_empty(deadline)
         if answer.get("succeeded"):
             self._revision = _number(answer.get("header"), "revision")
         else:
             mine, first = (_keys(_dict(part).get("response_range")) for part in _list(answer.get("responses")))
             if not mine:
-                self.release(deadline)
                 self._contend(first)
-                raise Lost("the holder of a moment ago has just gone")
+                self.release(deadline)
+                raise Lost("its holder of a moment ago has just gone")
             # An earlier try of ours had come through.
             self._revision = _number(mine[0], "create_revision")
         return grant if grant.left() > grant.ttl / 2 else self.refresh(deadline)
 
-    def _put_if_empty(self, value: str, oldest: dict[str, Any], deadline: float) -> dict[str, Any]:
-        put = {"key": _base64(self._key), "value": _base64(value), "lease": self._lease}
+    def _put_if_empty(self, deadline: float) -> dict[str, Any]:
+        put = {"key": _base64(self._key), "value": _base64(self._holder.text()), "lease": self._lease}
         # Compared over a range it says of every key there that it was never created: the range is empty.
         empty = {
-            "key": oldest["key"],
-            "range_end": oldest["range_end"],
+            "key": self._oldest["key"],
+            "range_end": self._oldest["range_end"],
             "target": "CREATE",
             "result": "EQUAL",
             "create_revision": 0,
@@ -115,7 +112,7 @@ class LockV3:
         body = {
             "compare": [empty],
             "success": [{"request_put": put}],
-            "failure": [{"request_range": {"key": put["key"]}}, {"request_range": oldest}],
+            "failure": [{"request_range": {"key": put["key"]}}, {"request_range": self._oldest}],
         }
         try:
             return self._gateway.call("kv/txn", body, deadline)

@@ -43,7 +43,7 @@ class Address:
 class ConnectFailed(OSError):
     """No candidate could be connected to: `reasons` says why, by endpoint."""
 
-    def __init__(self, reasons: dict[str, str]) -> None:
+    def __init__(self, reasons: dict[str, OSError]) -> None:
         super().__init__("; ".join(f"{endpoint}: {reason}" for endpoint, reason in reasons.items()))
         self.reasons = reasons
 
@@ -60,7 +60,9 @@ def resolve(host: str, port: int, waiter: Waiter, deadline: float) -> list[tuple
 def connect(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple[Address, socket.socket]:
     """Connect to whichever candidate answers first, begun in order. Raises ConnectFailed."""
     pending: dict[int, tuple[Address, socket.socket]] = {}
-    reasons = {candidate.endpoint: "no connection in time" for candidate in candidates}
+    reasons: dict[str, OSError] = {
+        candidate.endpoint: TimeoutError("no connection in time") for candidate in candidates
+    }
     waiting = list(candidates)
     try:
         while waiting or pending:
@@ -73,7 +75,7 @@ def connect(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple
                 if code not in (0, errno.EINPROGRESS):
                     pending.pop(sock.fileno())
                     sock.close()
-                    reasons[candidate.endpoint] = os.strerror(code)
+                    reasons[candidate.endpoint] = OSError(code, os.strerror(code))
                     continue
             until = min(deadline, time.monotonic() + _STAGGER) if waiting else deadline
             try:
@@ -88,7 +90,7 @@ def connect(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple
                 if code == 0:
                     return candidate, sock
                 sock.close()
-                reasons[candidate.endpoint] = os.strerror(code)
+                reasons[candidate.endpoint] = OSError(code, os.strerror(code))
     finally:
         for _, sock in pending.values():
             sock.close()
@@ -106,10 +108,12 @@ class Connection(http.client.HTTPConnection):
         self._stream = _Stream(sock, waiter)
         self.sock = self._stream
 
-    def post(self, path: str, body: bytes, headers: dict[str, str], deadline: float) -> tuple[int, bytes]:
+    def ask(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float
+    ) -> tuple[int, bytes]:
         """Status and body of the answer. Raises OSError (TimeoutError at the deadline), HTTPException."""
         self._stream.deadline = deadline
-        self.request("POST", path, body, headers)
+        self.request(method, path, body, headers)
         response = self.getresponse()
         answer = response.read(_ANSWER_MAX)
         if not response.isclosed() and response.read(1):

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Trying on: round after round over the endpoints, until one answers or the deadline has come.
+
+The first round without an answer is told in CTDB's log, and the end of the silence; nothing in between.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from os import close, pipe
+from select import POLLIN
+
+from .lock import Refused, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, TypeVar
+
+    from .lock import Waiter
+    from .log import Log
+
+    Answer = TypeVar("Answer")
+
+_PAUSE_FIRST, _PAUSE_MOST = 0.1, 1.0
+
+
+class EndpointRefused(Refused):
+    """This endpoint will not do; another one may."""
+
+
+class Failover:
+    """What all calls to one cluster share: since when it has been silent."""
+
+    def __init__(self, waiter: Waiter, log: Log) -> None:
+        self._waiter = waiter
+        self._log = log
+        self._silent_since: float | None = None
+
+    def call(self, attempt: Callable[[dict[str, Exception]], Answer | None], deadline: float) -> Answer:
+        """Repeat `attempt` until it returns something; it is a round over all endpoints and notes their failures.
+
+        Raises Unavailable at the deadline (monotonic seconds), Refused if no endpoint will ever do, and whatever
+        attempt raises.
+        """
+        pause = _PAUSE_FIRST
+        while True:
+            self._waiter.check()
+            failures: dict[str, Exception] = {}
+            answer = attempt(failures)
+            if answer is not None:
+                self._answered()
+                return answer
+            reasons = "; ".join(f"{endpoint}: {reason(error)}" for endpoint, error in failures.items())
+            if all(isinstance(error, EndpointRefused) for error in failures.values()):
+                raise Refused(reasons)
+            self._silent(reasons)
+            if time.monotonic() + pause >= deadline:
+                raise Unavailable(f"etcd gave no answer in time: {reasons}")
+            try:
+                self._waiter.wait({}, time.monotonic() + pause)
+            except TimeoutError:
+                pass
+            pause = min(2 * pause, _PAUSE_MOST)
+
+    def _silent(self, reasons: str) -> None:
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
+            self._log.error(f"no endpoint of etcd answers, trying on: {reasons}")
+
+    def _answered(self) -> None:
+        if self._silent_since is not None:
+            self._log.error(f"etcd answers again after {time.monotonic() - self._silent_since:.1f} s")
+            self._silent_since = None
+
+
+def endpoint_name(host: str, port: int) -> str:
+    """What messages call an endpoint."""
+    return f"{bracketed(host)}:{port}"
+
+
+def bracketed(host: str) -> str:
+    """A host as URLs want it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def share(deadline: float, untried: int, most: float) -> float:
+    """The moment until which one of the endpoints untried may take: there is to be time for another try."""
+    now = time.monotonic()
+    return now + min(most, (deadline - now) / max(2, untried))
+
+
+def reason(error: Exception) -> str:
+    """Why an endpoint failed, for a line of the log."""
+    text = error.strerror if isinstance(error, OSError) else None
+    return text or str(error) or type(error).__name__
+
+
+def aside(function: Callable[[], Any], waiter: Waiter, deadline: float) -> Any:
+    """Run what keeps to no deadline (a resolver, a library) in a thread, and leave it behind when time is over.
+
+    Returns what it returns and raises what it raises; TimeoutError at the deadline, Stopped.
+    """
+    outcome: list[Any] = []
+    done, finished = pipe()
+
+    def run() -> None:
+        try:
+            outcome.append(function())
+        except Exception as error:
+            outcome.append(error)
+        finally:
+            close(finished)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        waiter.wait({done: POLLIN}, deadline)
+    finally:
+        close(done)
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]

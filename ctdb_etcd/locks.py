@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Which locks a configuration means: the v3 lock, the v2 lock, or both held as one (api = auto).
+
+With `auto` the v3 lock is always held, so nodes with this helper always exclude each other. The v2 lock is
+held besides wherever the cluster serves that API, so that a node which still runs Samba's helper is excluded.
+"""
+
+from __future__ import annotations
+
+import json
+from http.client import HTTPException
+
+from .failover import Failover, reason, share
+from .gateway import Gateway
+from .lock import LockError, Refused, Several
+from .lock_v3 import LockV3
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .config import Config
+    from .identity import Holder
+    from .lock import Lock, Waiter
+    from .log import Log
+
+# The longest time in seconds to wait for one endpoint's word on v2: a dead one must not delay a takeover.
+_PROBE = 1.0
+
+
+def open_lock(config: Config, name: str, holder: Holder, waiter: Waiter, log: Log) -> Lock:
+    """The lock that the configuration means, for the cluster of this netbios name."""
+    directory = f"{config.lock_prefix}/{config.locks_dir}/{name}/"
+
+    def v2() -> Lock:
+        try:
+            from .lock_v2 import LockV2
+            from .members_v2 import Members
+        except ImportError as error:
+            raise Refused(
+                f"etcd's v2 API needs python-etcd, which cannot be imported ({error}): install python3-etcd,"
+                " or set api = 3 once no node runs Samba's helper"
+            ) from None
+        members = Members(config, waiter, log)
+        return LockV2(members, directory, config.lock_ttl, holder, log)
+
+    if config.api == "2":
+        return v2()
+    gateway = Gateway(config, waiter, log)
+    v3 = LockV3(gateway, directory, config.lock_ttl, holder, log)
+    if config.api == "3":
+        return v3
+
+    def v2_where_served(deadline: float) -> list[Lock]:
+        return [v2()] if v2_served(gateway, f"/v2/keys{directory}", waiter, log, deadline) else []
+
+    return Several([v3], v2_where_served)
+
+
+def v2_served(gateway: Gateway, path: str, waiter: Waiter, log: Log, deadline: float) -> bool:
+    """Whether any endpoint serves the v2 API. Raises Unavailable if that cannot be told by the deadline.
+
+    A member with v2 answers in JSON, errors too; one without has a plain 404. One where nobody listens serves
+    nothing. Of those that are silent nobody knows: they must be the minority, or a crashed node that was a
+    member of etcd, too, would keep the others from taking over.
+    """
+
+    def ask_all(failures: dict[str, Exception]) -> bool | None:
+        silent = 0
+        for endpoint in gateway.endpoints:
+            try:
+                if _speaks_v2(*gateway.get(endpoint, path, share(deadline, 1, _PROBE))):
+                    return True
+            except ConnectionRefusedError as error:
+                failures[endpoint] = error
+            except (OSError, HTTPException, LockError) as error:
+                failures[endpoint] = error
+                silent += 1
+        if 2 * silent >= len(gateway.endpoints):
+            return None
+        for endpoint, failure in failures.items():
+            log.info(f"{endpoint} is not known to serve the v2 API: {reason(failure)}")
+        return False
+
+    return Failover(waiter, log).call(ask_all, deadline)
+
+
+def _speaks_v2(status: int, body: bytes) -> bool:
+    try:
+        answer: Any = json.loads(body)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict):
+        return True
+    if status == 404:
+        return False
+    raise LockError(f"HTTP status {status}")
