@@ -54,8 +54,8 @@ class Gateway:
 
     def __init__(self, config: Config, waiter: Waiter, log: Log) -> None:
         self._hosts = {endpoint_name(host, port): (host, port) for host, port in config.hosts}
+        # The one in use comes first.
         self.endpoints = list(self._hosts)
-        self._order = list(self._hosts)
         self._read_timeout = config.read_timeout
         self._waiter = waiter
         self._log = log
@@ -90,7 +90,7 @@ class Gateway:
 
     def _round(self, path: str, data: bytes, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
         """Try every endpoint once, beginning with the one in use; None if all of them failed."""
-        untried = list(self._order)
+        untried = list(self.endpoints)
         while untried:
             until = share(deadline, len(untried), self._read_timeout)
             kept = self._connection
@@ -131,11 +131,11 @@ class Gateway:
             for endpoint in error.reasons:
                 self._addresses.pop(endpoint, None)
             raise ConnectFailed({**reasons, **error.reasons}) from None
-        if address.endpoint != self._order[0]:
+        if address.endpoint != self.endpoints[0]:
             self._log.info(f"using endpoint {address.endpoint}")
         # Stay with what works, and go on from there when it fails.
-        at = self._order.index(address.endpoint)
-        self._order = self._order[at:] + self._order[:at]
+        at = self.endpoints.index(address.endpoint)
+        self.endpoints = self.endpoints[at:] + self.endpoints[:at]
         return Connection(address, sock, self._waiter)
 
     def _known(self, endpoint: str, until: float) -> list[Address]:

@@ -33,7 +33,7 @@ def open_lock(config: Config, name: str, holder: Holder, waiter: Waiter, log: Lo
     """The lock that the configuration means, for the cluster of this netbios name."""
     directory = f"{config.lock_prefix}/{config.locks_dir}/{name}/"
 
-    def v2() -> Lock:
+    def v2(order: list[str]) -> Lock:
         try:
             from .lock_v2 import LockV2
             from .members_v2 import Members
@@ -42,18 +42,19 @@ def open_lock(config: Config, name: str, holder: Holder, waiter: Waiter, log: Lo
                 f"etcd's v2 API needs python-etcd, which cannot be imported ({error}): install python3-etcd,"
                 " or set api = 3 once no node runs Samba's helper"
             ) from None
-        members = Members(config, waiter, log)
+        members = Members(config, order, waiter, log)
         return LockV2(members, directory, config.lock_ttl, holder, log)
 
     if config.api == "2":
-        return v2()
+        return v2([])
     gateway = Gateway(config, waiter, log)
     v3 = LockV3(gateway, directory, config.lock_ttl, holder, log)
     if config.api == "3":
         return v3
 
     def v2_where_served(deadline: float) -> list[Lock]:
-        return [v2()] if v2_served(gateway, f"/v2/keys{directory}", waiter, log, deadline) else []
+        served = v2_served(gateway, f"/v2/keys{directory}", waiter, log, deadline)
+        return [v2(gateway.endpoints)] if served else []
 
     return Several([v3], v2_where_served)
 

@@ -34,13 +34,13 @@ class Unanswered(Exception):
 
 
 class Members:
-    """The members of one cluster, as configured."""
+    """The members of one cluster, as configured, and the order in which to ask them."""
 
-    def __init__(self, config: Config, waiter: Waiter, log: Log) -> None:
+    def __init__(self, config: Config, order: list[str], waiter: Waiter, log: Log) -> None:
         self._keywords = {
             endpoint_name(host, port): {"host": bracketed(host), "port": port} for host, port in config.hosts
         }
-        self._order = list(self._keywords)
+        self._order = list(order) or list(self._keywords)
         self._read_timeout = config.read_timeout
         self._waiter = waiter
         self._log = log

@@ -182,6 +182,12 @@ class Etcd:
             for kv in self._json("get", "--prefix", prefix, "--sort-by=CREATE").get("kvs", [])
         ]
 
+    def keys_v2(self, directory: str) -> list[dict[str, Any]]:
+        """What lies in a directory of the v2 API, lowest first: key, value, createdIndex."""
+        path = f"/v2/keys{directory.rstrip('/')}?quorum=true&recursive=true&sorted=true"
+        nodes = self.running[0].request("GET", path).get("node", {}).get("nodes", [])
+        return [{name: node[name] for name in ("key", "value", "createdIndex")} for node in nodes]
+
     def revision(self) -> int:
         """The store's revision: one more for every write."""
         return int(self._json("get", "x")["header"]["revision"])

@@ -34,6 +34,27 @@ def etcd3_of_session() -> Iterator[Etcd]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def etcd_v2_of_session() -> Iterator[Etcd]:
+    """As etcd_of_session, with the v2 API."""
+    with Etcd(1, ["--enable-v2=true"]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def etcd3_v2_of_session() -> Iterator[Etcd]:
+    """As etcd3_of_session, with the v2 API."""
+    with Etcd(3, ["--enable-v2=true"]) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def etcd_v2(etcd_v2_of_session: Etcd) -> Iterator[Etcd]:
+    """As etcd, with the v2 API."""
+    yield etcd_v2_of_session
+    etcd_v2_of_session.heal()
+
+
 @pytest.fixture
 def etcd(etcd_of_session: Etcd) -> Iterator[Etcd]:
     """One etcd member, shared by the tests and healthy at the start of each."""

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Faults of the v3 API's own kind: at each of the requests that take the lock, and answers that refuse."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.etcd import Etcd
+from harness.helper import Helper
+from harness.machine import wait_until
+from harness.proxy import Proxy
+
+pytestmark = [pytest.mark.etcd, pytest.mark.slow]
+
+TTL = 9
+
+
+@pytest.fixture
+def proxy(etcd):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        yield proxy
+
+
+def keys(etcd, lock_name):
+    return etcd.keys(f"/_locks/_ctdb/{lock_name}/")
+
+
+def test_sigterm_while_acquiring_behind_a_frozen_network_leaves_nothing(etcd, proxy, helper_conf, lock_name):
+    for path in b"kv/range", b"lease/grant", b"kv/txn":
+        proxy.hold_next_request(path)
+        with Helper(helper_conf(host=proxy.endpoint)) as helper:
+            proxy.wait_held()
+            helper.terminate()
+            asked = time.monotonic()
+            assert helper.wait_exit() - asked < 2
+            assert helper.stdout == b""
+        proxy.release()
+        time.sleep(0.3)
+        # What was held arrives after the end: without its lease it can do nothing, and the lease ends by itself.
+        assert not keys(etcd, lock_name)
+
+
+@pytest.mark.parametrize("path", [b"kv/range", b"lease/grant", b"kv/txn"])
+@pytest.mark.parametrize("how", ["freeze", "freeze_answers", "refuse"])
+def test_etcd_away_for_3_s_while_acquiring_still_gives_the_lock(etcd, proxy, helper_conf, lock_name, how, path):
+    proxy.hold_next_request(path)
+    with Helper(helper_conf(host=proxy.endpoint)) as helper:
+        proxy.wait_held()
+        getattr(proxy, how)()
+        proxy.release()
+        time.sleep(3)
+        proxy.forward()
+        assert helper.status() == "0"
+        assert len(keys(etcd, lock_name)) == 1
+        time.sleep(TTL)
+        assert helper.alive and len(keys(etcd, lock_name)) == 1
+
+
+def test_a_late_answer_is_no_lock(etcd, proxy, helper_conf, lock_name):
+    """The answer to the transaction comes when the lease is over and another one has the lock."""
+    proxy.hold_next_request(b"kv/txn")
+    with Helper(helper_conf(host=proxy.endpoint, read_timeout=60, acquire_timeout=20)) as helper:
+        proxy.wait_held()
+        proxy.freeze_answers()
+        proxy.release()
+        wait_until(lambda: keys(etcd, lock_name), 5, "the transaction to reach etcd")
+        (key,) = keys(etcd, lock_name)
+        etcd.revoke(key["lease"])
+        with Helper(helper_conf()) as other:
+            assert other.status() == "0"
+            time.sleep(TTL)
+            proxy.forward()
+            assert helper.status(20) == "1", helper.describe()
+            assert other.alive
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":"etcdserver: no leader","message":"etcdserver: no leader","code":14}',
+        b'{"code":14,"message":"etcdserver: no leader","details":[]}',
+        b'{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader"}}',
+        b'{"error":{"code":14,"message":"etcdserver: no leader"}}',
+    ],
+    ids=["3.5", "3.6", "stream 3.4", "stream 3.6"],
+)
+def test_a_passing_error_of_any_release_is_waited_out(etcd, proxy, helper_conf, body):
+    proxy.answer_with(503, body)
+    with Helper(helper_conf(host=proxy.endpoint)) as helper:
+        wait_until(lambda: helper.stderr, 5, "a line after the first round")
+        assert "etcd says: etcdserver: no leader" in helper.stderr
+        proxy.forward()
+        assert helper.status() == "0"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":"etcdserver: permission denied","message":"etcdserver: permission denied","code":7}',
+        b'{"code":7,"message":"etcdserver: permission denied","details":[]}',
+    ],
+    ids=["3.5", "3.6"],
+)
+def test_a_refusal_of_any_release_is_answered_with_3_at_once(proxy, helper_conf, body):
+    proxy.answer_with(403, body)
+    with Helper(helper_conf(host=proxy.endpoint)) as helper:
+        assert helper.status() == "3"
+        assert helper.answered_after < 3
+        helper.wait_exit()
+        assert len(helper.stderr.splitlines()) == 1 and "permission denied" in helper.stderr
+
+
+def test_etcd_without_the_gateway_is_answered_with_3_and_what_to_do(helper_conf):
+    with Etcd(1, ["--enable-grpc-gateway=false"]) as etcd, Helper(helper_conf(host=etcd.endpoints[0])) as helper:
+        assert helper.status() == "3"
+        assert helper.answered_after < 3
+        helper.wait_exit()
+        (line,) = helper.stderr.splitlines()
+        assert "enable-grpc-gateway" in line
