@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 
 import pytest
 
-from harness.helper import Helper
+from harness.helper import Helper, successor_of
 from harness.machine import wait_until
 from harness.proxy import Proxy
 
@@ -56,18 +55,6 @@ def conf(kind, helper_conf, etcd):
 
 def keys(etcd, lock_name):
     return etcd.keys(f"/_locks/_ctdb/{lock_name}/") + etcd.keys_v2(f"/_locks/_ctdb/{lock_name}")
-
-
-@contextmanager
-def successor_of(conf):
-    """The first other helper that says `0`; until then nobody else had the lock."""
-    deadline = time.monotonic() + 2 * TTL + 5
-    while time.monotonic() < deadline:
-        with Helper(conf) as other:
-            if other.status() == "0":
-                yield other
-                return
-    raise AssertionError("nobody can take the lock")
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.7, 1.4])

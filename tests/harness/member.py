@@ -39,7 +39,7 @@ class Member:
         self.name = name
         self.log_path = directory / f"{name}.log"
         self.running = False
-        self._extra_args = list(extra_args)
+        self.extra_args = list(extra_args)
         self._tls = tls
         self._cluster = cluster
         self._directory = directory / name
@@ -90,7 +90,7 @@ class Member:
         if "ETCD_UNSUPPORTED_ARCH" in os.environ:
             env["ETCD_UNSUPPORTED_ARCH"] = os.environ["ETCD_UNSUPPORTED_ARCH"]
         with self.log_path.open("ab") as log:
-            self._process = spawn([*argv, *self._extra_args], env=env, stdout=log.fileno(), stderr=log.fileno())
+            self._process = spawn([*argv, *self.extra_args], env=env, stdout=log.fileno(), stderr=log.fileno())
         self.running = True
 
     def kill(self) -> None:
