@@ -66,6 +66,12 @@ class Status:
             except OSError:
                 pass  # nobody listens any more: the watch on stdout says so too
 
+    def end(self) -> None:
+        """Let ctdbd see the end of our stdout, which is to it the loss of the lock."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+
 
 class Watch:
     """Waits for others and for what ends the helper: a signal, the parent's end, stdout without a reader.
@@ -177,6 +183,8 @@ def run(config: Config, lock: Lock, watch: Watch, status: Status, log: Log) -> N
         status.say(TIMEOUT if isinstance(failure, Unavailable) else ERROR)
         log.error(str(failure))
     except Stopped as stop:
+        # First: once the release has reached etcd somebody else may hold, and its answer may be long in coming.
+        status.end()
         _give_back(lock, watch, log)
         log.info(f"released {lock}: {stop}")
 

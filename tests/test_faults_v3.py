@@ -43,6 +43,19 @@ def test_sigterm_while_acquiring_behind_a_frozen_network_leaves_nothing(etcd, pr
         assert not keys(etcd, lock_name)
 
 
+def test_ctdbd_sees_the_end_before_the_lock_is_given_back(etcd, proxy, helper_conf, lock_name):
+    with Helper(helper_conf(host=proxy.endpoint)) as helper:
+        assert helper.status() == "0"
+        proxy.hold_next_request(b"lease/revoke")
+        helper.terminate()
+        proxy.wait_held()
+        helper.wait_eof(0.5)
+        assert keys(etcd, lock_name)
+        proxy.release()
+        helper.wait_exit()
+        assert not keys(etcd, lock_name)
+
+
 @pytest.mark.parametrize("path", [b"kv/range", b"lease/grant", b"kv/txn"])
 @pytest.mark.parametrize("how", ["freeze", "freeze_answers", "refuse"])
 def test_etcd_away_for_3_s_while_acquiring_still_gives_the_lock(etcd, proxy, helper_conf, lock_name, how, path):
