@@ -170,7 +170,8 @@ def run(config: Config, lock: Lock, watch: Watch, status: Status, log: Log) -> N
         fence = Fence(grant)
         watch.check()
         status.say(HOLDING)
-        log.info(f"holding {lock} for leases of {grant.ttl:g} s, taken in {time.monotonic() - began:.3f} s")
+        took = time.monotonic() - began
+        log.info(f"holding {lock} for leases of {grant.ttl:g} s, taken in {took:.3f} s, pid {os.getpid()}")
         _hold(config.refresh, lock, grant, fence, watch, log)
     except Contended as contention:
         _give_back(lock, watch, log)

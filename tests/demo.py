@@ -15,15 +15,10 @@ import shutil
 import signal
 import sys
 import time
-from pathlib import Path
 
-from harness.cluster import Cluster, Node
-from harness.namespace import HolderWatch, NamespaceError
-
-HELPER = Path(__file__).resolve().parent.parent / "ctdb_etcd_lock.py"
-# By a link in the namespace, since ctdbd splits its command at blanks and a checkout's path may hold some.
-LINK = "/run/ctdb_etcd_lock"
-LOCK = "/_locks/_ctdb/DEMO/"
+from harness.cluster import DIRECTORY, Cluster, Node
+from harness.holder_watch import HolderWatch
+from harness.namespace import NamespaceError
 
 BEGUN = time.monotonic()
 COLOURS = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -60,9 +55,10 @@ def show_status(node: Node) -> None:
 
 def show_key(cluster: Cluster, leader: Node) -> str:
     """The lock in etcd, one key, which is `leader`'s; its name."""
-    key, _, value = cluster.etcd.ctl("get", "--prefix", LOCK).strip().partition("\n")
-    quote(f"$ etcdctl get --prefix {LOCK}\n{key}\n{value}")
-    expect(key.startswith(LOCK) and value.count("\n") == 0, "exactly one key in the lock's directory in etcd")
+    keys = cluster.etcd.keys(DIRECTORY)
+    quote(f"$ etcdctl get --prefix {DIRECTORY}\n" + "\n".join(f"{key}\n{value}" for key, value in keys.items()))
+    expect(len(keys) == 1, "exactly one key in the lock's directory in etcd")
+    ((key, value),) = keys.items()
     expect(json.loads(value)["pnn"] == leader.pnn, f"the key in etcd is {leader}'s")
     return key
 
@@ -113,8 +109,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         step("Starting a private etcd and three CTDB nodes in a namespace of their own; this machine stays as it is.")
-        cluster = Cluster(f"{LINK} -v")
-        cluster.namespace.outside(LINK).symlink_to(HELPER)
+        cluster = Cluster.of_program()
         with cluster, HolderWatch(cluster) as watch:
             seen("etcd answers, three ctdbd are running.")
             demonstrate(cluster, watch)

@@ -3,42 +3,52 @@
 """A real CTDB cluster on one machine: N ctdbd nodes and a private etcd in a namespace that takes everything with it.
 
 Node n (1..N) is 127.0.23.n among its peers (CTDB's PNN is n - 1) and reaches etcd at 127.0.24.n: addresses of its own,
-so that a firewall inside the namespace cuts exactly one node off. HolderWatch records who held the lock and when.
+so that a firewall inside the namespace cuts exactly one node off. holder_watch.py records who held the lock and when.
 
 Each method that waits takes a timeout in seconds and raises AssertionError with the end of every log.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable, Collection, Mapping, Optional, Sequence, TypeVar, cast
 
+from .helper import PROGRAM
 from .machine import wait_until
 from .namespace import Etcd, Namespace, Process, log_time
 
 T = TypeVar("T")
 
+NAME = "DEMO"
+# Where the program keeps this cluster's lock in etcd.
+DIRECTORY = f"/_locks/_ctdb/{NAME}/"
+
 BROADCAST = 2.5  # s: a leader says every second that he is; without one the tool would wait for long
 
 # What ctdbd logs when the cluster lock did not work. Not among them: "Unable to take cluster lock - contention",
 # which every loser of an ordinary election logs.
-TROUBLE = re.compile("|".join((
-    "Unable to take cluster lock - timeout",  # the helper's `2`, or silence for 120 s
-    "Unable to take cluster lock - unknown error",  # `3`, or end-of-file without a character
-    "Unable to get cluster lock, banning node",
-    "Cluster lock helper terminated",  # end-of-file after `0`: the lock is lost
-    "Cluster lock not held - abort recovery, ban node",
-    "Failed cluster lock sanity check",
-    "Took recovery lock from daemon during recovery",  # `0` in a recovery's check: nobody held it
-    "Daemon able to take recovery lock",
-    "Unexpected error when testing recovery lock",  # `3` in the check: the recovery fails
-    "Time out getting recovery lock",  # `2`, or silence for 5 s, in the check: the recovery passes
-    "Recovery lock configuration inconsistent",
-    "High RECLOCK latency",
-)).replace("recovery lock", "(?:recovery|cluster) lock"))
+TROUBLE = re.compile(
+    "|".join(
+        (
+            "Unable to take cluster lock - timeout",  # the helper's `2`, or silence for 120 s
+            "Unable to take cluster lock - unknown error",  # `3`, or end-of-file without a character
+            "Unable to get cluster lock, banning node",
+            "Cluster lock helper terminated",  # end-of-file after `0`: the lock is lost
+            "Cluster lock not held - abort recovery, ban node",
+            "Failed cluster lock sanity check",
+            "Took recovery lock from daemon during recovery",  # `0` in a recovery's check: nobody held it
+            "Daemon able to take recovery lock",
+            "Unexpected error when testing recovery lock",  # `3` in the check: the recovery fails
+            "Time out getting recovery lock",  # `2`, or silence for 5 s, in the check: the recovery passes
+            "Recovery lock configuration inconsistent",
+            "High RECLOCK latency",
+        )
+    ).replace("recovery lock", "(?:recovery|cluster) lock")
+)
 
 
 class Node:
@@ -87,6 +97,7 @@ class Node:
 
     def kill_all(self) -> None:
         """SIGKILL for every process of the node, its helpers among them, as a power cut would."""
+
         def dead() -> bool:
             self.cluster.namespace.kill(self.pids())
             return not self.pids()
@@ -118,9 +129,13 @@ class Node:
         """What the ctdb tool says to this node."""
         return self.cluster.namespace.run("ctdb", *args, env=self._env, timeout=timeout, check=check)
 
+    def status(self) -> str:
+        """What `ctdb status` says, be it an error."""
+        return self.ctdb("status", timeout=BROADCAST, check=False)
+
     def sees_healthy(self, numbers: Collection[int]) -> Optional[int]:
         """By `ctdb status`: the leader's number if recovery is over and all these nodes are OK, else None."""
-        status = self.ctdb("status", timeout=BROADCAST, check=False)
+        status = self.status()
         okay = {int(pnn) + 1 for pnn in re.findall(r"^pnn:(\d+) \S+ +OK", status, re.M)}
         leader = re.search(r"^(?:Leader|Recovery master):(\d+)$", status, re.M)
         if leader and "Recovery mode:NORMAL" in status and okay.issuperset(numbers):
@@ -142,8 +157,14 @@ class Cluster:
     every node's ctdb_etcd_lock.conf.
     """
 
-    def __init__(self, lock_command: str, nodes: int = 3, etcd_members: int = 1, etcd_args: Sequence[str] = (),
-                 lock_conf: Optional[Mapping[str, object]] = None) -> None:
+    def __init__(
+        self,
+        lock_command: str,
+        nodes: int = 3,
+        etcd_members: int = 1,
+        etcd_args: Sequence[str] = (),
+        lock_conf: Optional[Mapping[str, object]] = None,
+    ) -> None:
         self.size = nodes
         self.namespace = Namespace()
         self.etcd = Etcd(self.namespace, etcd_members, etcd_args)
@@ -153,7 +174,16 @@ class Cluster:
         for node in self.nodes:
             host = f"127.0.24.{node.number}"
             hosts = host if etcd_members == 1 else ", ".join(f"{host}:{port}" for port in self.etcd.ports)
-            node.write_lock_conf({"host": hosts, "netbios_name": "DEMO", **(lock_conf or {})})
+            node.write_lock_conf({"host": hosts, "netbios_name": NAME, **(lock_conf or {})})
+
+    @classmethod
+    def of_program(cls, etcd_members: int = 1) -> Cluster:
+        """Three nodes that run the program under test with -v, so that HolderWatch is exact."""
+        # By a link in the namespace, since ctdbd splits its command at blanks and a checkout's path may hold some.
+        link = "/run/ctdb_etcd_lock"
+        cluster = cls(f"{link} -v", etcd_members=etcd_members)
+        cluster.namespace.outside(link).symlink_to(Path(PROGRAM).resolve())
+        return cluster
 
     def __enter__(self) -> Cluster:
         try:
@@ -219,13 +249,12 @@ class Cluster:
     def wait_healthy(self, nodes: Optional[Sequence[Node]] = None, timeout: float = 40) -> None:
         """Until each of `nodes` (default: all) sees each of them OK under one leader; seen up to a second late."""
         wanted = self.nodes if nodes is None else nodes
-        numbers = [node.number for node in wanted]
+        self.wait_until(lambda: self._healthy(wanted), timeout, f"{list(wanted)} to be healthy")
 
-        def healthy() -> bool:
-            leaders = set(self._ask(wanted, lambda node: node.sees_healthy(numbers)))
-            return len(leaders) == 1 and None not in leaders
-
-        self.wait_until(healthy, timeout, f"{list(wanted)} to be healthy")
+    def _healthy(self, nodes: Sequence[Node]) -> bool:
+        numbers = [node.number for node in nodes]
+        leaders = set(self._ask(nodes, lambda node: node.sees_healthy(numbers)))
+        return len(leaders) == 1 and None not in leaders
 
     def recover(self, timeout: float = 30) -> float:
         """Force a recovery, wait until it is over; its seconds by the leader's log, lock checks included.
@@ -233,7 +262,8 @@ class Cluster:
         Do set_tunable("RerecoveryTimeout", 1) first: for 10 s after a recovery CTDB refuses the next one.
         """
         before = {node: len(node.log()) for node in self.nodes}
-        next(filter(Node.running, self.nodes)).ctdb("recover", timeout=timeout)
+        # By the logs and not by the tool: asked while nobody leads it sets the recovery off and then waits for ever.
+        next(filter(Node.running, self.nodes)).ctdb("recover", timeout=15, check=False)
 
         def duration() -> Optional[float]:
             for node, seen in before.items():
@@ -251,8 +281,36 @@ class Cluster:
         for node in filter(Node.running, self.nodes):
             node.ctdb("setvar", name, str(value))
 
-    def unban(self, n: int) -> None:
-        self.nodes[n - 1].ctdb("unban")
+    def wait_back(self, n: int, timeout: float = 90) -> None:
+        """Until all is healthy again with node n, which was cut off from its peers: the ban that it earned is lifted.
+
+        CTDB bans an old leader for 300 s, some time after it sees its peers again.
+        """
+
+        def back() -> bool:
+            if any(re.search(rf"^pnn:{n - 1} .*BANNED", node.status(), re.M) for node in self.nodes):
+                # Repeats itself until the node's flags have changed, for which it may need peers.
+                self.nodes[n - 1].ctdb("unban", timeout=5, check=False)
+            return self._healthy(self.nodes)
+
+        self.wait_until(back, timeout, f"node {n} to be back and all nodes to be healthy")
+
+    def recoveries_begun(self) -> int:
+        """How many there were so far, failed ones too, over all nodes."""
+        return sum(node.log().count("Recovery initiated due to") for node in self.nodes)
+
+    def lock_keys(self) -> list[tuple[str, int, int]]:
+        """What the program has in etcd: each key with its holder's PNN and pid, as its value tells them."""
+        values = {key: json.loads(value) for key, value in self.etcd.keys(DIRECTORY).items()}
+        return [(key, value["pnn"], value["pid"]) for key, value in values.items()]
+
+    def etcd_port_of(self, pid: int) -> int:
+        """The port of the etcd member to which a process is connected."""
+        sockets = self.namespace.run("ss", "-Htnp", "state", "established")
+        ports = re.findall(rf":(\d+) +users:.*\bpid={pid},", sockets)
+        if len(ports) != 1:
+            raise AssertionError(f"process {pid} has not one connection to etcd:\n{sockets}")
+        return int(ports[0])
 
     def log_lines_of_trouble(self) -> list[str]:
         """Lines of all nodes' logs, in order of time, that match TROUBLE."""
@@ -262,7 +320,7 @@ class Cluster:
         """Every live lock helper that a ctdbd has started, and whose."""
         words = {tuple(node.lock_command.split()) for node in self.nodes}
         # A script's argv begins with its interpreter, hence the comparison of tails.
-        alike = [p for p in self.namespace.processes() if any(p.argv[-len(w):] == w for w in words)]
+        alike = [p for p in self.namespace.processes() if any(p.argv[-len(w) :] == w for w in words)]
         # A helper that forks (CTDB's fcntl helper does, to watch the file) counts once.
         first = [p for p in alike if p.ppid not in {parent.pid for parent in alike}]
         return [(p, node) for p in first for node in self.nodes if node.owns(p.pid)]

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Who held the cluster's lock, from when until when: the witness that there was never more than one at a time.
+
+It looks at processes and at what they said, never at etcd: what counts is who believes that the lock is his.  It may
+miss an overlap of some milliseconds (see HolderWatch); it never invents one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Iterator, Optional
+
+from .namespace import log_time
+
+if TYPE_CHECKING:
+    from .cluster import Cluster, Node
+
+# What a helper run with -v logs once it has told ctdbd that it holds the lock.
+HOLDING = re.compile(r"ctdb_etcd_lock: holding .*, pid (\d+)$")
+
+
+@dataclass
+class Life:
+    """A lock helper of node `node`: alive from `born` to `seen`, holder since `taken` (time.monotonic()), if ever."""
+
+    node: int
+    pid: int
+    by: str  # "ctdb_recoverd" ran it to become leader, "ctdbd" to check the lock in a recovery
+    born: float
+    seen: float
+    taken: Optional[float] = None
+    within_reach: float = 0  # seconds alive while its node's way to etcd was not cut
+
+
+class HolderWatch:
+    """Records every lock helper's life and when it took the lock; a context manager around what a test does.
+
+    A helper run with -v holds from the moment at the head of its own line ` holding ` in its node's log, which bears
+    its pid: when ctdbd wrote it, some ms after the fact, later on a busy machine or if ctdbd itself was stopped. Any
+    other helper counts as a holder once it has lived WAIT seconds with etcd in reach, for losers are gone by then: its
+    first WAIT seconds go unseen. A holder holds until it is dead, even while stopped (SIGSTOP), whatever etcd thinks.
+    Lives are polled: an overlap shorter than the interval (and `largest_gap`, on a busy machine) is not seen.
+    """
+
+    WAIT = 1.5
+
+    def __init__(self, cluster: Cluster, interval: float = 0.015) -> None:
+        self.cluster = cluster
+        self.interval = interval
+        self.largest_gap = 0.0
+        self._lives: dict[tuple[int, int], Life] = {}
+        self._read = {node.number: 0 for node in cluster.nodes}
+        self._last = self._complete = time.monotonic()
+        self._error: Optional[Exception] = None
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> HolderWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def holders(self) -> list[Life]:
+        """Every life that held the lock so far, in the order of taking it."""
+        if self._error:
+            raise self._error
+        return sorted((life for life in list(self._lives.values()) if life.taken), key=lambda life: life.taken or 0)
+
+    def living(self) -> list[Life]:
+        """The holders that were alive at the last look."""
+        complete = self._complete
+        return [life for life in self.holders() if life.seen >= complete]
+
+    def overlaps(self) -> list[tuple[Life, Life]]:
+        """Pairs of holders that lived at one time: must be empty."""
+        return [(a, b) for a, b in combinations(self.holders(), 2) if (b.taken or 0) < a.seen]
+
+    def _watch(self) -> None:
+        try:
+            while not self._end.wait(self.interval):
+                self._poll()
+        except Exception as error:  # raised again by holders(), in the test's own thread
+            self._error = error
+
+    def _poll(self) -> None:
+        # The logs first: a helper whose line is read is then in the census, unless it is dead by now.
+        taken = [(node, pid, moment) for node in self.cluster.nodes for pid, moment in self._news(node)]
+        now = time.monotonic()
+        gap, self._last = now - self._last, now
+        self.largest_gap = max(self.largest_gap, gap)
+        for process, node in self.cluster.helpers():
+            key = (process.pid, process.started)
+            if key not in self._lives:
+                by = self.cluster.namespace.name(process.ppid)
+                self._lives[key] = Life(node.number, process.pid, by, born(process.started), now)
+            life = self._lives[key]
+            life.seen = now
+            life.within_reach += 0 if node.number in self.cluster.cut_off else gap
+            if life.within_reach > self.WAIT and life.taken is None and " -v" not in node.lock_command:
+                life.taken = now
+        for node, pid, moment in taken:
+            mine = [life for life in self._lives.values() if (life.node, life.pid) == (node.number, pid)]
+            newest = max((life for life in mine if life.born <= moment), key=lambda life: life.born, default=None)
+            if newest:
+                newest.taken = moment
+            else:  # a life between two looks: recorded as the moment that it held
+                self._lives[pid, -len(self._lives)] = Life(node.number, pid, "?", moment, moment, moment)
+        self._complete = now
+
+    def _news(self, node: Node) -> Iterator[tuple[int, float]]:
+        """Pids and moments of the lines ` holding ` that are new in the node's log."""
+        try:
+            with node.log_file.open("rb") as log:
+                log.seek(self._read[node.number])
+                lines, _, _ = log.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return
+        if lines:
+            self._read[node.number] += len(lines) + 1
+        for line in lines.decode(errors="replace").splitlines():
+            holding, moment = HOLDING.search(line), log_time(line)
+            if holding and moment is not None:
+                yield int(holding[1]), moment - time.time() + time.monotonic()
+
+
+def born(started: int) -> float:
+    """/proc's start time, clock ticks since the machine's boot, as time.monotonic() would have said it."""
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - since_boot
