@@ -46,7 +46,7 @@ demo:
 check:
 	tests/install-deps check
 	$(MAKE) --no-print-directory lint
-	$(AS_ROOT) $(PYTEST) -n $(JOBS); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
+	$(AS_ROOT) $(PYTEST) -n $(JOBS) --dist loadgroup; status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 check-unit:
 	$(PYTEST) -m "not root and not etcd"; status=$$?; $(REMOVE_LEFTOVERS); exit $$status
