@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Wall clocks of etcd's members that differ: v3 leases do not care, v2 keys live shorter or longer by the difference."""
+"""Wall clocks of the members that differ: v3 leases do not care, v2 keys live shorter or longer by the difference."""
 
 from __future__ import annotations
 

@@ -169,6 +169,7 @@ class Cluster:
         self.namespace = Namespace()
         self.etcd = Etcd(self.namespace, etcd_members, etcd_args)
         self.cut_off: set[int] = set()  # numbers of the nodes whose way to etcd is cut
+        self.also_helpers: set[tuple[str, ...]] = set()  # what a wrapper named by lock_command may become
         self._cuts: dict[int, list[Callable[[], object]]] = {}
         self.nodes = [Node(self, n, lock_command) for n in range(1, nodes + 1)]
         for node in self.nodes:
@@ -318,7 +319,7 @@ class Cluster:
 
     def helpers(self) -> list[tuple[Process, Node]]:
         """Every live lock helper that a ctdbd has started, and whose."""
-        words = {tuple(node.lock_command.split()) for node in self.nodes}
+        words = {tuple(node.lock_command.split()) for node in self.nodes} | self.also_helpers
         # A script's argv begins with its interpreter, hence the comparison of tails.
         alike = [p for p in self.namespace.processes() if any(p.argv[-len(w) :] == w for w in words)]
         # A helper that forks (CTDB's fcntl helper does, to watch the file) counts once.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # What a helper run with -v logs once it has told ctdbd that it holds the lock.
 HOLDING = re.compile(r"ctdb_etcd_lock: holding .*, pid (\d+)$")
+# What ctdbd logs when any helper has told it so.
+TAKEN = re.compile(r"(Cluster|Recovery) lock taken successfully$")
 
 
 @dataclass
@@ -35,7 +37,6 @@ class Life:
     born: float
     seen: float
     taken: Optional[float] = None
-    within_reach: float = 0  # seconds alive while its node's way to etcd was not cut
 
 
 class HolderWatch:
@@ -43,12 +44,10 @@ class HolderWatch:
 
     A helper run with -v holds from the moment at the head of its own line ` holding ` in its node's log, which bears
     its pid: when ctdbd wrote it, some ms after the fact, later on a busy machine or if ctdbd itself was stopped. Any
-    other helper counts as a holder once it has lived WAIT seconds with etcd in reach, for losers are gone by then: its
-    first WAIT seconds go unseen. A holder holds until it is dead, even while stopped (SIGSTOP), whatever etcd thinks.
-    Lives are polled: an overlap shorter than the interval (and `largest_gap`, on a busy machine) is not seen.
+    other helper holds from ctdbd's own line, which names none: the newest attempt of that node. A holder holds until
+    it is dead, even while stopped (SIGSTOP), whatever etcd thinks. Lives are polled: an overlap shorter than the
+    interval (and `largest_gap`, on a busy machine) is not seen.
     """
-
-    WAIT = 1.5
 
     def __init__(self, cluster: Cluster, interval: float = 0.015) -> None:
         self.cluster = cluster
@@ -104,20 +103,21 @@ class HolderWatch:
                 self._lives[key] = Life(node.number, process.pid, by, born(process.started), now)
             life = self._lives[key]
             life.seen = now
-            life.within_reach += 0 if node.number in self.cluster.cut_off else gap
-            if life.within_reach > self.WAIT and life.taken is None and " -v" not in node.lock_command:
-                life.taken = now
         for node, pid, moment in taken:
-            mine = [life for life in self._lives.values() if (life.node, life.pid) == (node.number, pid)]
+            mine = [
+                life
+                for life in self._lives.values()
+                if life.node == node.number and (life.pid == pid if pid else life.by == "ctdb_recoverd")
+            ]
             newest = max((life for life in mine if life.born <= moment), key=lambda life: life.born, default=None)
             if newest:
-                newest.taken = moment
-            else:  # a life between two looks: recorded as the moment that it held
+                newest.taken = newest.taken or moment
+            elif pid:  # a life between two looks: recorded as the moment that it held
                 self._lives[pid, -len(self._lives)] = Life(node.number, pid, "?", moment, moment, moment)
         self._complete = now
 
     def _news(self, node: Node) -> Iterator[tuple[int, float]]:
-        """Pids and moments of the lines ` holding ` that are new in the node's log."""
+        """Pids (0: not named) and moments of the lines that say so and are new in the node's log."""
         try:
             with node.log_file.open("rb") as log:
                 log.seek(self._read[node.number])
@@ -128,8 +128,8 @@ class HolderWatch:
             self._read[node.number] += len(lines) + 1
         for line in lines.decode(errors="replace").splitlines():
             holding, moment = HOLDING.search(line), log_time(line)
-            if holding and moment is not None:
-                yield int(holding[1]), moment - time.time() + time.monotonic()
+            if (holding or TAKEN.search(line)) and moment is not None:
+                yield int(holding[1]) if holding else 0, moment - time.time() + time.monotonic()
 
 
 def born(started: int) -> float:

@@ -154,7 +154,7 @@ class Etcd:
 
     def __init__(self, namespace: Namespace, members: int, args: Sequence[str]) -> None:
         self._namespace = namespace
-        self._args = args
+        self.args = args
         self.ports = [2379 + 100 * i for i in range(members)]
 
     def start(self) -> None:
@@ -173,7 +173,7 @@ class Etcd:
         command += ["--listen-client-urls", f"http://0.0.0.0:{port}"]
         command += ["--advertise-client-urls", f"http://127.0.0.1:{port}"]
         daemonise = ["sh", "-c", 'exec >>"$0" 2>&1; "$@" &', f"/run/{name}.log"]
-        self._namespace.run(*daemonise, *command, *self._args)
+        self._namespace.run(*daemonise, *command, *self.args)
 
     def kill_member(self, port: int) -> None:
         """SIGKILL the member that listens at `port`."""
