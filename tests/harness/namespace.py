@@ -78,6 +78,8 @@ class Namespace:
         self._root = proc / "root"
         self._enter = ["nsenter", f"--mount={proc}/ns/mnt", f"--net={proc}/ns/net"]
         self._enter += [f"--pid={proc}/ns/pid_for_children"]
+        # Without these nsenter would lead out of a chroot, to the machine's own files.
+        self._enter += [f"--root={proc}/root", f"--wd={proc}/root"]
 
     def close(self) -> None:
         """Kill everything inside; returns when it is gone. May be called twice."""
