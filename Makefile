@@ -2,6 +2,7 @@
 # Copyright 2026 The ctdb-etcd authors
 
 PYTHON = /usr/bin/python3
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' ctdb_etcd/__init__.py)
 
 DESTDIR =
 prefix = /usr
@@ -28,15 +29,25 @@ PYTEST = $(PYTHON) -m pytest $(PYTEST_ARGS) $(TESTS)
 REMOVE_LEFTOVERS = find . -type d \( -name __pycache__ -o -name .hypothesis \
 	-o -name .mypy_cache -o -name .pytest_cache \) -prune -exec rm -rf {} +
 
+# Found through the catalog of XML: the distribution's own copy, nothing is fetched.
+STYLESHEET = http://docbook.sourceforge.net/release/xsl/current/manpages/docbook.xsl
+
+# What is in the working tree, or else the last commit; each time the same bytes for the same commit.
+TARBALL = dist/ctdb-etcd-$(VERSION).tar.gz
+
 help:
 	@echo "make demo        show the lock at work: three CTDB nodes and etcd on this machine"
 	@echo "make check       lint and all tests; TESTS='tests/test_x.py' PYTEST_ARGS='-x' narrow it"
 	@echo "make check-unit  only the tests that need neither root nor etcd; installs nothing"
 	@echo "make lint        flake8 and mypy"
 	@echo "make install     install the helper; DESTDIR, prefix, libexecdir, sysconfdir change where"
-	@echo "make clean       remove what tests left in the tree"
+	@echo "make man         make the man page, man/ctdb-etcd.7, with xsltproc and DocBook's stylesheets"
+	@echo "make deb         build the Debian package into dist/"
+	@echo "make rpm         build the RPM package into dist/"
+	@echo "make dist        make the source archive in dist/"
+	@echo "make clean       remove what the above left in the tree"
 	@echo
-	@echo "demo, check and lint first install what they miss, with apt or dnf;"
+	@echo "demo, check, lint, deb and rpm first install what they miss, with apt or dnf;"
 	@echo "demo and check need root for network namespaces, and ask sudo for it."
 
 demo:
@@ -56,10 +67,30 @@ lint:
 	$(PYTHON) -m flake8 ctdb_etcd_lock.py ctdb_etcd tests
 	$(PYTHON) -m mypy --cache-dir=/dev/null
 
-install:
+man: man/ctdb-etcd.7
+
+man/ctdb-etcd.7: man/ctdb-etcd.7.xml
+	xsltproc --nonet -o man/ $(STYLESHEET) $<
+
+dist:
+	mkdir -p dist
+	git archive --format=tar --prefix=ctdb-etcd-$(VERSION)/ $$(git stash create || echo HEAD) | gzip -9n > $(TARBALL)
+
+deb: dist
+	tests/install-deps packaging
+	tests/packages/build-deb $(TARBALL)
+
+rpm: dist
+	tests/install-deps packaging
+	tests/packages/build-rpm $(TARBALL)
+
+install: man
 	install -d "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd" "$(DESTDIR)$(sysconfdir)/ctdb"
 	install -m 755 ctdb_etcd_lock.py "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd_lock"
 	install -m 644 ctdb_etcd/*.py "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd"
+	install -d "$(DESTDIR)$(mandir)/man7" "$(DESTDIR)$(docdir)"
+	install -m 644 man/ctdb-etcd.7 "$(DESTDIR)$(mandir)/man7"
+	install -m 644 $(wildcard README.md NEWS) "$(DESTDIR)$(docdir)"
 	@conf="$(DESTDIR)$(sysconfdir)/ctdb/ctdb_etcd_lock.conf"; \
 	if [ -e "$$conf" ]; then \
 		echo "kept as it is: $$conf"; \
@@ -70,5 +101,6 @@ install:
 
 clean:
 	$(REMOVE_LEFTOVERS)
+	rm -rf dist man/ctdb-etcd.7
 
-.PHONY: help demo check check-unit lint install clean
+.PHONY: help demo check check-unit lint man dist deb rpm install clean
