@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -101,6 +102,8 @@ def test_the_program_is_run_as_ctdbd_runs_it(program: str) -> None:
         assert helper.stderr == "args: -c file -v\n"
         proc = Path(f"/proc/{helper.pid}")
         ignored = int((proc / "status").read_text().partition("SigIgn:")[2].split()[0], 16)
+        # 32 and 33 are libc's own, which env(1) cannot reset: dpkg-buildpackage leaves one of them ignored.
+        ignored &= ~(1 << 32 - 1 | 1 << 33 - 1)
         assert ignored == 1 << signal.SIGPIPE - 1 | 1 << signal.SIGUSR1 - 1
         assert os.readlink(proc / "fd/0") == "/dev/null"
         environment = (proc / "environ").read_text().split("\0")
@@ -163,6 +166,7 @@ def test_a_reader_that_goes_away_and_a_full_log_are_felt(program: str) -> None:
         assert helper.returncode == -signal.SIGTERM
 
 
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace here")
 def test_the_program_runs_under_strace_as_a_direct_child(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     strace = ["-o", str(trace), "-e", "trace=write", "-e", "inject=write:error=EIO:when=2"]
@@ -208,6 +212,7 @@ def test_no_two_ports_are_the_same_and_a_scratch_directory_goes() -> None:
     assert not scratch.path.exists()
 
 
+@pytest.mark.etcd
 def test_a_killed_test_run_leaves_nothing_behind(program: str) -> None:
     script = f"""
 from harness.etcd import Etcd
