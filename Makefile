@@ -74,7 +74,8 @@ man/ctdb-etcd.7: man/ctdb-etcd.7.xml
 
 dist:
 	mkdir -p dist
-	git archive --format=tar --prefix=ctdb-etcd-$(VERSION)/ $$(git stash create || echo HEAD) | gzip -9n > $(TARBALL)
+	commit=$$(git stash create); git -c tar.umask=022 archive --format=tar --prefix=ctdb-etcd-$(VERSION)/ \
+		$${commit:-HEAD} | gzip -9n > $(TARBALL)
 
 deb: dist
 	tests/install-deps packaging
