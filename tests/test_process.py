@@ -39,7 +39,7 @@ def test_sigterm_at_any_moment_of_the_start_leaves_nothing(etcd, helper_conf, ke
             helper.wait_exit(2)
             assert helper.stderr == "" and helper.stdout in (b"", b"0"), helper.describe()
             said.add(helper.stdout)
-        assert not keys() and etcd.leases() == leases, f"at {step} of 40 parts of {usual} s"
+        assert not keys() and set(etcd.leases()) <= set(leases), f"at {step} of 40 parts of {usual} s"
     # Else the moments were all too early or too late to show anything.
     assert said == {b"", b"0"}
 
@@ -55,7 +55,7 @@ def test_a_parent_killed_at_any_moment_of_the_start_leaves_no_helper(etcd, helpe
             helper.close_stdout()
             helper.wait_exit(2)
             assert "Traceback" not in helper.stderr and "bug" not in helper.stderr
-        assert not keys() and etcd.leases() == leases, f"at {step * 6} ms"
+        assert not keys() and set(etcd.leases()) <= set(leases), f"at {step * 6} ms"
 
 
 def test_ctrl_c_of_somebody_who_tries_it_by_hand_frees_the_lock(helper_conf, keys):
