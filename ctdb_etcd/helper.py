@@ -101,12 +101,13 @@ class Watch:
     def wait(self, events: dict[int, int], deadline: float) -> set[int]:
         """See lock.Waiter.wait. Raises Stopped at once if there is nothing but time to wait for."""
         while True:
-            now = time.monotonic()
-            until = deadline if self._releasing else min(deadline, self._latest)
-            ready = self._look(events, max(0.0, min(until - now, self._tick())))
+            ending = self._reason and not self._releasing
+            until = min(deadline, self._latest) if ending else deadline
+            left = until - time.monotonic()
+            ready = self._look(events, 0 if ending and not events else max(0.0, min(left, self._tick())))
             if ready:
                 return ready
-            if self._reason and not self._releasing and (not events or time.monotonic() >= self._latest):
+            if ending and (not events or left <= 0):
                 raise Stopped(self._reason)
             if time.monotonic() >= deadline:
                 raise TimeoutError
