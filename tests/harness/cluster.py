@@ -63,6 +63,8 @@ class Node:
         self.files: Path = cluster.namespace.outside(self.base)
         self.log_file: Path = self.files / "log"
         self._env = {"CTDB_BASE": self.base, "CTDB_TEST_MODE": "yes"}
+        # In test mode CTDB 4.25 looks for its own programs there, and aborts if it is not set (4.22 did not).
+        self._env["CTDB_TEST_HELPER_BINDIR"] = "/usr/libexec/ctdb"
         for name in "run var share events/notification events/legacy db/volatile db/persistent db/state".split():
             (self.files / name).mkdir(parents=True)
         for name in ("notify.sh", "events/legacy/00.nothing.script"):
