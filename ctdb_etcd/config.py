@@ -160,7 +160,8 @@ def _validate(path: str, lines: list[str], values: ConfigObj, faults: list[str])
             if outcome is not True:
                 value = values[key]
                 shown = ", ".join(value) if isinstance(value, list) else value
-                shown = "the value" if key in _SECRET else f"'{shown}'"
+                # A value in triple quotes has several lines, a fault has one.
+                shown = "the value" if key in _SECRET else f"'{' '.join(shown.splitlines())}'"
                 where = f"{path}: line {_line_of_key(lines, key)}: {key}"
                 faults.append(f"{where}: {shown} is not allowed: it takes {SPEC[key][1]}")
     return dict(values)
