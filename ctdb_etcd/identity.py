@@ -138,7 +138,7 @@ def describe(text: str) -> str:
     try:
         who = json.loads(text)
         return f"node {who['node']}, pnn {who['pnn']}, pid {who['pid']}, since {who['since']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"somebody else ({text[:80]!r})" if text else "somebody else"
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .identity import Holder
     from .log import Log
 
+# etcd's longest lease in seconds (MaxLeaseTTL in lease/lessor.go); the kernel's timer takes no more either.
+_TTL_MAX = 9_000_000_000
+
 
 class LockV3:
     """One lock: a directory of keys ending in a slash, and a lease of ttl seconds (etcd may grant more)."""
@@ -90,7 +93,10 @@ class LockV3:
         if answer.get("succeeded"):
             self._revision = _number(answer.get("header"), "revision")
         else:
-            mine, first = (_keys(_dict(part).get("response_range")) for part in _list(answer.get("responses")))
+            parts = _list(answer.get("responses"))
+            if len(parts) != 2:
+                raise Unavailable("etcd's answer makes no sense: not two responses")
+            mine, first = (_keys(_dict(part).get("response_range")) for part in parts)
             if not mine:
                 self._contend(first)
                 self.release(deadline)
@@ -130,7 +136,7 @@ class LockV3:
         except LeaseExists:
             # An earlier try of ours had come through.
             return self._keep_alive(deadline)
-        return Grant(sent, _number(answer, "TTL"))
+        return Grant(sent, _ttl(answer))
 
     def _keep_alive(self, deadline: float) -> Grant:
         sent = Moment.now()
@@ -138,7 +144,7 @@ class LockV3:
             answer = self._gateway.call("lease/keepalive", {"ID": self._lease}, deadline)
         except LeaseNotFound:
             answer = {}
-        ttl = _number(answer.get("result", {}), "TTL")
+        ttl = _ttl(answer.get("result", {}))
         if ttl <= 0:
             raise Lost("its lease is gone: it ran out, or was revoked")
         return Grant(sent, ttl)
@@ -163,8 +169,15 @@ def _number(answer: object, field: str) -> int:
     try:
         # int64 comes as a string, zero not at all.
         return int(_dict(answer).get(field, 0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Unavailable(f"etcd's answer makes no sense: {field} is no number") from None
+
+
+def _ttl(answer: object) -> int:
+    ttl = _number(answer, "TTL")
+    if ttl > _TTL_MAX:
+        raise Unavailable("etcd's answer makes no sense: a lease that never ends")
+    return ttl
 
 
 def _dict(part: object) -> dict[str, Any]:
