@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A fault history: nodes contend for the lock, a nemesis breaks things, every event is recorded, a checker judges.
+
+    python3 -m history --seconds 60 --seed 1            (in tests/; `make history` does it)
+
+The parts, in the order of the data: `network` and `etcd` build the world inside of one namespace that takes all of it
+with it (harness.namespace); `nodes` runs helpers as ctdbd does and records operations; `nemesis` draws faults from
+`faults_*` by a seed; `record` is what was seen; `checker` judges it, and knows nothing of how it came about; `report`
+and `plot` show it. `sabotage` breaks the program on purpose: the checker must find each of them.
+
+The seed decides which faults come, in which order, for how long; the machine decides the rest, so a seed repeats a
+run's kind and not its every moment.
+
+Not covered: the wall clock of an etcd member (Go asks the kernel without libc, where libfaketime cannot reach; v3
+leases don't hang on it, v2 ones do); duplication and reordering are of whole packets, so TCP hides them from HTTP
+(harness.proxy holds and repeats whole requests, test_faults.py uses it); a node's suspend to RAM; disks that fail.
+"""

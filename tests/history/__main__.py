@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The command: makes the namespace, lets the run happen in it, checks and shows the record.
+
+Exit status: 0 all is well, 1 the checker found something, 2 the run itself did not come to its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.namespace import Namespace
+
+from . import groups, plot, report
+from .checker import check
+from .inside import Options
+from .record import Record
+from .sabotage import SABOTAGES
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="history", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60, help="how long there are faults")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 16))
+    parser.add_argument("--mix", default="v3,v3,v3,v3,v3", help="each node's helper: v3, 2, auto, samba")
+    parser.add_argument("--gap", type=float, default=0.1, help="seconds from fault to fault, on average")
+    parser.add_argument("--output", help="a directory for record.json, report.txt, timeline.svg, also if all is well")
+    parser.add_argument("--sabotage", choices=SABOTAGES, default="", help="break the program in this way first")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="history-") as scratch:
+        output = Path(options.output or scratch)
+        output.mkdir(exist_ok=True)
+        name = f"ctdb-etcd-history-{os.getpid()}"
+        chosen = Options(
+            options.seconds, options.seed, options.mix.split(","), options.gap, str(output), name, options.sabotage
+        )
+        if not _run(chosen):
+            return 2
+        record = Record.load(output / "record.json")
+        violations = check(record)
+        text = report.text(record, violations)
+        print(text)
+        bad = any(not violation.apart for violation in violations)
+        if bad and not options.output and not options.sabotage:
+            output = Path(tempfile.mkdtemp(prefix=f"history-{options.seed}-"))
+            record.save(output / "record.json")
+        (output / "report.txt").write_text(text + "\n")
+        (output / "timeline.svg").write_text(plot.svg(record, violations))
+        if bad and not options.sabotage:
+            print(f"look at {output}/timeline.svg")
+    return int(bad)
+
+
+def _run(options: Options) -> bool:
+    """Have it happen in a namespace of its own; whether it came to its end."""
+    # Begun first, so that it ends last.
+    janitor = groups.janitor(options.groups)
+    namespace = Namespace()
+    try:
+        env = {"PYTHONPATH": str(TESTS), "PYTHONDONTWRITEBYTECODE": "1"}
+        # timeout(1) must not outlive us any more than the rest: it is inside.
+        limit = str(options.seconds + 90)
+        argv = ["timeout", "-k", "1", limit, sys.executable, "-m", "history.inside", json.dumps(asdict(options))]
+        # A file and no pipe: what is left running inside would keep that open.
+        with tempfile.TemporaryFile() as said, namespace.popen(*argv, env=env, output=said) as inside:
+            inside.wait()
+            said.seek(0)
+            sys.stdout.write(said.read().decode(errors="replace"))
+        return inside.returncode == 0
+    finally:
+        namespace.close()
+        assert janitor.stdin
+        janitor.stdin.close()
+        janitor.wait(20)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Judges a record. Each rule is a function that yields what breaks it.
+
+An operation *holds* from its `0` to the end of its output, as ctdbd sees it, except
+
+- while it is stopped: from the moment at which the kernel says so it does nothing, and can tell CTDB nothing. Once
+  continued it counts as holding again, unless the kernel ended it then and there by its own timer (or a SIGKILL):
+  killed by SIGALRM it has not run one instruction more;
+- after the nemesis itself has removed its key (what an administrator does so is not ours to prevent): then it must
+  notice, within its lease.
+
+Samba's helper is known to break the promise: an overlap in which one takes part is told apart and fails nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from signal import SIGALRM, SIGKILL
+from typing import Callable, Iterator, Optional
+
+from .record import SAMBA, Change, Operation, Record, Removal
+
+FOREVER = float("inf")
+ENDED_BY_KERNEL = (-SIGALRM, -SIGKILL)
+GONE_AFTER_CONTINUING = 0.5  # s for the kernel to carry out what was due while it was stopped
+LIVENESS = 6.0  # s, on top of a lease
+
+Span = tuple[float, float]
+
+
+@dataclass
+class Violation:
+    """What broke which rule, and when. `apart`: it is told, but is not ours."""
+
+    rule: str
+    moment: float
+    text: str
+    apart: bool = False
+
+
+class Run:
+    """A record, with what several rules ask of it."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.operations = sorted(record.operations, key=lambda o: o.started)
+        self.holders = sorted((o for o in self.operations if o.status[:1] == "0"), key=lambda o: o.answered or 0)
+        self.ours = [o for o in self.operations if o.kind != SAMBA]
+        changes = sorted(record.changes, key=lambda c: c.revision)
+        self.removed = {c.key: c for c in changes if not c.put}
+        self.puts: list[tuple[Change, Optional[Operation]]] = []
+        self.put_by: dict[int, Change] = {}  # by the operation's id()
+        for change in changes:
+            if change.put:
+                writer = self._writer(change)
+                self.puts.append((change, writer))
+                if writer:
+                    self.put_by.setdefault(id(writer), change)
+
+    def _writer(self, change: Change) -> Optional[Operation]:
+        lives = [o for o in self.ours if o.pid == change.pid and o.started <= change.seen]
+        return lives[-1] if lives else None
+
+    def end(self, operation: Operation) -> float:
+        return next((m for m in (operation.eof, operation.exited) if m is not None), self.record.ended)
+
+    def removal(self, operation: Operation) -> Optional[Removal]:
+        """What the nemesis did to the operation's key, if so."""
+        put = self.put_by.get(id(operation))
+        gone = self.removed.get(put.key) if put else None
+        for removal in self.record.removals:
+            if put and gone and removal.key == put.key and removal.began <= gone.seen:
+                return removal
+        return None
+
+    def held(self, operation: Operation) -> list[Span]:
+        """When it held, as defined above."""
+        if operation.answered is None or operation.status[:1] != "0":
+            return []
+        end = self.end(operation)
+        spans = [(operation.answered, end)]
+        for began, continued in operation.stops:
+            until = FOREVER if continued is None else continued
+            if operation.code in (*ENDED_BY_KERNEL, None) and until <= end <= until + GONE_AFTER_CONTINUING:
+                until = end
+            spans = list(_without(spans, began or 0.0, until))
+        removal = self.removal(operation)
+        return list(_without(spans, removal.began, FOREVER)) if removal else spans
+
+
+def _without(spans: list[Span], began: float, ended: float) -> Iterator[Span]:
+    for a, b in spans:
+        if a < min(b, began):
+            yield a, min(b, began)
+        if max(a, ended) < b:
+            yield max(a, ended), b
+
+
+def no_two_hold(run: Run) -> Iterator[Violation]:
+    """The promise."""
+    held = [(span, o) for o in run.holders for span in run.held(o)]
+    for (a, one), (b, other) in combinations(held, 2):
+        begin, end = max(a[0], b[0]), min(a[1], b[1])
+        if one is not other and begin < end:
+            text = f"{one.name} and {other.name} both held for {end - begin:.4f} s"
+            yield Violation("no two hold", begin, text, SAMBA in (one.kind, other.kind))
+
+
+def gone_before_the_key(run: Run) -> Iterator[Violation]:
+    """A holder is gone before etcd lets its key go: the rule that makes the promise, whoever comes next."""
+    for operation in run.holders:
+        put = run.put_by.get(id(operation))
+        gone = run.removed.get(put.key) if put else None
+        if gone is None:
+            continue
+        removal = run.removal(operation)
+        if removal:
+            late = run.end(operation) - max(gone.seen, removal.began) - run.record.ttl
+            stopped = any(b is None or b > gone.seen for _, b in operation.stops)
+            if late > 0 and not stopped:
+                text = f"{operation.name} held {late:.3f} s longer than any lease after its key was removed"
+                yield Violation("gone before the key", gone.seen, text)
+        else:
+            for _, end in run.held(operation):
+                if end > gone.seen:
+                    text = f"{operation.name} still held {end - gone.seen:.3f} s after etcd let its key go"
+                    yield Violation("gone before the key", gone.seen, text)
+
+
+def every_hold_has_its_revision(run: Run) -> Iterator[Violation]:
+    """Each `0` stands for a key of its own, and they come in the order of etcd's revisions."""
+    last, last_name = 0, ""
+    for operation in run.holders:
+        if operation.kind in (SAMBA, "2") or operation.answered is None:
+            continue  # v2 has revisions of its own
+        put = run.put_by.get(id(operation))
+        if put is None:
+            yield Violation("a key to each hold", operation.answered, f"{operation.name} said 0, etcd has no key of it")
+            continue
+        if put.revision < last and not run.removal(operation):
+            text = f"{operation.name} (revision {put.revision}) said 0 after {last_name} (revision {last})"
+            yield Violation("a key to each hold", operation.answered, text)
+        if put.revision > last:
+            last, last_name = put.revision, operation.name
+
+
+def one_key_at_a_time(run: Run) -> Iterator[Violation]:
+    """etcd never has two keys in the directory."""
+    if any(o.kind == SAMBA for o in run.operations):
+        return
+    there: set[str] = set()
+    for change in sorted(run.record.changes, key=lambda c: (c.revision, c.put)):
+        (there.add if change.put else there.discard)(change.key)
+        if len(there) > 1:
+            yield Violation("one key at a time", change.seen, f"revision {change.revision}: {', '.join(sorted(there))}")
+
+
+def contention_is_real(run: Run) -> Iterator[Violation]:
+    """Each `1` had a key in the directory at some moment of its operation, by the widest reading of the watch."""
+    keys = []
+    for put, writer in run.puts:
+        gone = run.removed.get(put.key)
+        keys.append((writer.started if writer else put.seen - 30, gone.seen if gone else FOREVER, writer))
+    for operation in run.ours:
+        if operation.status != "1" or operation.answered is None:
+            continue
+        if operation.kind != "v3":
+            # v2's queue isn't in the record: another helper that lived at the time must do.
+            there = keys + [(o.started, o.exited or FOREVER, o) for o in run.operations]
+        else:
+            there = keys
+        a, b = operation.started, operation.answered
+        if not any(began <= b and a <= ended and writer is not operation for began, ended, writer in there):
+            yield Violation("contention is real", b, f"{operation.name} said 1, and there was nothing in the directory")
+
+
+def answers_are_good(run: Run) -> Iterator[Violation]:
+    """One character, never `3` (all that happens here passes), and none only if something ended the helper."""
+    for operation in run.ours:
+        moment = run.end(operation)
+        # Whose parent is gone says 3 to nobody.
+        if len(operation.status) > 1 or operation.status == "3" and "parent" not in operation.asked:
+            yield Violation("good answers", moment, f"{operation.name} said {operation.status!r}")
+        if operation.status or operation.exited is None or operation.asked or operation.code in ENDED_BY_KERNEL:
+            continue
+        yield Violation("good answers", moment, f"{operation.name} exited with {operation.code} and said nothing")
+
+
+def lines_are_clean(run: Run) -> Iterator[Violation]:
+    """No traceback, no bug, nothing in CTDB's log that is not a line of ours."""
+    samba = {o.node for o in run.operations if o.kind == SAMBA}
+    for node, lines in run.record.lines.items():
+        for line in lines if node not in samba else []:
+            if not line.startswith("ctdb_etcd_lock: ") or "this is a bug" in line:
+                yield Violation("clean lines", run.record.ended, f"{node}: {line[:300]}")
+
+
+def somebody_holds(run: Run) -> Iterator[Violation]:
+    """Without faults somebody holds after a lease and 6 s at the latest."""
+    for quiet in run.record.quiets:
+        if quiet.gave_up is not None and quiet.gave_up - quiet.began >= run.record.ttl + LIVENESS:
+            waited = quiet.gave_up - quiet.began
+            yield Violation("somebody holds", quiet.began, f"nobody held for {waited:.1f} s without a fault")
+
+
+def nothing_is_left(run: Run) -> Iterator[Violation]:
+    """At the end no key, no lease and no process."""
+    for thing in run.record.left:
+        yield Violation("nothing is left", run.record.ended, thing)
+
+
+RULES: tuple[Callable[[Run], Iterator[Violation]], ...] = (
+    no_two_hold,
+    gone_before_the_key,
+    every_hold_has_its_revision,
+    one_key_at_a_time,
+    contention_is_real,
+    answers_are_good,
+    lines_are_clean,
+    somebody_holds,
+    nothing_is_left,
+)
+
+
+def check(record: Record) -> list[Violation]:
+    """Everything that is wrong with it, in the order of time."""
+    run = Run(record)
+    return sorted((violation for rule in RULES for violation in rule(run)), key=lambda v: v.moment)
+
+
+if __name__ == "__main__":
+    whole = Record.load(Path(sys.argv[1]))
+    for found in check(whole):
+        print(f"{found.moment - whole.began:8.3f} {found.rule}: {found.text}{' (apart)' if found.apart else ''}")

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Three etcd members, each at its own host, and what the run asks of them (by a way that no fault touches)."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any, Iterator, Optional, Sequence
+
+from harness.machine import wait_until
+
+from .network import Network
+
+PREFIX = "/_locks/"
+
+
+class Member:
+    """One etcd; its host bears its name."""
+
+    def __init__(self, cluster: Etcd, name: str) -> None:
+        self._cluster = cluster
+        self.name = name
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    @property
+    def address(self) -> str:
+        return self._cluster.network.address(self.name)
+
+    def start(self) -> None:
+        client, peer = f"http://{self.address}:2379", f"http://{self.address}:2380"
+        argv = [*Network.enter(self.name), "etcd", "--name", self.name, "--data-dir", f"/run/{self.name}"]
+        argv += ["--listen-client-urls", client, "--advertise-client-urls", client, "--log-level", "error"]
+        argv += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+        peers = (f"{member.name}=http://{member.address}:2380" for member in self._cluster.members)
+        # Quick elections, so that etcd grants short leases.
+        argv += ["--initial-cluster", ",".join(peers), "--heartbeat-interval=60", "--election-timeout=600"]
+        with open(f"/run/{self.name}.log", "ab") as log:
+            self._process = subprocess.Popen([*argv, *self._cluster.flags], stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        assert self._process
+        self._process.kill()
+        self._process.wait(10)
+
+    def pause(self) -> None:
+        assert self._process
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def post(self, path: str, body: dict[str, Any], timeout: float = 0.5) -> dict[str, Any]:
+        """The JSON answer of its gateway; {} if there is none in time."""
+        connection = http.client.HTTPConnection(self.address, 2379, timeout=timeout)
+        try:
+            connection.request("POST", f"/v3/{path}", json.dumps(body))
+            answer = json.loads(connection.getresponse().read())
+        except (OSError, http.client.HTTPException, ValueError):
+            return {}
+        finally:
+            connection.close()
+        return answer if isinstance(answer, dict) else {}
+
+    def is_leader(self) -> bool:
+        status = self.post("maintenance/status", {}, 0.3)
+        return bool(status) and status.get("leader") == status.get("header", {}).get("member_id")
+
+
+class Etcd:
+    """The cluster."""
+
+    def __init__(self, network: Network, members: int, flags: Sequence[str]) -> None:
+        self.network = network
+        self.flags = list(flags)
+        self.members = [Member(self, f"etcd{n + 1}") for n in range(members)]
+
+    def start(self) -> None:
+        for member in self.members:
+            self.network.add(member.name)
+        for member in self.members:
+            member.start()
+        wait_until(lambda: self.post("kv/range", {"key": "eA=="}), 20, "etcd", 0.1)
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The first member's answer that is one and no error; {} if there is none."""
+        for member in self.members:
+            answer = member.post(path, body)
+            if answer and not answer.get("error"):
+                return answer
+        return {}
+
+    def leader(self) -> Optional[Member]:
+        return next((member for member in self.members if member.is_leader()), None)
+
+    def keys(self) -> list[dict[str, Any]]:
+        """The keys of all locks: key, lease (0: none)."""
+        answer = self.post("kv/range", {"key": _base64(PREFIX), "range_end": _base64(PREFIX[:-1] + "0")})
+        return [{"key": _text(kv["key"]), "lease": int(kv.get("lease", 0))} for kv in answer.get("kvs", [])]
+
+    def leases(self) -> list[int]:
+        return [int(lease["ID"]) for lease in self.post("lease/leases", {}).get("leases", [])]
+
+    def delete(self, key: str) -> bool:
+        return bool(self.post("kv/deleterange", {"key": _base64(key)}).get("deleted"))
+
+    def revoke(self, lease: int) -> bool:
+        return bool(self.post("lease/revoke", {"ID": lease}))
+
+
+class Watch:
+    """`etcdctl watch` on one member: every revision of the locks' keys from a given one on, in order."""
+
+    def __init__(self, member: Member, revision: int) -> None:
+        argv = ["etcdctl", "--endpoints", f"{member.address}:2379", "watch", "--prefix", PREFIX, "-w", "json"]
+        env = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
+        self.member = member
+        self._process = subprocess.Popen(
+            [*argv, f"--rev={revision}"], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=-3
+        )
+        assert self._process.stdout
+        self.fd = self._process.stdout.fileno()
+        self._rest = b""
+
+    def read(self) -> Optional[Iterator[tuple[int, str, bool, str]]]:
+        """Revision, key, put or removed, and value of each change that has come; None at its end."""
+        data = os.read(self.fd, 1 << 16)
+        if not data:
+            return None
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return self._changes(lines)
+
+    def _changes(self, lines: list[bytes]) -> Iterator[tuple[int, str, bool, str]]:
+        for line in lines:
+            for event in json.loads(line).get("Events") or []:
+                kv = event["kv"]
+                yield kv["mod_revision"], _text(kv["key"]), event.get("type", 0) == 0, _text(kv.get("value", ""))
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
+        assert self._process.stdout
+        self._process.stdout.close()
+
+
+def last_words() -> str:
+    """The end of every member's log."""
+    return "".join(f"{log.name}: {log.read_text(errors='replace')[-500:]}\n" for log in Path("/run").glob("etcd*.log"))
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _text(data: str) -> str:
+    return base64.b64decode(data).decode(errors="replace")

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Faults of etcd: its members, its housekeeping, and an administrator who removes what he should not."""
+
+from __future__ import annotations
+
+import time
+from typing import Optional
+
+from .etcd import Member
+from .nemesis import World, fault
+from .record import Removal
+
+
+def _down(world: World, member: Optional[Member], pause: bool) -> Optional[str]:
+    if member is None or not world.claim(member.name):
+        return None
+    if pause:
+        member.pause()
+        world.undo(world.seconds(), member.resume, member.name)
+    else:
+        member.kill()
+        world.undo(world.seconds(), member.start, member.name)
+    return member.name
+
+
+@fault("member killed")
+def kill_member(world: World) -> Optional[str]:
+    return _down(world, world.member(), False)
+
+
+@fault("member stopped")
+def stop_member(world: World) -> Optional[str]:
+    return _down(world, world.member(), True)
+
+
+@fault("leading member killed", 0.5)
+def kill_leader(world: World) -> Optional[str]:
+    return _down(world, world.etcd.leader(), False)
+
+
+@fault("leading member stopped", 0.5)
+def stop_leader(world: World) -> Optional[str]:
+    return _down(world, world.etcd.leader(), True)
+
+
+@fault("member restarted")
+def restart_member(world: World) -> Optional[str]:
+    member = world.member()
+    if member.name in world.under:
+        return None
+    member.kill()
+    member.start()
+    return member.name
+
+
+@fault("leadership transferred", 2)
+def transfer_leader(world: World) -> Optional[str]:
+    leader = world.etcd.leader()
+    if leader is None:
+        return None
+    others = [member for member in world.etcd.members if member is not leader and member.name not in world.under]
+    if not others:
+        return None
+    target = world.random.choice(others)
+    own = target.post("maintenance/status", {}, 0.5).get("header", {}).get("member_id")
+    if own is None:
+        return None
+    answer = leader.post("maintenance/transfer-leadership", {"targetID": own})
+    return f"{leader.name} to {target.name}" if answer and "error" not in answer else None
+
+
+@fault("history compacted")
+def compact(world: World) -> Optional[str]:
+    # Never beyond what our own watches have seen.
+    answer = world.etcd.post("kv/compaction", {"revision": world.driver.seen})
+    return f"revision {world.driver.seen}" if answer else None
+
+
+@fault("member defragmented")
+def defragment(world: World) -> Optional[str]:
+    member = world.member()
+    answer = member.post("maintenance/defragment", {})
+    return member.name if answer and "error" not in answer else None
+
+
+@fault("alarm: no space")
+def raise_alarm(world: World) -> Optional[str]:
+    status = world.etcd.post("maintenance/status", {})
+    own = status.get("header", {}).get("member_id")
+    if own is None or not world.claim("alarm"):
+        return None
+    alarm = {"memberID": own, "alarm": "NOSPACE"}
+    world.etcd.post("maintenance/alarm", {"action": "ACTIVATE", **alarm})
+
+    def end() -> None:
+        # Members may be on their way up again; an alarm outlives their restart.
+        for _ in range(20):
+            world.etcd.post("maintenance/alarm", {"action": "DEACTIVATE", **alarm})
+            if world.etcd.post("maintenance/alarm", {"action": "GET"}).get("alarms") is None:
+                answer = world.etcd.post("maintenance/status", {})
+                if answer and not answer.get("errors"):
+                    return
+            time.sleep(0.2)
+
+    world.undo(min(2.0, world.seconds()), end, "alarm")
+    return "all"
+
+
+@fault("key deleted", 1.5)
+def delete_key(world: World) -> Optional[str]:
+    return _remove(world, False)
+
+
+@fault("lease revoked", 1.5)
+def revoke_lease(world: World) -> Optional[str]:
+    return _remove(world, True)
+
+
+def _remove(world: World, lease: bool) -> Optional[str]:
+    keys = [key for key in world.etcd.keys() if key["lease"] or not lease]
+    if not keys:
+        return None
+    key = world.random.choice(keys)
+    began = time.monotonic()
+    # Entered before it is tried: what got no answer may happen all the same.
+    removal = Removal(key["key"], began, float("inf"))
+    world.record.removals.append(removal)
+    if world.etcd.revoke(key["lease"]) if lease else world.etcd.delete(key["key"]):
+        removal.ended = time.monotonic()
+    return str(key["key"])

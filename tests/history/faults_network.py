@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Faults of the network: partitions of every shape, loss, delay, reordering, duplication, resets."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Optional
+
+from .delay import QUEUES, REORDERING
+from .nemesis import World, fault
+from .network import Harm, Way
+
+
+def _ways(world: World) -> tuple[str, list[Way]]:
+    """What is hit: a node and all of etcd, a node and one member, two members, one member and all; one way or both."""
+    node, member = world.node().name, world.member().name
+    members = [each.name for each in world.etcd.members]
+    others = [each for each in members if each != member]
+    shape = world.random.choice(["node", "node", "node", "pair", "members", "member"])
+    if shape == "node":
+        label, pairs = f"{node} and etcd", [(node, each) for each in members]
+    elif shape == "pair":
+        label, pairs = f"{node} and {member}", [(node, member)]
+    elif shape == "members":
+        other = world.random.choice(others)
+        label, pairs = f"{member} and {other}", [(member, other)]
+    else:
+        label, pairs = f"{member} and all", [(each.name, member) for each in world.nodes]
+        pairs += [(member, other) for other in others]
+    direction = world.random.choice(["both", "there", "back"])
+    there, back = pairs, [(b, a) for a, b in pairs]
+    ways = {"both": there + back, "there": there, "back": back}[direction]
+    return label + {"both": "", "there": ", one way", "back": ", the other way"}[direction], ways
+
+
+def _hit(world: World, harm: Harm) -> str:
+    label, ways = _ways(world)
+    world.undo(world.seconds(), world.network.apply(harm, ways))
+    return label
+
+
+@fault("partition", 6)
+def cut(world: World) -> Optional[str]:
+    return _hit(world, world.network.drop())
+
+
+@fault("loss", 2)
+def lose(world: World) -> Optional[str]:
+    return _hit(world, world.network.drop(world.random.uniform(0.05, 0.7)))
+
+
+@fault("delay", 3)
+def delay(world: World) -> Optional[str]:
+    queue = world.random.choice([n for n in range(1, len(QUEUES) + 1) if n not in REORDERING])
+    return _hit(world, world.network.delay(queue))
+
+
+@fault("reordering")
+def reorder(world: World) -> Optional[str]:
+    return _hit(world, world.network.delay(world.random.choice(REORDERING)))
+
+
+@fault("duplication")
+def double(world: World) -> Optional[str]:
+    return _hit(world, world.network.double())
+
+
+@fault("connections refused", 2)
+def refuse(world: World) -> Optional[str]:
+    return _hit(world, world.network.refuse(world.random.choice([0.1, 0.5, 1.0])))
+
+
+@fault("connections reset", 2)
+def reset(world: World) -> Optional[str]:
+    node = world.node().name
+    world.network.reset(node, *(member.name for member in world.etcd.members))
+    return node
+
+
+@fault("narrow line", 0.7)
+def narrow(world: World) -> Optional[str]:
+    node = world.node().name
+    if not world.claim(f"{node} line"):
+        return None
+    world.undo(world.seconds(), world.network.narrow(node, world.random.choice([4000, 20000, 100000])), f"{node} line")
+    return node
+
+
+@fault("split", 0.7)
+def split(world: World) -> Optional[str]:
+    """Nodes and members in two halves that know nothing of each other."""
+    hosts = [each.name for each in (*world.nodes, *world.etcd.members)]
+    half = {host for host in hosts if world.random.random() < 0.5}
+    ways = [(a, b) for a, b in permutations(hosts, 2) if (a in half) != (b in half) and "etcd" in a + b]
+    if not ways or not world.claim("split"):
+        return None
+    world.undo(world.seconds(), world.network.apply(world.network.drop(), ways), "split")
+    return ", ".join(sorted(half))
+
+
+@fault("late answers, then silence", 1.5)
+def late_then_silent(world: World) -> Optional[str]:
+    """Answers take their time, and when one is under way no further request arrives: the lease began long ago."""
+    node = world.node().name
+    if not world.claim(f"{node} late"):
+        return None
+    members = [member.name for member in world.etcd.members]
+    queue = world.random.choice([3, 4, 4, 5, 5, 6])
+    wait = QUEUES[queue - 1][0] + world.random.uniform(0.3, 2.5)
+    undos = [world.network.apply(world.network.delay(queue), [(member, node) for member in members])]
+
+    def silence() -> None:
+        undos.append(world.network.apply(world.network.drop(), [(node, member) for member in members]))
+
+    def end() -> None:
+        for undo in undos:
+            undo()
+
+    world.later(wait, silence)
+    world.undo(wait + world.record.ttl + 2, end, f"{node} late")
+    return node

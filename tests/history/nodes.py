@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A node: its ctdbd (a stand-in, `ctdbd.py`) and the helpers that it runs."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Optional
+
+from .network import Network
+from .record import Operation
+
+CTDBD = str(Path(__file__).with_name("ctdbd.py"))
+CHECK_PATIENCE = 5.0  # ctdbd's, for a recovery's check
+TAKE_PATIENCE = 30.0  # ctdbd's is 120
+
+
+class Run:
+    """A helper that runs: its operation, and our ends of it."""
+
+    def __init__(self, operation: Operation, stdout: int, pidfd: int) -> None:
+        self.operation = operation
+        self.stdout: Optional[int] = stdout
+        self.pidfd = pidfd
+        self.asked = False
+        self.deadline = operation.started + (CHECK_PATIENCE if operation.why == "check" else TAKE_PATIENCE)
+
+    @property
+    def holding(self) -> bool:
+        return self.operation.status[:1] == "0" and self.stdout is not None
+
+    def ask(self) -> None:
+        """ctdbd has no more use for it."""
+        self.asked = True
+        self.signal(signal.SIGTERM, "TERM")
+
+    def signal(self, number: int, reason: str = "") -> None:
+        if reason:
+            self.operation.asked.append(reason)
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass
+
+
+class Node:
+    """One node; `argv` and `env` are how its helper is started, `kind` says what helper that is."""
+
+    def __init__(self, name: str, kind: str, argv: list[str], env: dict[str, str]) -> None:
+        self.name = name
+        self.kind = kind
+        self.argv = argv
+        self.env = env
+        self.log = Path(f"/run/{name}.log")
+        self.stderr: Optional[int] = None  # another one than the log, for the helpers to come
+        self.stopped_since: Optional[float] = None  # all of its processes
+        self.channel: Optional[socket.socket] = None
+        self.ctdbd: Optional[subprocess.Popen[bytes]] = None
+        self.runs: dict[int, Run] = {}
+        self.starting: dict[int, tuple[str, float, int]] = {}
+        self.next_take = 0.0
+        self.under: list[str] = []  # what may end any of its helpers now
+        self.prefix: list[str] = []  # of ctdbd's command: puts it into its control groups
+
+    def boot(self) -> None:
+        """Start ctdbd."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            argv = [*self.prefix, *Network.enter(self.name), sys.executable, "-I", CTDBD, str(theirs.fileno())]
+            self.ctdbd = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self.channel = ours
+        self.next_take = time.monotonic()
+
+    @property
+    def holder(self) -> Optional[Run]:
+        return next((run for run in list(self.runs.values()) if run.holding), None)
