@@ -32,16 +32,27 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="how long there are faults")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 16))
     parser.add_argument("--mix", default="v3,v3,v3,v3,v3", help="each node's helper: v3, 2, auto, samba")
-    parser.add_argument("--gap", type=float, default=0.1, help="seconds from fault to fault, on average")
+    parser.add_argument("--gap", type=float, default=0.08, help="seconds from fault to fault, on average")
     parser.add_argument("--output", help="a directory for record.json, report.txt, timeline.svg, also if all is well")
+    parser.add_argument("--ttl", type=int, choices=[3, 4, 9], default=0, help="lock_ttl (by the seed)")
+    parser.add_argument("--faults", default="", help="only kinds of faults with this in their names")
     parser.add_argument("--sabotage", choices=SABOTAGES, default="", help="break the program in this way first")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="history-") as scratch:
         output = Path(options.output or scratch)
         output.mkdir(exist_ok=True)
         name = f"ctdb-etcd-history-{os.getpid()}"
+        mix = options.mix.split(",")
         chosen = Options(
-            options.seconds, options.seed, options.mix.split(","), options.gap, str(output), name, options.sabotage
+            options.seconds,
+            options.seed,
+            mix,
+            options.gap,
+            str(output),
+            name,
+            options.ttl,
+            options.faults,
+            options.sabotage,
         )
         if not _run(chosen):
             return 2

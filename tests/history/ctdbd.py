@@ -65,7 +65,10 @@ def main() -> None:
             os.read(awake, 512)
             reap(channel)
         if channel.fileno() in ready:
-            data, fds, _, _ = socket.recv_fds(channel, 65536, 2)
+            try:
+                data, fds, _, _ = socket.recv_fds(channel, 65536, 2)
+            except ConnectionResetError:
+                return
             if not data:
                 return
             start(channel, json.loads(data), *fds)

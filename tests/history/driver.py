@@ -170,7 +170,7 @@ class Driver(threading.Thread):
         node.runs[operation.pid] = run
         self._ends[stdout] = run
         self._poll.register(stdout, select.POLLIN)
-        self._on(run.pidfd, lambda: self._exited(node, run))
+        self._on(fds[0], lambda: self._exited(node, run, fds[0]))
 
     def _bury(self, node: Node) -> None:
         """ctdbd is dead; its helpers have another parent now."""
@@ -186,10 +186,11 @@ class Driver(threading.Thread):
             run.operation.asked.append("parent")
             self._gone(node, run)
 
-    def _exited(self, node: Node, run: Run) -> None:
+    def _exited(self, node: Node, run: Run, pidfd: int) -> None:
         if run.operation.exited is None:
             run.operation.exited = time.monotonic()
-            self._off(run.pidfd)
+            run.forget_pidfd()
+            self._off(pidfd)
         self._gone(node, run)
 
     def _gone(self, node: Node, run: Optional[Run]) -> None:

@@ -56,21 +56,24 @@ class Member:
         assert self._process
         os.kill(self._process.pid, signal.SIGCONT)
 
-    def post(self, path: str, body: dict[str, Any], timeout: float = 0.5) -> dict[str, Any]:
-        """The JSON answer of its gateway; {} if there is none in time."""
+    def post(self, path: str, body: dict[str, Any], timeout: float = 0.5) -> Optional[dict[str, Any]]:
+        """The JSON answer of its gateway; None if there is none in time, or it is an error."""
         connection = http.client.HTTPConnection(self.address, 2379, timeout=timeout)
         try:
             connection.request("POST", f"/v3/{path}", json.dumps(body))
             answer = json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException, ValueError):
-            return {}
+            return None
         finally:
             connection.close()
-        return answer if isinstance(answer, dict) else {}
+        return answer if isinstance(answer, dict) and not answer.get("error") else None
+
+    def member_id(self) -> Optional[str]:
+        return _id(self.post("maintenance/status", {}, 0.3))
 
     def is_leader(self) -> bool:
         status = self.post("maintenance/status", {}, 0.3)
-        return bool(status) and status.get("leader") == status.get("header", {}).get("member_id")
+        return status is not None and status.get("leader") == _id(status)
 
 
 class Etcd:
@@ -88,13 +91,10 @@ class Etcd:
             member.start()
         wait_until(lambda: self.post("kv/range", {"key": "eA=="}), 20, "etcd", 0.1)
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The first member's answer that is one and no error; {} if there is none."""
-        for member in self.members:
-            answer = member.post(path, body)
-            if answer and not answer.get("error"):
-                return answer
-        return {}
+    def post(self, path: str, body: dict[str, Any]) -> Optional[dict[str, Any]]:
+        """The first member's answer that is one; None if there is none."""
+        answers = (member.post(path, body) for member in self.members)
+        return next((answer for answer in answers if answer is not None), None)
 
     def leader(self) -> Optional[Member]:
         return next((member for member in self.members if member.is_leader()), None)
@@ -102,16 +102,31 @@ class Etcd:
     def keys(self) -> list[dict[str, Any]]:
         """The keys of all locks: key, lease (0: none)."""
         answer = self.post("kv/range", {"key": _base64(PREFIX), "range_end": _base64(PREFIX[:-1] + "0")})
-        return [{"key": _text(kv["key"]), "lease": int(kv.get("lease", 0))} for kv in answer.get("kvs", [])]
+        return [{"key": _text(kv["key"]), "lease": int(kv.get("lease", 0))} for kv in (answer or {}).get("kvs", [])]
 
     def leases(self) -> list[int]:
-        return [int(lease["ID"]) for lease in self.post("lease/leases", {}).get("leases", [])]
+        return [int(lease["ID"]) for lease in (self.post("lease/leases", {}) or {}).get("leases", [])]
+
+    def silence(self, member_id: str) -> None:
+        """End that member's alarm, if a member can be reached that can commit."""
+        self.post("maintenance/alarm", {"action": "DEACTIVATE", "memberID": member_id, "alarm": "NOSPACE"})
+
+    def wait_silent(self, timeout: float) -> None:
+        """Until no alarm is left: one that was raised without an answer may come about late, and outlives restarts."""
+
+        def silent() -> bool:
+            answer = self.post("maintenance/alarm", {"action": "GET"})
+            for alarm in (answer or {}).get("alarms", []):
+                self.silence(alarm["memberID"])
+            return answer is not None and not answer.get("alarms")
+
+        wait_until(silent, timeout, "the end of etcd's alarms", 0.05)
 
     def delete(self, key: str) -> bool:
-        return bool(self.post("kv/deleterange", {"key": _base64(key)}).get("deleted"))
+        return bool((self.post("kv/deleterange", {"key": _base64(key)}) or {}).get("deleted"))
 
     def revoke(self, lease: int) -> bool:
-        return bool(self.post("lease/revoke", {"ID": lease}))
+        return self.post("lease/revoke", {"ID": lease}) is not None
 
 
 class Watch:
@@ -152,6 +167,10 @@ class Watch:
 def last_words() -> str:
     """The end of every member's log."""
     return "".join(f"{log.name}: {log.read_text(errors='replace')[-500:]}\n" for log in Path("/run").glob("etcd*.log"))
+
+
+def _id(answer: Optional[dict[str, Any]]) -> Optional[str]:
+    return (answer or {}).get("header", {}).get("member_id")
 
 
 def _base64(text: str) -> str:

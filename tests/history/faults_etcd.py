@@ -63,47 +63,31 @@ def transfer_leader(world: World) -> Optional[str]:
     if not others:
         return None
     target = world.random.choice(others)
-    own = target.post("maintenance/status", {}, 0.5).get("header", {}).get("member_id")
-    if own is None:
-        return None
-    answer = leader.post("maintenance/transfer-leadership", {"targetID": own})
-    return f"{leader.name} to {target.name}" if answer and "error" not in answer else None
+    answer = leader.post("maintenance/transfer-leadership", {"targetID": target.member_id()})
+    return None if answer is None else f"{leader.name} to {target.name}"
 
 
 @fault("history compacted")
 def compact(world: World) -> Optional[str]:
     # Never beyond what our own watches have seen.
     answer = world.etcd.post("kv/compaction", {"revision": world.driver.seen})
-    return f"revision {world.driver.seen}" if answer else None
+    return None if answer is None else f"revision {world.driver.seen}"
 
 
 @fault("member defragmented")
 def defragment(world: World) -> Optional[str]:
     member = world.member()
     answer = member.post("maintenance/defragment", {})
-    return member.name if answer and "error" not in answer else None
+    return None if answer is None else member.name
 
 
 @fault("alarm: no space")
 def raise_alarm(world: World) -> Optional[str]:
-    status = world.etcd.post("maintenance/status", {})
-    own = status.get("header", {}).get("member_id")
+    own = world.member().member_id()
     if own is None or not world.claim("alarm"):
         return None
-    alarm = {"memberID": own, "alarm": "NOSPACE"}
-    world.etcd.post("maintenance/alarm", {"action": "ACTIVATE", **alarm})
-
-    def end() -> None:
-        # Members may be on their way up again; an alarm outlives their restart.
-        for _ in range(20):
-            world.etcd.post("maintenance/alarm", {"action": "DEACTIVATE", **alarm})
-            if world.etcd.post("maintenance/alarm", {"action": "GET"}).get("alarms") is None:
-                answer = world.etcd.post("maintenance/status", {})
-                if answer and not answer.get("errors"):
-                    return
-            time.sleep(0.2)
-
-    world.undo(min(2.0, world.seconds()), end, "alarm")
+    world.etcd.post("maintenance/alarm", {"action": "ACTIVATE", "memberID": own, "alarm": "NOSPACE"})
+    world.undo(min(1.5, world.seconds()), lambda: world.etcd.silence(own), "alarm")
     return "all"
 
 

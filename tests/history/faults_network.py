@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import Optional
 
 from .delay import QUEUES, REORDERING
-from .nemesis import World, fault
+from .nemesis import LONG, World, fault
 from .network import Harm, Way
 
 
@@ -43,6 +43,19 @@ def _hit(world: World, harm: Harm) -> str:
 @fault("partition", 6)
 def cut(world: World) -> Optional[str]:
     return _hit(world, world.network.drop())
+
+
+@fault(f"holder cut off {LONG}", 2)
+def cut_holder(world: World) -> Optional[str]:
+    """From all of etcd; requests or answers or both."""
+    node = next((node.name for node in world.nodes if node.holder), None)
+    if node is None or not world.claim("holder cut off"):
+        return None
+    requests = [(node, member.name) for member in world.etcd.members]
+    answers = [(member, node) for node, member in requests]
+    ways = world.random.choice([requests, answers, requests + answers])
+    world.undo(world.longer_than_a_lease(), world.network.apply(world.network.drop(), ways), "holder cut off")
+    return node
 
 
 @fault("loss", 2)
@@ -99,15 +112,15 @@ def split(world: World) -> Optional[str]:
     return ", ".join(sorted(half))
 
 
-@fault("late answers, then silence", 1.5)
+@fault(f"holder's answers late, then nothing, {LONG}", 2)
 def late_then_silent(world: World) -> Optional[str]:
     """Answers take their time, and when one is under way no further request arrives: the lease began long ago."""
-    node = world.node().name
-    if not world.claim(f"{node} late"):
+    node = next((node.name for node in world.nodes if node.holder), None)
+    if node is None or not world.claim(f"{node} late"):
         return None
     members = [member.name for member in world.etcd.members]
-    queue = world.random.choice([3, 4, 4, 5, 5, 6])
-    wait = QUEUES[queue - 1][0] + world.random.uniform(0.3, 2.5)
+    queue = world.random.choice([3, 4, 5] if world.record.ttl < 9 else [5, 6, 6, 6])
+    wait = QUEUES[queue - 1][0] + world.random.uniform(0.3, 1.5)
     undos = [world.network.apply(world.network.delay(queue), [(member, node) for member in members])]
 
     def silence() -> None:

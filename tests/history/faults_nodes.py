@@ -15,7 +15,7 @@ from typing import Optional
 from harness.helper import full_pipe
 
 from .groups import CPU, FREEZER, MEMORY
-from .nemesis import World, fault
+from .nemesis import LONG, World, fault
 from .nodes import Node, Run
 
 
@@ -36,9 +36,18 @@ def _signal(run: Optional[Run], number: int, reason: str) -> Optional[str]:
     return run.operation.node
 
 
-@fault("helper stopped", 4)
+@fault("helper stopped", 3)
 def stop_helper(world: World) -> Optional[str]:
-    run = world.run()
+    return _stop(world, world.run(), world.seconds())
+
+
+@fault(f"holder stopped {LONG}", 1)
+def stop_holder(world: World) -> Optional[str]:
+    holders = world.driver.holders()
+    return _stop(world, holders[0] if holders else None, world.longer_than_a_lease())
+
+
+def _stop(world: World, run: Optional[Run], seconds: float) -> Optional[str]:
     if run is None or not world.claim(f"pid {run.operation.pid}"):
         return None
     thing, operation = f"pid {run.operation.pid}", run.operation
@@ -54,7 +63,7 @@ def stop_helper(world: World) -> Optional[str]:
         span[1] = time.monotonic()
         run.signal(signal.SIGCONT)
 
-    world.undo(world.seconds(), go_on, thing)
+    world.undo(seconds, go_on, thing)
     return operation.node
 
 

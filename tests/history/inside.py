@@ -19,6 +19,7 @@ from typing import Optional
 from harness.machine import wait_until
 
 from . import faults_etcd, faults_network, faults_nodes  # noqa: F401  they enter themselves
+from .checker import check
 from .driver import Driver
 from .etcd import Etcd, last_words
 from .groups import CPU, FREEZER, MEMORY, Groups
@@ -35,7 +36,7 @@ LOCK = "HISTORY"
 FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")
 
 # refresh and read_timeout that are allowed with each lock_ttl, from eager to lazy.
-TIMES = {3: [(0.2, 3), (0.5, 0.8), (1, 0.5)], 4: [(0.3, 3), (0.5, 1), (1.5, 0.5)], 6: [(0.5, 6), (1, 1), (3, 0.7)]}
+TIMES = {3: [(0.2, 3), (0.5, 0.8), (1, 0.5)], 4: [(0.3, 3), (0.5, 1), (1.5, 0.5)], 9: [(0.5, 9), (2, 3), (4, 0.7)]}
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Options:
     gap: float
     output: str
     groups: str
+    ttl: int = 0
+    faults: str = ""
     sabotage: str = ""
 
 
@@ -62,8 +65,14 @@ def main() -> None:
     record.began = time.monotonic()
     world.driver.start()
     be_quiet(world)
+
+    def enough() -> bool:
+        """Of a broken program one violation will do."""
+        record.ended = time.monotonic()
+        return bool(options.sabotage and check(record))
+
     try:
-        torment(world, record.began + options.seconds, options.gap)
+        torment(world, record.began + options.seconds, options.gap, enough)
     finally:
         world.heal()
     _end(world)
@@ -81,7 +90,9 @@ def _copy_program(sabotage: str) -> None:
 
 def _build(options: Options, record: Record) -> World:
     choose = random.Random(options.seed)
-    record.ttl = choose.choice(list(TIMES))
+    broken = SABOTAGES.get(options.sabotage)
+    record.ttl = choose.choice([3, 3, 3, 4, 9])
+    record.ttl = options.ttl or (broken.ttl if broken else record.ttl)
     network = Network()
     v2 = any(kind != "v3" for kind in options.mix)
     etcd = Etcd(network, 3, ["--enable-v2=true"] if v2 else [])
@@ -93,7 +104,11 @@ def _build(options: Options, record: Record) -> World:
     nodes = []
     for number, kind in enumerate(options.mix, 1):
         network.add(f"node{number}")
-        nodes.append(_node(number, kind, etcd, record.ttl, choose, faketime if number % 2 else None))
+        nodes.append(
+            _node(
+                number, kind, etcd, record.ttl, choose, faketime if number % 2 else None, broken.hosts if broken else 0
+            )
+        )
     groups = {node.name: Groups(options.groups, node.name) for node in nodes}
     for node in nodes:
         node.prefix = groups[node.name].prefix
@@ -106,7 +121,9 @@ def _build(options: Options, record: Record) -> World:
         if not all(group.has(controller) for group in groups.values()):
             record.not_here.append(kind)
     driver = Driver(nodes, etcd, record, options.seed)
-    return World(nodes, etcd, network, driver, record, groups, choose)
+    return World(
+        nodes, etcd, network, driver, record, groups, choose, options.faults or (broken.faults if broken else "")
+    )
 
 
 def _answer_for_testparm_and_ctdb() -> None:
@@ -117,7 +134,9 @@ def _answer_for_testparm_and_ctdb() -> None:
         (bin_ / name).chmod(0o755)
 
 
-def _node(number: int, kind: str, etcd: Etcd, ttl: int, choose: random.Random, faketime: Optional[str]) -> Node:
+def _node(
+    number: int, kind: str, etcd: Etcd, ttl: int, choose: random.Random, faketime: Optional[str], most_hosts: int
+) -> Node:
     base = Path(f"/run/base/node{number}")
     base.mkdir(parents=True)
     env = {"PATH": "/run/bin:/usr/sbin:/usr/bin:/sbin:/bin", "CTDB_BASE": str(base)}
@@ -132,8 +151,7 @@ def _node(number: int, kind: str, etcd: Etcd, ttl: int, choose: random.Random, f
         env |= {"LD_PRELOAD": faketime, "FAKETIME_TIMESTAMP_FILE": str(clock)}
         env |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
     refresh, read_timeout = choose.choice(TIMES[ttl])
-    if choose.random() < 0.2:
-        hosts = hosts[:1]
+    hosts = hosts[: most_hosts or choose.choice([1, 2, 3, 3, 3])]
     (base / "ctdb_etcd_lock.conf").write_text(
         f"host = {', '.join(hosts)}\nnetbios_name = {LOCK}\napi = {kind.removeprefix('v')}\nlock_ttl = {ttl}\n"
         f"refresh = {refresh}\nread_timeout = {read_timeout}\nacquire_timeout = {choose.choice([3, 6, 20])}\n"

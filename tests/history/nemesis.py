@@ -8,10 +8,10 @@ leaves to the World what is to be undone (`undo`), or done later (`later`).
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Optional
+from random import Random
+from typing import Callable, Optional, Sequence
 
 from .driver import Driver
 from .etcd import Etcd, Member
@@ -22,6 +22,9 @@ from .record import Fault, Quiet, Record
 
 Action = Callable[[], object]
 FaultFunction = Callable[["World"], Optional[str]]
+
+# How the names of those kinds end that hit the holder until its lease is over.
+LONG = "until its lease is over"
 
 # Every kind of fault by its name: how often it is drawn, and the function.
 FAULTS: dict[str, tuple[float, FaultFunction]] = {}
@@ -47,10 +50,12 @@ class World:
     driver: Driver
     record: Record
     groups: dict[str, Groups]
-    random: random.Random
+    random: Random
+    only: str = ""  # what is in the names of those kinds of faults that are wanted
     under: set[str] = field(default_factory=set)  # what is broken now, so that it is not broken twice
     _agenda: list[tuple[float, Action]] = field(default_factory=list)
     _now: Optional[Fault] = None
+    _healed: int = 0  # so many faults are undone
 
     def node(self) -> Node:
         """A node: most often one that holds."""
@@ -69,8 +74,11 @@ class World:
     def seconds(self) -> float:
         """How long a fault lasts: most often less than a lease, at times more."""
         ttl = self.record.ttl
-        least, most = self.random.choices([(0.05, 0.8), (0.8, ttl), (ttl, ttl + 2.5)], [7, 3, 1.3])[0]
+        least, most = self.random.choices([(0.05, 0.8), (0.8, ttl), (ttl, ttl + 3)], [8, 2, 1])[0]
         return self.random.uniform(least, most)
+
+    def longer_than_a_lease(self) -> float:
+        return self.random.uniform(2, 3) + self.record.ttl
 
     def claim(self, thing: str) -> bool:
         """Whether nothing has broken this thing yet; from now on something has."""
@@ -95,15 +103,20 @@ class World:
         """Do this later, or not at all if all is healed before."""
         self._agenda.append((time.monotonic() + seconds, _Skippable(action)))
 
-    def draw(self) -> None:
-        """One fault, if what was drawn finds something to harm."""
-        kinds = [kind for kind in FAULTS if kind not in self.record.not_here]
+    def kinds(self) -> list[str]:
+        """The kinds of faults that can be drawn."""
+        return [kind for kind in FAULTS if self.only in kind and kind not in self.record.not_here]
+
+    def draw(self, kinds: Sequence[str] = ()) -> bool:
+        """One fault (of these kinds); whether what was drawn found something to harm."""
+        kinds = kinds or self.kinds()
         kind = self.random.choices(kinds, [FAULTS[kind][0] for kind in kinds])[0]
         self._now = Fault(kind, "", time.monotonic())
         target = FAULTS[kind][1](self)
         if target is not None:
             self._now.target = target
             self.record.faults.append(self._now)
+        return target is not None
 
     def due(self) -> None:
         """Do what is due."""
@@ -115,6 +128,9 @@ class World:
             self._do([entry for entry in self._agenda if not isinstance(entry[1], _Skippable)])
             self._agenda = [entry for entry in self._agenda if not isinstance(entry[1], _Skippable)]
         self.under.clear()
+        if any(fault.kind == "alarm: no space" for fault in self.record.faults[self._healed :]):
+            self.etcd.wait_silent(15)
+        self._healed = len(self.record.faults)
 
     def _do(self, entries: list[tuple[float, Action]]) -> None:
         for entry in sorted(entries, key=lambda e: e[0]):
@@ -130,33 +146,56 @@ class _Skippable:
         self._action()
 
 
-def torment(world: World, until: float, gap: float) -> None:
-    """Faults every `gap` seconds on average, with healed moments between, until then (monotonic seconds)."""
+def torment(world: World, until: float, gap: float, enough: Callable[[], bool] = lambda: False) -> None:
+    """Storms of faults, `gap` seconds from one to the next on average, and between them single ones that outlast the
+    holder's lease, so that another one takes over. All is healed after each. Until then (monotonic seconds) or until
+    it is enough."""
+    long = [kind for kind in world.kinds() if kind.endswith(LONG)]
     while time.monotonic() < until:
-        respite = min(until, time.monotonic() + world.random.uniform(6, 16))
-        while time.monotonic() < respite:
-            world.draw()
-            rest = time.monotonic() + min(1.0, world.random.expovariate(1 / gap))
-            while True:
-                world.due()
-                left = rest - time.monotonic()
-                if left <= 0:
-                    break
-                time.sleep(min(left, 0.02))
-            if world.driver.error:
-                raise world.driver.error
+        if not long or world.random.random() < 0.4:
+            _go_on(world, time.monotonic() + world.random.uniform(3, 12), gap)
+        elif world.draw(long):
+            seconds = world.record.ttl + world.random.uniform(3, 4.5)
+            _go_on(world, time.monotonic() + seconds, world.random.choice([0.4, 2, 8]))
         world.heal()
         be_quiet(world)
+        if enough():
+            return
 
 
-def be_quiet(world: World, patience: float = 6.0) -> None:
-    """Without faults, until somebody holds; for a lease and `patience` seconds at most."""
+def _go_on(world: World, until: float, gap: float) -> None:
+    """Draw faults; those that last longer than it are cut short by whoever heals."""
+    following = time.monotonic() + world.random.expovariate(1 / gap)
+    while time.monotonic() < until:
+        if time.monotonic() >= following:
+            world.draw()
+            following = max(time.monotonic() - 0.2, following) + world.random.expovariate(1 / gap)
+        world.due()
+        time.sleep(max(0, min(0.02, following - time.monotonic())))
+        if world.driver.error:
+            raise world.driver.error
+
+
+def be_quiet(world: World, patience: float = 6.2) -> None:
+    """Without faults, until somebody holds; for a lease and `patience` seconds at most.
+
+    Time in which the machine gave us less than all of a processor (others use it, too) counts for less.
+    """
     quiet = Quiet(time.monotonic())
     world.record.quiets.append(quiet)
-    while time.monotonic() < quiet.began + world.record.ttl + patience + 0.2:
+    last = quiet.began
+    while quiet.waited < world.record.ttl + patience:
         if world.driver.holders():
             quiet.held = time.monotonic()
             time.sleep(world.random.uniform(0, 0.5))
             return
-        time.sleep(0.01)
+        burned = time.thread_time() + 0.003
+        burning = time.monotonic()
+        while time.thread_time() < burned:
+            pass
+        share = min(1.0, 0.003 / (time.monotonic() - burning))
+        time.sleep(0.02)
+        now = time.monotonic()
+        quiet.waited += (now - last) * (share if share < 0.7 else 1)
+        last = now
     quiet.gave_up = time.monotonic()

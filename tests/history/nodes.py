@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Optional
@@ -26,7 +27,8 @@ class Run:
     def __init__(self, operation: Operation, stdout: int, pidfd: int) -> None:
         self.operation = operation
         self.stdout: Optional[int] = stdout
-        self.pidfd = pidfd
+        self._pidfd: Optional[int] = pidfd
+        self._lock = threading.Lock()  # the nemesis sends signals from its own thread
         self.asked = False
         self.deadline = operation.started + (CHECK_PATIENCE if operation.why == "check" else TAKE_PATIENCE)
 
@@ -40,12 +42,20 @@ class Run:
         self.signal(signal.SIGTERM, "TERM")
 
     def signal(self, number: int, reason: str = "") -> None:
+        """Send it a signal, for this reason if it is to end it; nothing happens if it is gone."""
         if reason:
             self.operation.asked.append(reason)
-        try:
-            signal.pidfd_send_signal(self.pidfd, number)
-        except ProcessLookupError:
-            pass
+        with self._lock:
+            if self._pidfd is not None:
+                try:
+                    signal.pidfd_send_signal(self._pidfd, number)
+                except ProcessLookupError:
+                    pass
+
+    def forget_pidfd(self) -> None:
+        """It is about to be closed: its number may soon be another one's."""
+        with self._lock:
+            self._pidfd = None
 
 
 class Node:

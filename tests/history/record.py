@@ -76,9 +76,12 @@ class Removal:
 
 @dataclass
 class Quiet:
-    """A time without faults: when it began, and from when on somebody held (None: nobody, until `gave_up`)."""
+    """A time without faults: when it began, and from when on somebody held (None: nobody, until `gave_up`).
+
+    `waited` are the seconds between as a machine would count them that is all ours."""
 
     began: float
+    waited: float = 0.0
     held: Optional[float] = None
     gave_up: Optional[float] = None
 

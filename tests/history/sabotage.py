@@ -14,43 +14,47 @@ from pathlib import Path
 
 @dataclass
 class Sabotage:
-    """In `file`, `old` becomes `new`."""
+    """In each file each first text becomes the second. It shows with leases of `ttl` s, `hosts` endpoints for each
+    node (0: any number), nodes of that `mix`, and soonest with those `faults`."""
 
-    file: str
-    old: str
-    new: str
+    edits: list[tuple[str, str, str]]
+    ttl: int = 3
+    hosts: int = 0
+    mix: str = "v3,v3,v3,v3,v3"
+    faults: str = ""
 
     def apply(self, program: Path) -> None:
-        path = program / self.file
-        text = path.read_text()
-        assert text.count(self.old) == 1, f"{self.old!r} is in {self.file} {text.count(self.old)} times"
-        path.write_text(text.replace(self.old, self.new))
+        for file, old, new in self.edits:
+            path = program / file
+            text = path.read_text()
+            assert text.count(old) == 1, f"{old!r} is in {file} {text.count(old)} times"
+            path.write_text(text.replace(old, new))
 
+
+FENCE, HELPER, V3 = "ctdb_etcd/fence.py", "ctdb_etcd/helper.py", "ctdb_etcd/lock_v3.py"
 
 SABOTAGES = {
-    "no fence": Sabotage(
-        "ctdb_etcd/fence.py", "signal.setitimer(signal.ITIMER_REAL, max(self.left(), _AT_ONCE))", "pass"
-    ),
-    "a negative margin": Sabotage("ctdb_etcd/fence.py", "return min(1.0, ttl / 4)", "return -1.5"),
+    "no fence": Sabotage([(FENCE, "signal.setitimer(signal.ITIMER_REAL, max(self.left(), _AT_ONCE))", "pass")]),
+    "a negative margin": Sabotage([(FENCE, "return min(1.0, ttl / 4)", "return -1.5")]),
     "counted from receipt": Sabotage(
-        "ctdb_etcd/lock_v3.py",
-        "        return Grant(sent, ttl)\n",
-        "        return Grant(Moment.now(), ttl)\n",
+        [(V3, "        return Grant(sent, ttl)\n", "        return Grant(Moment.now(), ttl)\n")],
+        # An answer must be later than the margin and etcd's own slowness together, and still be waited for.
+        ttl=9,
+        hosts=1,
+        faults="answers late",
     ),
-    "taken on a stale read": Sabotage("ctdb_etcd/lock_v3.py", '"compare": [empty]', '"compare": []'),
+    "contention decided by a stale read": Sabotage(
+        [
+            (V3, '            "limit": 1,\n', '            "limit": 1,\n            "serializable": True,\n'),
+            (V3, '"compare": [empty]', '"compare": []'),
+        ]
+    ),
     "the key is never looked at": Sabotage(
-        "ctdb_etcd/lock_v3.py",
-        'if not any(_number(key, "create_revision") == self._revision for key',
-        "if [] and any(0 for key",
+        [(V3, 'if not any(_number(key, "create_revision") == self._revision for key', "if [] and any(0 for key")]
     ),
-    "a stopped helper goes on": Sabotage(
-        "ctdb_etcd/fence.py",
-        "signal.signal(signal.SIGALRM, signal.SIG_DFL)",
-        "signal.signal(signal.SIGALRM, signal.SIG_IGN)",
+    "given back before ctdbd knows": Sabotage([(HELPER, "        status.end()\n", "")]),
+    "nothing is given back": Sabotage(
+        [(V3, "        if self._lease:\n            try", "        if 0:\n            try")]
     ),
-    "contention is an error": Sabotage("ctdb_etcd/helper.py", "status.say(CONTENTION)", "status.say(ERROR)"),
-    "nothing is released": Sabotage(
-        "ctdb_etcd/lock_v3.py", "        if self._lease:\n            try", "        if 0:\n            try"
-    ),
-    "never heard of a stop": Sabotage("ctdb_etcd/fence.py", "now.monotonic - self.sent.monotonic", "0"),
+    "contention is an error": Sabotage([(HELPER, "status.say(CONTENTION)", "status.say(ERROR)")]),
 }
