@@ -188,7 +188,7 @@ def run(config: Config, lock: Lock, watch: Watch, status: Status, log: Log) -> N
         # First: once the release has reached etcd somebody else may hold, and its answer may be long in coming.
         status.end()
         _give_back(lock, watch, log)
-        log.info(f"released {lock}: {stop}")
+        log.info(f"{'released' if status.said else 'did not take'} {lock}: {stop}")
 
 
 def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, log: Log) -> None:

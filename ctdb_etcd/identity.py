@@ -137,7 +137,8 @@ def describe(text: str) -> str:
     """Who a lock's value says that its holder is, for a line of the log."""
     try:
         who = json.loads(text)
-        return f"node {who['node']}, pnn {who['pnn']}, pid {who['pid']}, since {who['since']}"
+        pnn = "" if who["pnn"] is None else f"pnn {who['pnn']}, "
+        return f"node {who['node']}, {pnn}pid {who['pid']}, since {who['since']}"
     except (ValueError, KeyError, TypeError, RecursionError):
         return f"somebody else ({text[:80]!r})" if text else "somebody else"
 
