@@ -26,12 +26,15 @@ from .sabotage import SABOTAGES
 
 TESTS = Path(__file__).resolve().parents[1]
 
+# Not among them, because they don't exclude each other: v3 alone beside 2 or samba.
+MIXES = ["v3,v3,v3,v3,v3", "auto,auto,auto,auto,auto", "auto,v3,v3,auto,auto", "2,2,2,2,2", "auto,2,2,auto,auto"]
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="history", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60, help="how long there are faults")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 16))
-    parser.add_argument("--mix", default="v3,v3,v3,v3,v3", help="each node's helper: v3, 2, auto, samba")
+    parser.add_argument("--mix", default="", help="each node's helper, v3, 2, auto or samba (by the seed)")
     parser.add_argument("--gap", type=float, default=0.08, help="seconds from fault to fault, on average")
     parser.add_argument("--output", help="a directory for record.json, report.txt, timeline.svg, also if all is well")
     parser.add_argument("--ttl", type=int, choices=[3, 4, 9], default=0, help="lock_ttl (by the seed)")
@@ -42,7 +45,8 @@ def main() -> int:
         output = Path(options.output or scratch)
         output.mkdir(exist_ok=True)
         name = f"ctdb-etcd-history-{os.getpid()}"
-        mix = options.mix.split(",")
+        broken = SABOTAGES.get(options.sabotage)
+        mix = (options.mix or (broken.mix if broken else random.Random(options.seed).choice(MIXES))).split(",")
         chosen = Options(
             options.seconds,
             options.seed,

@@ -51,15 +51,16 @@ class Run:
         self.holders = sorted((o for o in self.operations if o.status[:1] == "0"), key=lambda o: o.answered or 0)
         self.ours = [o for o in self.operations if o.kind != SAMBA]
         changes = sorted(record.changes, key=lambda c: c.revision)
-        self.removed = {c.key: c for c in changes if not c.put}
-        self.puts: list[tuple[Change, Optional[Operation]]] = []
-        self.put_by: dict[int, Change] = {}  # by the operation's id()
-        for change in changes:
-            if change.put:
-                writer = self._writer(change)
-                self.puts.append((change, writer))
-                if writer:
-                    self.put_by.setdefault(id(writer), change)
+        # v2 may have a key come back, so that it goes twice.
+        self.removed = {c.key: c for c in reversed(changes) if not c.put}
+        self.puts = [(change, self._writer(change)) for change in changes if change.put]
+        self._puts_by: dict[int, list[Change]] = {}  # by the operation's id()
+        for change, writer in self.puts:
+            self._puts_by.setdefault(id(writer), []).append(change)
+
+    def puts_by(self, operation: Operation) -> list[Change]:
+        """The keys that it made."""
+        return self._puts_by.get(id(operation), [])
 
     def _writer(self, change: Change) -> Optional[Operation]:
         lives = [o for o in self.ours if o.pid == change.pid and o.started <= change.seen]
@@ -70,11 +71,11 @@ class Run:
 
     def removal(self, operation: Operation) -> Optional[Removal]:
         """What the nemesis did to the operation's key, if so."""
-        put = self.put_by.get(id(operation))
-        gone = self.removed.get(put.key) if put else None
-        for removal in self.record.removals:
-            if put and gone and removal.key == put.key and removal.began <= gone.seen:
-                return removal
+        for put in self.puts_by(operation):
+            gone = self.removed.get(put.key)
+            for removal in self.record.removals:
+                if gone and removal.key == put.key and removal.began <= gone.seen:
+                    return removal
         return None
 
     def held(self, operation: Operation) -> list[Span]:
@@ -113,50 +114,59 @@ def no_two_hold(run: Run) -> Iterator[Violation]:
 def gone_before_the_key(run: Run) -> Iterator[Violation]:
     """A holder is gone before etcd lets its key go: the rule that makes the promise, whoever comes next."""
     for operation in run.holders:
-        put = run.put_by.get(id(operation))
-        gone = run.removed.get(put.key) if put else None
-        if gone is None:
-            continue
         removal = run.removal(operation)
         if removal:
-            late = run.end(operation) - max(gone.seen, removal.began) - run.record.ttl
-            stopped = any(b is None or b > gone.seen for _, b in operation.stops)
-            if late > 0 and not stopped:
+            late = run.end(operation) - (removal.ended if removal.ended < FOREVER else removal.began) - run.record.ttl
+            if late > 0 and not any(b is None or b > removal.began for _, b in operation.stops):
                 text = f"{operation.name} held {late:.3f} s longer than any lease after its key was removed"
-                yield Violation("gone before the key", gone.seen, text)
-        else:
-            for _, end in run.held(operation):
-                if end > gone.seen:
-                    text = f"{operation.name} still held {end - gone.seen:.3f} s after etcd let its key go"
+                yield Violation("gone before the key", removal.began, text)
+            continue
+        for put in run.puts_by(operation):
+            gone = run.removed.get(put.key)
+            for _, end in run.held(operation) if gone else []:
+                if gone and end > gone.seen:
+                    text = f"{operation.name} still held {end - gone.seen:.3f} s after etcd let {put.key} go"
                     yield Violation("gone before the key", gone.seen, text)
 
 
 def every_hold_has_its_revision(run: Run) -> Iterator[Violation]:
     """Each `0` stands for a key of its own, and they come in the order of etcd's revisions."""
-    last, last_name = 0, ""
-    for operation in run.holders:
-        if operation.kind in (SAMBA, "2") or operation.answered is None:
-            continue  # v2 has revisions of its own
-        put = run.put_by.get(id(operation))
-        if put is None:
-            yield Violation("a key to each hold", operation.answered, f"{operation.name} said 0, etcd has no key of it")
-            continue
-        if put.revision < last and not run.removal(operation):
-            text = f"{operation.name} (revision {put.revision}) said 0 after {last_name} (revision {last})"
-            yield Violation("a key to each hold", operation.answered, text)
-        if put.revision > last:
-            last, last_name = put.revision, operation.name
+    for v2 in False, True:
+        last, last_name = 0, ""
+        for operation in run.holders:
+            if operation.kind not in (("2", "auto") if v2 else ("v3", "auto")):
+                continue
+            puts = [put for put in run.puts_by(operation) if put.v2 == v2]
+            moment = operation.answered or 0
+            if not puts:
+                yield Violation("a key to each hold", moment, f"{operation.name} said 0, etcd has no key of it")
+                continue
+            if puts[0].revision < last and not run.removal(operation):
+                text = f"{operation.name} (revision {puts[0].revision}) said 0 after {last_name} (revision {last})"
+                yield Violation("a key to each hold", moment, text)
+            if puts[0].revision > last:
+                last, last_name = puts[0].revision, operation.name
 
 
 def one_key_at_a_time(run: Run) -> Iterator[Violation]:
-    """etcd never has two keys in the directory."""
-    if any(o.kind == SAMBA for o in run.operations):
-        return
+    """etcd never has two keys in v3's directory. (In v2 contenders leave theirs there for a moment.)"""
     there: set[str] = set()
     for change in sorted(run.record.changes, key=lambda c: (c.revision, c.put)):
-        (there.add if change.put else there.discard)(change.key)
+        if not change.v2:
+            (there.add if change.put else there.discard)(change.key)
         if len(there) > 1:
             yield Violation("one key at a time", change.seen, f"revision {change.revision}: {', '.join(sorted(there))}")
+
+
+def no_key_comes_back(run: Run) -> Iterator[Violation]:
+    """What has gone stays gone: a v2 key that is written again is in front of its successor's."""
+    gone: set[str] = set()
+    for change in sorted(run.record.changes, key=lambda c: c.revision):
+        if change.put and change.key in gone:
+            text = f"{change.key} came back in revision {change.revision}"
+            yield Violation("no key comes back", change.seen, text, apart=change.pid == 0)
+        if not change.put:
+            gone.add(change.key)
 
 
 def contention_is_real(run: Run) -> Iterator[Violation]:
@@ -166,16 +176,11 @@ def contention_is_real(run: Run) -> Iterator[Violation]:
         gone = run.removed.get(put.key)
         keys.append((writer.started if writer else put.seen - 30, gone.seen if gone else FOREVER, writer))
     for operation in run.ours:
-        if operation.status != "1" or operation.answered is None:
-            continue
-        if operation.kind != "v3":
-            # v2's queue isn't in the record: another helper that lived at the time must do.
-            there = keys + [(o.started, o.exited or FOREVER, o) for o in run.operations]
-        else:
-            there = keys
-        a, b = operation.started, operation.answered
-        if not any(began <= b and a <= ended and writer is not operation for began, ended, writer in there):
-            yield Violation("contention is real", b, f"{operation.name} said 1, and there was nothing in the directory")
+        if operation.status == "1" and operation.answered is not None:
+            a, b = operation.started, operation.answered
+            if not any(began <= b and a <= ended and writer is not operation for began, ended, writer in keys):
+                text = f"{operation.name} said 1, and there was nothing in the directory"
+                yield Violation("contention is real", b, text)
 
 
 def answers_are_good(run: Run) -> Iterator[Violation]:
@@ -218,6 +223,7 @@ RULES: tuple[Callable[[Run], Iterator[Violation]], ...] = (
     gone_before_the_key,
     every_hold_has_its_revision,
     one_key_at_a_time,
+    no_key_comes_back,
     contention_is_real,
     answers_are_good,
     lines_are_clean,

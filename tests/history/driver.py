@@ -36,7 +36,7 @@ class Driver(threading.Thread):
         self.nodes = nodes
         self.record = record
         self.error: Optional[BaseException] = None
-        self.seen = 1  # the last revision known
+        self._seen = {False: 1, True: 1}  # the last revision known, of v3 and v2
         self._etcd = etcd
         self._random = random.Random(f"driver {seed}")
         self._poll = select.poll()
@@ -56,6 +56,11 @@ class Driver(threading.Thread):
         """Have the thread do it soon."""
         self._orders.append(order)
         os.write(self._wake, b"x")
+
+    @property
+    def seen(self) -> int:
+        """The last revision of v3 that its watches have seen."""
+        return self._seen[False]
 
     def holders(self) -> list[Run]:
         return [node.holder for node in self.nodes if node.holder]
@@ -90,7 +95,8 @@ class Driver(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._watches = [Watch(member, 1) for member in self._etcd.members]
+            stores = (False, True) if self._etcd.v2 else (False,)
+            self._watches = [Watch(member, v2, 1) for member in self._etcd.members for v2 in stores]
             for watch in self._watches:
                 self._on(watch.fd, lambda watch=watch: self._follow(watch))  # type: ignore
             for node in self.nodes:
@@ -240,14 +246,14 @@ class Driver(threading.Thread):
             self._handlers.pop(watch.fd)
             self._poll.unregister(watch.fd)
             watch.close()
-            new = Watch(watch.member, self.seen + 1)
+            new = Watch(watch.member, watch.v2, self._seen[watch.v2] + 1)
             self._watches[self._watches.index(watch)] = new
             self._on(new.fd, lambda: self._follow(new))
             return
         for revision, key, put, value in changes:
             if (revision, key) not in self._changes:
                 self._changes.add((revision, key))
-                self.seen = max(self.seen, revision)
+                self._seen[watch.v2] = max(self._seen[watch.v2], revision)
                 change = Change(revision, key, put, _pid(value), time.monotonic())
                 self.record.changes.append(change)
 

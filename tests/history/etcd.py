@@ -10,12 +10,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterator, Optional
 
 from harness.machine import wait_until
 
 from .network import Network
+from .watch_v2 import DIRECTORY
 
 PREFIX = "/_locks/"
 
@@ -58,15 +60,19 @@ class Member:
 
     def post(self, path: str, body: dict[str, Any], timeout: float = 0.5) -> Optional[dict[str, Any]]:
         """The JSON answer of its gateway; None if there is none in time, or it is an error."""
+        answer = self.ask("POST", f"/v3/{path}", json.dumps(body), timeout)
+        return answer if answer is not None and not answer.get("error") else None
+
+    def ask(self, method: str, path: str, body: Optional[str], timeout: float) -> Optional[dict[str, Any]]:
         connection = http.client.HTTPConnection(self.address, 2379, timeout=timeout)
         try:
-            connection.request("POST", f"/v3/{path}", json.dumps(body))
+            connection.request(method, path, body)
             answer = json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:
             connection.close()
-        return answer if isinstance(answer, dict) and not answer.get("error") else None
+        return answer if isinstance(answer, dict) else None
 
     def member_id(self) -> Optional[str]:
         return _id(self.post("maintenance/status", {}, 0.3))
@@ -79,9 +85,10 @@ class Member:
 class Etcd:
     """The cluster."""
 
-    def __init__(self, network: Network, members: int, flags: Sequence[str]) -> None:
+    def __init__(self, network: Network, members: int, v2: bool) -> None:
         self.network = network
-        self.flags = list(flags)
+        self.flags = ["--enable-v2=true"] if v2 else []
+        self.v2 = v2
         self.members = [Member(self, f"etcd{n + 1}") for n in range(members)]
 
     def start(self) -> None:
@@ -103,6 +110,14 @@ class Etcd:
         """The keys of all locks: key, lease (0: none)."""
         answer = self.post("kv/range", {"key": _base64(PREFIX), "range_end": _base64(PREFIX[:-1] + "0")})
         return [{"key": _text(kv["key"]), "lease": int(kv.get("lease", 0))} for kv in (answer or {}).get("kvs", [])]
+
+    def v2_keys(self) -> list[str]:
+        """Those of the lock in the v2 store."""
+        for member in self.members:
+            answer = member.ask("GET", f"/v2/keys{DIRECTORY}?quorum=true", None, 0.5)
+            if answer and "node" in answer:
+                return [f"v2:{node['key']}" for node in answer["node"].get("nodes", [])]
+        return []
 
     def leases(self) -> list[int]:
         return [int(lease["ID"]) for lease in (self.post("lease/leases", {}) or {}).get("leases", [])]
@@ -130,15 +145,16 @@ class Etcd:
 
 
 class Watch:
-    """`etcdctl watch` on one member: every revision of the locks' keys from a given one on, in order."""
+    """All changes of the locks' keys that one member tells of, from a revision on, in order; of v2's store or v3's."""
 
-    def __init__(self, member: Member, revision: int) -> None:
-        argv = ["etcdctl", "--endpoints", f"{member.address}:2379", "watch", "--prefix", PREFIX, "-w", "json"]
-        env = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
-        self.member = member
-        self._process = subprocess.Popen(
-            [*argv, f"--rev={revision}"], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=-3
-        )
+    def __init__(self, member: Member, v2: bool, revision: int) -> None:
+        self.member, self.v2 = member, v2
+        argv = [sys.executable, "-m", "history.watch_v2", member.address, str(revision)]
+        if not v2:
+            argv = ["etcdctl", "--endpoints", f"{member.address}:2379", "watch", "--prefix", PREFIX, "-w", "json"]
+            argv.append(f"--rev={revision}")
+        env = {**os.environ, "ETCDCTL_API": "3"}
+        self._process = subprocess.Popen(argv, env=env, stdin=-3, stdout=subprocess.PIPE, stderr=-3)
         assert self._process.stdout
         self.fd = self._process.stdout.fileno()
         self._rest = b""

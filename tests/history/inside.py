@@ -28,11 +28,12 @@ from .network import Network, run
 from .nodes import Node
 from .record import SAMBA, Record
 from .sabotage import SABOTAGES
+from .watch_v2 import DIRECTORY
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path("/run/program/ctdb_etcd_lock.py")
 SAMBAS_HELPER = "/usr/libexec/ctdb/ctdb_etcd_lock"
-LOCK = "HISTORY"
+LOCK = DIRECTORY.rpartition("/")[2]
 FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")
 
 # refresh and read_timeout that are allowed with each lock_ttl, from eager to lazy.
@@ -95,7 +96,7 @@ def _build(options: Options, record: Record) -> World:
     record.ttl = options.ttl or (broken.ttl if broken else record.ttl)
     network = Network()
     v2 = any(kind != "v3" for kind in options.mix)
-    etcd = Etcd(network, 3, ["--enable-v2=true"] if v2 else [])
+    etcd = Etcd(network, 3, v2)
     etcd.start()
     faketime = next((path for pattern in FAKETIME for path in glob(pattern)), None)
     if faketime is None:
@@ -173,9 +174,15 @@ def _end(world: World) -> None:
                 left.signal(signal.SIGKILL)
     # A helper that was killed leaves its key to its lease, and etcd's new leaders lengthen leases.
     try:
-        wait_until(lambda: not world.etcd.keys() and not world.etcd.leases(), record.ttl + 5, "the leases' end", 0.2)
+        wait_until(
+            lambda: not (world.etcd.keys() or world.etcd.leases() or world.etcd.v2_keys()),
+            record.ttl + 5,
+            "the leases' end",
+            0.2,
+        )
     except AssertionError:
         record.left += [f"key {key['key']}" for key in world.etcd.keys()]
+        record.left += [f"key {key}" for key in world.etcd.v2_keys()]
         record.left += [f"lease {lease:x}" for lease in world.etcd.leases()]
     time.sleep(0.3)
     world.driver.finish()

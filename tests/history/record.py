@@ -56,13 +56,20 @@ class Fault:
 
 @dataclass
 class Change:
-    """One revision of a key in the lock's directory: `pid` wrote it (0: nobody known); `seen` is at or after it."""
+    """A key came to the lock's directory or went: `pid` wrote it (0: nobody known); `seen` is at or after it.
+
+    `revision` is of the key's own store, v3's or, if its name begins with "v2:", v2's.
+    """
 
     revision: int
     key: str
     put: bool
     pid: int
     seen: float
+
+    @property
+    def v2(self) -> bool:
+        return self.key.startswith("v2:")
 
 
 @dataclass

@@ -14,8 +14,9 @@ def text(record: Record, violations: list[Violation]) -> str:
     """The whole report."""
     run = Run(record)
     ours = [violation for violation in violations if not violation.apart]
+    kinds = dict(sorted((operation.node, operation.kind) for operation in record.operations)).values()
     lines = [
-        f"seed {record.seed}: {record.ended - record.began:.0f} s, leases of {record.ttl} s, "
+        f"seed {record.seed}: {record.ended - record.began:.0f} s, {', '.join(kinds)}; leases of {record.ttl} s, "
         f"{len(record.faults)} faults, {len(run.holders)} holds, {len(ours)} violations",
         "",
         "faults:      "

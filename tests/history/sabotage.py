@@ -31,7 +31,7 @@ class Sabotage:
             path.write_text(text.replace(old, new))
 
 
-FENCE, HELPER, V3 = "ctdb_etcd/fence.py", "ctdb_etcd/helper.py", "ctdb_etcd/lock_v3.py"
+FENCE, HELPER, V3, V2 = (f"ctdb_etcd/{name}.py" for name in ("fence", "helper", "lock_v3", "lock_v2"))
 
 SABOTAGES = {
     "no fence": Sabotage([(FENCE, "signal.setitimer(signal.ITIMER_REAL, max(self.left(), _AT_ONCE))", "pass")]),
@@ -50,11 +50,18 @@ SABOTAGES = {
         ]
     ),
     "the key is never looked at": Sabotage(
-        [(V3, 'if not any(_number(key, "create_revision") == self._revision for key', "if [] and any(0 for key")]
+        [(V3, 'if not any(_number(key, "create_revision") == self._revision for key', "if [] and any(0 for key")],
+        faults="key deleted",
     ),
     "given back before ctdbd knows": Sabotage([(HELPER, "        status.end()\n", "")]),
     "nothing is given back": Sabotage(
         [(V3, "        if self._lease:\n            try", "        if 0:\n            try")]
     ),
     "contention is an error": Sabotage([(HELPER, "status.say(CONTENTION)", "status.say(ERROR)")]),
+    "v2: renewed by a plain write": Sabotage(
+        [(V2, "ttl=self._ttl, prevValue=value)", "ttl=self._ttl)")], mix="2,2,2,2,2"
+    ),
+    "v2: contention decided by a stale read": Sabotage(
+        [(V2, "recursive=True, sorted=True, quorum=True", "recursive=True, sorted=True")], mix="2,2,2,2,2"
+    ),
 }
