@@ -39,6 +39,8 @@ help:
 	@echo "make demo        show the lock at work: three CTDB nodes and etcd on this machine"
 	@echo "make check       lint and all tests; TESTS='tests/test_x.py' PYTEST_ARGS='-x' narrow it"
 	@echo "make check-unit  only the tests that need neither root nor etcd; installs nothing"
+	@echo "make history     the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
+	@echo "                 SABOTAGE='no fence' breaks the program first; SABOTAGE=all: in every known way"
 	@echo "make lint        flake8 and mypy"
 	@echo "make install     install the helper; DESTDIR, prefix, libexecdir, sysconfdir change where"
 	@echo "make man         make the man page, man/ctdb-etcd.7, with xsltproc and DocBook's stylesheets"
@@ -61,6 +63,13 @@ check:
 
 check-unit:
 	$(PYTEST) -m "not root and not etcd"; status=$$?; $(REMOVE_LEFTOVERS); exit $$status
+
+# "all" and the names of sabotages have blanks, so they go by the environment.
+history: export SABOTAGE ?=
+history:
+	tests/install-deps check
+	cd tests && $(AS_ROOT) $(PYTHON) -m history --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
+		$(if $(MIX),--mix $(MIX)) $(if $(OUTPUT),--output "$(abspath $(OUTPUT))") --sabotage "$$SABOTAGE"
 
 lint:
 	tests/install-deps lint
@@ -104,4 +113,4 @@ clean:
 	$(REMOVE_LEFTOVERS)
 	rm -rf dist man/ctdb-etcd.7
 
-.PHONY: help demo check check-unit lint man dist deb rpm install clean
+.PHONY: help demo check check-unit history lint man dist deb rpm install clean

@@ -155,16 +155,6 @@ class Answers:
         return outcome
 
 
-class Me:
-    """Who we are, without asking anybody."""
-
-    def begin(self):
-        pass
-
-    def text(self):
-        return "me"
-
-
 @examples(600)
 @given(
     st.one_of(
@@ -173,7 +163,8 @@ class Me:
     )
 )
 def test_any_answers_are_a_lease_or_a_known_error(outcomes):
-    lock = LockV3(Answers(outcomes), "/_locks/_ctdb/X/", 9, Me(), Log())
+    me = SimpleNamespace(begin=lambda: None, text=lambda: "me")
+    lock = LockV3(Answers(outcomes), "/_locks/_ctdb/X/", 9, me, Log())
     for operation in lock.look, lock.take, lock.refresh, lock.release:
         try:
             grant = operation(time.monotonic() + 1)
@@ -284,12 +275,14 @@ def test_any_bytes_on_the_wire_end_by_the_deadline_in_a_known_way(server, chunks
 
 
 @pytest.mark.slow
-@examples(12)
+@pytest.mark.parametrize("api", ["3", "2", "auto"])
+@examples(8)
 @given(CHUNKS, st.booleans())
-def test_any_bytes_on_the_wire_give_ctdb_its_status(server, tmp_path, chunks, rude):
+def test_any_bytes_on_the_wire_give_ctdb_its_status(server, tmp_path, api, chunks, rude):
     server.chunks, server.rude = chunks, rude
     conf = tmp_path / "fuzz.conf"
-    conf.write_text(f"host = 127.0.0.1:{server.port}\nnetbios_name = X\nacquire_timeout = 1\nread_timeout = 0.4\n")
+    host = f"host = 127.0.0.1:{server.port}\n"
+    conf.write_text(f"{host}api = {api}\nnetbios_name = X\nacquire_timeout = 1\nread_timeout = 0.4\n")
     with Helper(conf) as helper:
         status = helper.status(3)
         helper.wait_exit(3)

@@ -39,21 +39,38 @@ def main() -> int:
     parser.add_argument("--output", help="a directory for record.json, report.txt, timeline.svg, also if all is well")
     parser.add_argument("--ttl", type=int, choices=[3, 4, 9], default=0, help="lock_ttl (by the seed)")
     parser.add_argument("--faults", default="", help="only kinds of faults with this in their names")
-    parser.add_argument("--sabotage", choices=SABOTAGES, default="", help="break the program in this way first")
+    parser.add_argument("--sabotage", choices=["", "all", *SABOTAGES], default="", help="break the program first")
     options = parser.parse_args()
+    if options.sabotage == "all":
+        return _all_sabotages(options)
+    return history(options)
+
+
+def _all_sabotages(options: argparse.Namespace) -> int:
+    """Each must be found; 1 if one is not."""
+    missed = []
+    for name in SABOTAGES:
+        print(f"--- {name}", flush=True)
+        if history(argparse.Namespace(**{**vars(options), "sabotage": name})) != 1:
+            missed.append(name)
+    print("not found: " + ", ".join(missed) if missed else "every sabotage was found")
+    return int(bool(missed))
+
+
+def history(options: argparse.Namespace) -> int:
+    """One run, its report, its picture; the exit status."""
     with tempfile.TemporaryDirectory(prefix="history-") as scratch:
         output = Path(options.output or scratch)
         output.mkdir(exist_ok=True)
-        name = f"ctdb-etcd-history-{os.getpid()}"
         broken = SABOTAGES.get(options.sabotage)
-        mix = (options.mix or (broken.mix if broken else random.Random(options.seed).choice(MIXES))).split(",")
+        mix = options.mix or (broken.mix if broken else random.Random(options.seed).choice(MIXES))
         chosen = Options(
             options.seconds,
             options.seed,
-            mix,
+            mix.split(","),
             options.gap,
             str(output),
-            name,
+            f"ctdb-etcd-history-{os.getpid()}",
             options.ttl,
             options.faults,
             options.sabotage,
@@ -62,15 +79,15 @@ def main() -> int:
             return 2
         record = Record.load(output / "record.json")
         violations = check(record)
-        text = report.text(record, violations)
-        print(text)
+        words = report.text(record, violations)
+        print(words, flush=True)
         bad = any(not violation.apart for violation in violations)
-        if bad and not options.output and not options.sabotage:
+        if bad and not options.output and not broken:
             output = Path(tempfile.mkdtemp(prefix=f"history-{options.seed}-"))
             record.save(output / "record.json")
-        (output / "report.txt").write_text(text + "\n")
+        (output / "report.txt").write_text(words + "\n")
         (output / "timeline.svg").write_text(plot.svg(record, violations))
-        if bad and not options.sabotage:
+        if bad and not broken:
             print(f"look at {output}/timeline.svg")
     return int(bad)
 
