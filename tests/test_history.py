@@ -151,12 +151,17 @@ def test_a_record_can_be_shown(tmp_path):
     assert picture.startswith("<svg") and "node1 &amp; &lt;etcd&gt;" in picture and 'class="bad"' in picture
 
 
+# One after the other: each keeps a machine busy.
+alone = pytest.mark.xdist_group("history")
+
+
 def history(*arguments):
     argv = [sys.executable, "-m", "history", *arguments]
     env = {**os.environ, "PYTHONPATH": str(TESTS), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
 
 
+@alone
 @pytest.mark.root
 @pytest.mark.etcd
 @pytest.mark.slow
@@ -167,6 +172,7 @@ def test_no_two_hold_in_a_minute_of_faults(mix):
     assert "0 violations" in done.stdout
 
 
+@alone
 @pytest.mark.root
 @pytest.mark.etcd
 @pytest.mark.slow

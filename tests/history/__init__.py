@@ -12,7 +12,7 @@ and `plot` show it. `sabotage` breaks the program on purpose: the checker must f
 The seed decides which faults come, in which order, for how long; the machine decides the rest, so a seed repeats a
 run's kind and not its every moment.
 
-Not covered: the wall clock of an etcd member (Go asks the kernel without libc, where libfaketime cannot reach; v3
-leases don't hang on it, v2 ones do); duplication and reordering are of whole packets, so TCP hides them from HTTP
+Not covered: the wall clock of an etcd member (Go asks the kernel without libc, where libfaketime cannot reach, and an
+emulator that can be reached is too slow for storms: test_clock_skew.py measures that one by itself); duplication and reordering are of whole packets, so TCP hides them from HTTP
 (harness.proxy holds and repeats whole requests, test_faults.py uses it); a node's suspend to RAM; disks that fail.
 """

@@ -179,12 +179,12 @@ def _go_on(world: World, until: float, gap: float) -> None:
 def be_quiet(world: World, patience: float = 6.2) -> None:
     """Without faults, until somebody holds; for a lease and `patience` seconds at most.
 
-    Time in which the machine gave us less than all of a processor (others use it, too) counts for less.
+    Time in which the machine gave us less than two thirds of a processor (others use it, too) does not count.
     """
     quiet = Quiet(time.monotonic())
     world.record.quiets.append(quiet)
     last = quiet.began
-    while quiet.waited < world.record.ttl + patience:
+    while quiet.waited < world.record.ttl + patience and last < quiet.began + 90:
         if world.driver.holders():
             quiet.held = time.monotonic()
             time.sleep(world.random.uniform(0, 0.5))
@@ -196,6 +196,6 @@ def be_quiet(world: World, patience: float = 6.2) -> None:
         share = min(1.0, 0.003 / (time.monotonic() - burning))
         time.sleep(0.02)
         now = time.monotonic()
-        quiet.waited += (now - last) * (share if share < 0.7 else 1)
+        quiet.waited += now - last if share > 0.66 else 0
         last = now
     quiet.gave_up = time.monotonic()

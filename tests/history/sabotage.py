@@ -34,7 +34,9 @@ class Sabotage:
 FENCE, HELPER, V3, V2 = (f"ctdb_etcd/{name}.py" for name in ("fence", "helper", "lock_v3", "lock_v2"))
 
 SABOTAGES = {
-    "no fence": Sabotage([(FENCE, "signal.setitimer(signal.ITIMER_REAL, max(self.left(), _AT_ONCE))", "pass")]),
+    "no fence": Sabotage(
+        [(FENCE, "signal.setitimer(signal.ITIMER_REAL, max(self.left(), _AT_ONCE))", "pass")], faults="holder stopped"
+    ),
     "a negative margin": Sabotage([(FENCE, "return min(1.0, ttl / 4)", "return -1.5")]),
     "counted from receipt": Sabotage(
         [(V3, "        return Grant(sent, ttl)\n", "        return Grant(Moment.now(), ttl)\n")],
