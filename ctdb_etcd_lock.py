@@ -58,6 +58,8 @@ def _work(arguments: list[str], parent: int, status: Status, log: Log) -> None:
     from ctdb_etcd.locks import open_lock
 
     settings = config.parse(options.config or _default_file(), data)
+    for warning in settings.warnings:
+        log.error(warning)
     for note in settings.notes:
         log.info(note)
     watch = helper.Watch(parent)

@@ -13,27 +13,26 @@ import re
 
 from configobj import ConfigObj, ConfigObjError
 
-from .fence import margin
-from .identity import NAME_ALLOWED, check_name
+from .checks import CHECKS
+from .failover import bracketed
+from .identity import NAME_ALLOWED
 from .lock import Refused
+from .relations import faults_between, warnings_about
 
 try:
-    from configobj.validate import ValidateError, Validator
+    from configobj.validate import Validator
 except ImportError:  # configobj before 5.0.7
-    from validate import ValidateError, Validator
+    from validate import Validator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# The shortest time in which one try at an endpoint is worth making, in seconds.
-LEAST_TRY = 1.0
-
-_HOST = re.compile(r"(\[(?P<v6>[0-9A-Fa-f:.]+(%\w+)?)\]|(?P<name>[A-Za-z0-9._-]+))(:(?P<port>\d{1,5}))?", re.ASCII)
-_BARE_V6 = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%\w+)?")
-
 _SECONDS = "seconds from {} to {}"
 _PATH_ALLOWED = "names joined by single slashes, each of " + NAME_ALLOWED
+_YES_NO = "true or false"
+_QUOTED = "text, in quotes if it holds a comma, a # or quotes"
+_FILE = "the absolute path of a PEM file"
 
 # key: (check of the configspec, what a message says is allowed)
 SPEC = {
@@ -47,12 +46,19 @@ SPEC = {
     "acquire_timeout": ("seconds(1, 110, default=30)", _SECONDS.format(1, 110)),
     "read_timeout": ("seconds(0.2, 3600, default=3)", _SECONDS.format(0.2, 3600)),
     "api": ("option('auto', '3', '2', default='auto')", "auto, 3 or 2"),
+    "protocol": ("option('http', 'https', default='http')", "http or https"),
+    "ca_cert": ("file(default=None)", _FILE),
+    "cert": ("cert(default=None)", _FILE + " with certificate and key, or two: certificate, key"),
+    "username": ("secret(default=None)", _QUOTED),
+    "password": ("secret(default=None)", _QUOTED),
+    "srv_domain": ("domain(default=None)", "a DNS domain"),
+    "expected_cluster_id": ("cluster_id(default=None)", "at most 16 hexadecimal digits, as etcd's v2 API shows it"),
+    "version_prefix": ("prefix(default='/v2')", "a slash and " + _PATH_ALLOWED),
+    "allow_redirect": ("boolean(default=True)", _YES_NO),
+    "allow_reconnect": ("boolean(default=False)", _YES_NO),
+    "use_proxies": ("boolean(default=False)", _YES_NO),
+    "per_host_pool_size": ("integer(min=1, max=1000, default=10)", "a whole number from 1 to 1000"),
 }
-
-_UNSUPPORTED = (
-    "srv_domain version_prefix allow_redirect protocol cert ca_cert username password allow_reconnect"
-    " use_proxies expected_cluster_id per_host_pool_size"
-).split()
 
 _SECRET = ("password",)
 
@@ -69,10 +75,22 @@ class Config:
     acquire_timeout: float
     read_timeout: float
     api: str
+    protocol: str
+    ca_cert: str | None
+    cert: tuple[str, ...] | None
+    username: str | None
+    password: str | None
+    srv_domain: str | None
+    expected_cluster_id: str | None
+    version_prefix: str
+    allow_redirect: bool
+    per_host_pool_size: int
+    warnings: list[str]
     notes: list[str]
 
-    def __init__(self, values: dict[str, object], notes: list[str]) -> None:
+    def __init__(self, values: dict[str, object], warnings: list[str], notes: list[str]) -> None:
         self.__dict__.update(values)
+        self.warnings = warnings
         self.notes = notes
 
 
@@ -87,14 +105,49 @@ def parse(path: str, data: bytes) -> Config:
     values = _read(path, lines, faults)
     notes = _rename_lock_refresh(path, lines, values, faults)
     _refuse_unknown(path, lines, values, faults)
+    for key in _SECRET:
+        # ConfigObj takes what follows for a comment, and the login would fail for no reason that one can see.
+        if key in values and re.search(r"""=\s*[^'"\s][^'"]*#""", lines[_line_of_key(lines, key) - 1]):
+            faults.append(f"{_where(path, lines, key)}: a # begins a comment: put the value into quotes")
+    given = list(values)
     checked = _validate(path, lines, values, faults)
     if not faults:
-        faults += _timing(path, checked)
+        faults += [f"{_where(path, lines, key)}: {why}" for key, why in faults_between(checked)]
     if faults:
         raise Refused("\n".join(faults))
+    warnings = [f"{_where(path, lines, key)}: {why}" for key, why in warnings_about(path, given, checked)]
     port = checked.pop("port")
     checked["hosts"] = [(host, own or port) for host, own in checked.pop("host")]
-    return Config(checked, notes)
+    return Config(checked, warnings, notes)
+
+
+def client_keywords(config: Config, endpoint: tuple[str, int]) -> dict[str, Any]:
+    """All keyword arguments of python-etcd's Client, for one endpoint (host, port).
+
+    Names are looked up and endpoints changed by us: python-etcd would wait for ever, take more of them from a
+    server that is not verified yet, and repeat what must not be repeated. With https its client is to be given
+    to tls.secure() before its first request.
+    """
+    host, port = endpoint
+    cert = config.cert
+    return {
+        "host": bracketed(host),
+        "port": port,
+        "srv_domain": None,
+        "version_prefix": config.version_prefix,
+        "read_timeout": config.read_timeout,
+        "allow_redirect": config.allow_redirect,
+        "protocol": config.protocol,
+        "cert": cert[0] if cert and len(cert) == 1 else cert,
+        "ca_cert": config.ca_cert,
+        "username": config.username,
+        "password": config.password,
+        "allow_reconnect": False,
+        "use_proxies": True,
+        "expected_cluster_id": config.expected_cluster_id,
+        "per_host_pool_size": config.per_host_pool_size,
+        "lock_prefix": config.lock_prefix,
+    }
 
 
 def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
@@ -128,7 +181,7 @@ def _rename_lock_refresh(path: str, lines: list[str], values: ConfigObj, faults:
     """Take `lock_refresh`, which Samba's helper reads, for `refresh`."""
     if "lock_refresh" not in values:
         return []
-    where = f"{path}: line {_line_of_key(lines, 'lock_refresh')}: lock_refresh"
+    where = _where(path, lines, "lock_refresh")
     if "refresh" in values:
         faults.append(f"{where}: refresh is set as well: keep only refresh")
     values.setdefault("refresh", values.pop("lock_refresh"))
@@ -140,21 +193,17 @@ def _refuse_unknown(path: str, lines: list[str], values: ConfigObj, faults: list
         if key in SPEC:
             continue
         del values[key]
-        where = f"{path}: line {_line_of_key(lines, key)}: {key}"
-        if key in _UNSUPPORTED:
-            faults.append(f"{where}: is not supported by this version: remove the line")
-            continue
+        where = _where(path, lines, key)
         from difflib import get_close_matches
 
-        near = get_close_matches(key, [*SPEC, *_UNSUPPORTED], n=1, cutoff=0)[0]
+        near = get_close_matches(key, SPEC, n=1, cutoff=0)[0]
         faults.append(f"{where}: is not a known key; the nearest one is {near}")
 
 
 def _validate(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> dict[str, Any]:
     spec = [f"{key} = {check}" for key, (check, _) in SPEC.items()]
     values.configspec = ConfigObj(spec, interpolation=False, list_values=False, _inspec=True)
-    checks = {"seconds": _seconds, "hosts": _hosts, "name": _name, "lock_path": _lock_path, "prefix": _prefix}
-    result = values.validate(Validator(checks), preserve_errors=True)
+    result = values.validate(Validator(CHECKS), preserve_errors=True)
     if result is not True:
         for key, outcome in result.items():
             if outcome is not True:
@@ -162,27 +211,13 @@ def _validate(path: str, lines: list[str], values: ConfigObj, faults: list[str])
                 shown = ", ".join(value) if isinstance(value, list) else value
                 # A value in triple quotes has several lines, a fault has one.
                 shown = "the value" if key in _SECRET else f"'{' '.join(shown.splitlines())}'"
-                where = f"{path}: line {_line_of_key(lines, key)}: {key}"
+                where = _where(path, lines, key)
                 faults.append(f"{where}: {shown} is not allowed: it takes {SPEC[key][1]}")
     return dict(values)
 
 
-def _timing(path: str, values: dict[str, Any]) -> list[str]:
-    """The safety rule's inequality: after a refresh that fails there must be time for two tries."""
-    ttl, refresh, read_timeout = values["lock_ttl"], values["refresh"], values["read_timeout"]
-    tries = 2 * min(read_timeout, LEAST_TRY)
-    usable = ttl - margin(ttl)
-    if refresh + tries <= usable:
-        return []
-    most = int((usable - tries) * 10) / 10
-    need = next(n for n in range(1, 10**6) if n - margin(n) >= refresh + tries)
-    ways = [f"lock_ttl = {need}"]
-    if most >= 0.2:
-        ways.append(f"refresh = {most:g}")
-    return [
-        f"{path}: refresh = {refresh:g} with lock_ttl = {ttl} leaves no time for two tries before the lock"
-        f" would be lost: set {' or '.join(ways)}"
-    ]
+def _where(path: str, lines: list[str], key: str) -> str:
+    return f"{path}: line {_line_of_key(lines, key)}: {key}"
 
 
 def _line_of(lines: list[str], pattern: str) -> int:
@@ -191,62 +226,3 @@ def _line_of(lines: list[str], pattern: str) -> int:
 
 def _line_of_key(lines: list[str], key: str) -> int:
     return _line_of(lines, rf"['\"]?{re.escape(key)}['\"]?\s*=")
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValidateError("a list")
-    return value
-
-
-def _seconds(value: object, least: str, most: str) -> float:
-    try:
-        number = float(_text(value))
-    except ValueError:
-        number = float("nan")
-    # Not the validator's own float: that lets nan through.
-    if not float(least) <= number <= float(most):
-        raise ValidateError("not a number, or out of range")
-    return number
-
-
-def _name(value: object) -> str:
-    try:
-        # testparm answers in upper case, and all nodes must mean the same lock.
-        return check_name(_text(value)).upper()
-    except ValueError as error:
-        raise ValidateError(str(error)) from None
-
-
-def _lock_path(value: object) -> str:
-    try:
-        return "/".join(check_name(part) for part in _text(value).split("/"))
-    except ValueError as error:
-        raise ValidateError(str(error)) from None
-
-
-def _prefix(value: object) -> str:
-    text = _text(value)
-    if not text.startswith("/"):
-        raise ValidateError("no slash")
-    return "/" + _lock_path(text[1:])
-
-
-def _hosts(value: object) -> list[tuple[str, int | None]]:
-    items = value if isinstance(value, list) else [value]
-    hosts = [_host(_text(item)) for item in items]
-    if not hosts or len(set(hosts)) < len(hosts):
-        raise ValidateError("none, or one twice")
-    return hosts
-
-
-def _host(text: str) -> tuple[str, int | None]:
-    if _BARE_V6.fullmatch(text):
-        return text, None
-    match = _HOST.fullmatch(text)
-    if not match:
-        raise ValidateError(text)
-    port = match["port"]
-    if port and not 1 <= int(port) <= 65535:
-        raise ValidateError(text)
-    return match["v6"] or match["name"], int(port) if port else None

@@ -30,6 +30,10 @@ class EndpointRefused(Refused):
     """This endpoint will not do; another one may."""
 
 
+class OtherCluster(EndpointRefused):
+    """What answers here is not the cluster that the file expects."""
+
+
 class Failover:
     """What all calls to one cluster share: since when it has been silent."""
 
@@ -54,7 +58,8 @@ class Failover:
                 return answer
             reasons = "; ".join(f"{endpoint}: {reason(error)}" for endpoint, error in failures.items())
             if all(isinstance(error, EndpointRefused) for error in failures.values()):
-                raise Refused(reasons)
+                kinds = {type(error) for error in failures.values()}
+                raise OtherCluster(reasons) if kinds == {OtherCluster} else Refused(reasons)
             self._silent(reasons)
             if time.monotonic() + pause >= deadline:
                 raise Unavailable(f"etcd gave no answer in time: {reasons}")
@@ -97,27 +102,39 @@ def reason(error: Exception) -> str:
     return text or str(error) or type(error).__name__
 
 
+class Task:
+    """A function that keeps to no deadline (a resolver, a library), run in a thread; it can be left behind."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._outcome: list[Any] = []
+        self.done, self._finished = pipe()
+        threading.Thread(target=self._run, args=(function,), daemon=True).start()
+
+    def _run(self, function: Callable[[], Any]) -> None:
+        try:
+            self._outcome.append(function())
+        except Exception as error:
+            self._outcome.append(error)
+        finally:
+            close(self._finished)
+
+    def result(self) -> Any:
+        """What it returned, or raise what it raised, once the descriptor `done` is ready; to be called once."""
+        close(self.done)
+        if isinstance(self._outcome[0], Exception):
+            raise self._outcome[0]
+        return self._outcome[0]
+
+
 def aside(function: Callable[[], Any], waiter: Waiter, deadline: float) -> Any:
-    """Run what keeps to no deadline (a resolver, a library) in a thread, and leave it behind when time is over.
+    """Run a Task, and leave it behind when time is over.
 
     Returns what it returns and raises what it raises; TimeoutError at the deadline, Stopped.
     """
-    outcome: list[Any] = []
-    done, finished = pipe()
-
-    def run() -> None:
-        try:
-            outcome.append(function())
-        except Exception as error:
-            outcome.append(error)
-        finally:
-            close(finished)
-
-    threading.Thread(target=run, daemon=True).start()
+    task = Task(function)
     try:
-        waiter.wait({done: POLLIN}, deadline)
-    finally:
-        close(done)
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
+        waiter.wait({task.done: POLLIN}, deadline)
+    except BaseException:
+        close(task.done)
+        raise
+    return task.result()

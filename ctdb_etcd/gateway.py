@@ -9,19 +9,25 @@ is raised at once; what is wrong with an endpoint, when no other gives a better 
 
 from __future__ import annotations
 
+import binascii
 import http.client
 import json
+import ssl
 import time
 
-from .failover import EndpointRefused, Failover, endpoint_name, share
+from . import login
+from .failover import EndpointRefused, Failover, OtherCluster, share
 from .lock import LockError, Refused, Stopped, Unavailable
-from .transport import Address, ConnectFailed, Connection, connect, resolve
+from .tls import TlsStream, context, explain
+from .transport import ConnectFailed, Connection, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from typing import Any
 
     from .config import Config
+    from .endpoints import Endpoints
     from .lock import Waiter
     from .log import Log
 
@@ -34,13 +40,21 @@ class LeaseExists(LockError):
     """A lease with the ID of the call is there already."""
 
 
+class PermissionDenied(Refused):
+    """The user may not do this with the key."""
+
+
 # etcd's messages (api/v3rpc/rpctypes/error.go) and what they mean; after any other a call is tried again.
 # The HTTP status is of no use: it differs between releases for one and the same error.
 _MESSAGES = (
     ("requested lease not found", LeaseNotFound, ""),
     ("lease already exists", LeaseExists, ""),
-    ("permission denied", Refused, "give the user readwrite permission on the lock's directory"),
-    ("user name is empty", Refused, "etcd wants a login, which this version cannot give"),
+    ("permission denied", PermissionDenied, ""),
+    ("user name is empty", login.Unauthenticated, ""),
+    ("invalid auth token", login.Unauthenticated, ""),
+    ("revision of auth store is old", login.Unauthenticated, ""),
+    ("authentication failed", login.BadLogin, ""),
+    ("authentication is not enabled", login.NoLogin, ""),
     ("Not Found", EndpointRefused, "the v3 API is not served: this needs etcd 3.4 or later"),
 )
 _NOT_SERVED = (
@@ -50,116 +64,168 @@ _NOT_SERVED = (
 
 
 class Gateway:
-    """The endpoints of one etcd cluster, the connection in use, and the addresses known."""
+    """The endpoints of one etcd cluster, the connection in use, and the login."""
 
-    def __init__(self, config: Config, waiter: Waiter, log: Log) -> None:
-        self._hosts = {endpoint_name(host, port): (host, port) for host, port in config.hosts}
-        # The one in use comes first.
-        self.endpoints = list(self._hosts)
-        self._read_timeout = config.read_timeout
+    def __init__(self, config: Config, endpoints: Endpoints, waiter: Waiter, log: Log) -> None:
+        """Raises Refused: a file that TLS needs is not good."""
+        self._config = config
         self._waiter = waiter
         self._log = log
-        self._addresses: dict[str, list[Address]] = {}
+        self._endpoints = endpoints
+        self._tls = context(config) if config.protocol == "https" else None
+        self._login = login.Login(config, log)
         self._connection: Connection | None = None
         self._failover = Failover(waiter, log)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The names of all endpoints; those of srv_domain are known once a call was answered."""
+        return self._endpoints.names()
 
     def call(self, path: str, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Post body to /v3/path and return the answer's JSON object.
 
-        Raises Unavailable at the deadline (monotonic seconds), Refused, LeaseNotFound, LeaseExists.
+        Raises Unavailable at the deadline (monotonic seconds), Refused (OtherCluster if all endpoints are of
+        one that is not expected), LeaseNotFound, LeaseExists.
         """
-        data = json.dumps(body).encode()
-        return self._failover.call(lambda failures: self._round(path, data, deadline, failures), deadline)
+        data = json.dumps(body)
+        try:
+            return self._failover.call(lambda failures: self._round(path, data, deadline, failures), deadline)
+        except PermissionDenied as denial:
+            raise Refused(f"{denial}: {_grant(self._config.username, body)}") from None
 
     def get(self, endpoint: str, path: str, until: float) -> tuple[int, bytes]:
         """HTTP status and body of a GET at this very endpoint, on a connection of its own.
 
-        Raises OSError (TimeoutError when the time is over), HTTPException.
+        Raises OSError (TimeoutError when the time is over), HTTPException, EndpointRefused.
         """
         try:
-            address, sock = connect(self._known(endpoint, until), self._waiter, until)
+            _, sock = self._endpoints.connect([endpoint], until)
+            connection = self._open(endpoint, sock, until)
+            try:
+                status, body = connection.ask("GET", path, None, {}, until)
+            finally:
+                connection.close()
         except ConnectFailed as error:
             raise error.reasons[endpoint] from None
-        connection = Connection(address, sock, self._waiter)
-        try:
-            status, body = connection.ask("GET", path, None, {}, until)
-        finally:
-            connection.close()
+        except ssl.SSLError as error:
+            raise self._explain(error, endpoint) from None
         self._log.debug(f"GET {path}: {status} from {endpoint}")
         return status, body
 
-    def _round(self, path: str, data: bytes, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
+    def _round(self, path: str, data: str, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
         """Try every endpoint once, beginning with the one in use; None if all of them failed."""
-        untried = list(self.endpoints)
+        if self._connection is None:
+            try:
+                self._endpoints.find(share(deadline, 1, self._config.read_timeout))
+            except OSError as error:
+                failures[f"srv_domain {self._config.srv_domain}"] = error
+                return None
+        untried = self._endpoints.names()
         while untried:
-            until = share(deadline, len(untried), self._read_timeout)
+            until = share(deadline, len(untried), float("inf"))
             kept = self._connection
             endpoint = kept.endpoint if kept else ""
             try:
-                if self._connection is None:
-                    self._connection = self._connect(untried, until)
-                    endpoint = self._connection.endpoint
+                if kept is None:
+                    address, sock = self._endpoints.connect(untried, self._at_most(until))
+                    endpoint = address.endpoint
+                    self._connection = self._open(endpoint, sock, self._at_most(until))
+                    self._endpoints.prefer(endpoint)
+                assert self._connection
                 return self._exchange(self._connection, path, data, until)
             except ConnectFailed as error:
                 failures.update(error.reasons)
-                return None
+                break
             except Stopped:
                 self._drop()
                 raise
             except (OSError, http.client.HTTPException, Unavailable, EndpointRefused) as error:
                 self._drop()
-                # etcd may have closed a connection that stood idle: that says nothing about the endpoint.
-                if kept and isinstance(error, (ConnectionError, http.client.HTTPException)):
-                    continue
-                failures[endpoint] = error
-                untried.remove(endpoint)
+                if isinstance(error, (ConnectionError, http.client.HTTPException)):
+                    # Some builds of etcd answer a dead token so.
+                    self._login.forget()
+                    # It may have closed a connection that stood idle: that says nothing about the endpoint.
+                    if kept:
+                        continue
+                failures[endpoint] = self._explain(error, endpoint)
+            untried.remove(endpoint)
+        self._endpoints.failed()
         return None
 
-    def _connect(self, endpoints: list[str], until: float) -> Connection:
-        candidates: list[Address] = []
-        reasons: dict[str, OSError] = {}
-        for endpoint in endpoints:
-            try:
-                # A resolver that hangs must leave time for the endpoints that need none.
-                candidates += self._known(endpoint, (time.monotonic() + until) / 2)
-            except OSError as error:
-                reasons[endpoint] = error
+    def _open(self, endpoint: str, sock: socket.socket, until: float) -> Connection:
+        if self._tls is None:
+            return Connection(endpoint, Stream(sock, self._waiter))
+        host, _ = self._endpoints.host(endpoint)
+        return Connection(endpoint, TlsStream(sock, self._waiter, self._tls, host, until))
+
+    def _exchange(self, connection: Connection, path: str, data: str, until: float) -> dict[str, Any]:
         try:
-            address, sock = connect(candidates, self._waiter, until)
-        except ConnectFailed as error:
-            # Its name may have another address by now.
-            for endpoint in error.reasons:
-                self._addresses.pop(endpoint, None)
-            raise ConnectFailed({**reasons, **error.reasons}) from None
-        if address.endpoint != self.endpoints[0]:
-            self._log.info(f"using endpoint {address.endpoint}")
-        # Stay with what works, and go on from there when it fails.
-        at = self.endpoints.index(address.endpoint)
-        self.endpoints = self.endpoints[at:] + self.endpoints[:at]
-        return Connection(address, sock, self._waiter)
+            return self._authorized(connection, path, data, until)
+        except login.Unauthenticated as error:
+            self._login.wanted(error)
+            return self._authorized(connection, path, data, until)
 
-    def _known(self, endpoint: str, until: float) -> list[Address]:
-        if endpoint not in self._addresses:
-            found = resolve(*self._hosts[endpoint], self._waiter, until)
-            self._addresses[endpoint] = [Address(endpoint, family, sockaddr) for family, sockaddr in found]
-        return self._addresses[endpoint]
+    def _authorized(self, connection: Connection, path: str, data: str, until: float) -> dict[str, Any]:
+        headers = self._login.headers(lambda body: self._post(connection, login.PATH, body, {}, until))
+        return self._post(connection, path, data, headers, until)
 
-    def _exchange(self, connection: Connection, path: str, data: bytes, until: float) -> dict[str, Any]:
+    def _post(
+        self, connection: Connection, path: str, data: str, headers: dict[str, str], until: float
+    ) -> dict[str, Any]:
         began = time.monotonic()
-        headers = {"Content-Type": "application/json"}
-        self._log.wire(f"> POST /v3/{path} {headers} {data.decode()}")
+        secret = path == login.PATH
+        shown = {**dict.fromkeys(headers, "***"), "Content-Type": "application/json"}
+        self._log.wire(f"> POST /v3/{path} {shown} {'***' if secret else data}")
+        headers = {**headers, "Content-Type": "application/json"}
         try:
-            status, body = connection.ask("POST", f"/v3/{path}", data, headers, until)
+            status, body = connection.ask("POST", f"/v3/{path}", data.encode(), headers, self._at_most(until))
         except TimeoutError:
             raise TimeoutError(f"no answer in {time.monotonic() - began:.1f} s") from None
         self._log.debug(f"{path}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
-        self._log.wire(f"< {status} {body.decode('utf-8', 'backslashreplace')}")
-        return _understand(status, body)
+        hidden = secret and status == 200
+        self._log.wire(f"< {status} {'***' if hidden else body.decode('utf-8', 'backslashreplace')}")
+        answer = _understand(status, body)
+        if self._config.expected_cluster_id:
+            _check_cluster(answer, int(self._config.expected_cluster_id, 16))
+        return answer
+
+    def _at_most(self, until: float) -> float:
+        return min(until, time.monotonic() + self._config.read_timeout)
+
+    def _explain(self, error: Exception, endpoint: str) -> Exception:
+        if isinstance(error, ssl.SSLError):
+            return explain(error, self._endpoints.host(endpoint)[0], self._config)
+        if isinstance(error, http.client.RemoteDisconnected) and not self._tls:
+            # What etcd 3.4 does at a port for https only.
+            return OSError("the connection was closed without an answer: perhaps it needs protocol = https")
+        return error
 
     def _drop(self) -> None:
         if self._connection:
             self._connection.close()
         self._connection = None
+
+
+def _grant(user: str | None, body: dict[str, Any]) -> str:
+    """What permission the request lacks, and how to give it."""
+    key = body.get("key") or next((compare["key"] for compare in body.get("compare", [])), None)
+    directory = binascii.a2b_base64(key).decode().rpartition("/")[0] + "/" if key else "the lock's directory"
+    return (
+        f"user {user} needs readwrite permission on {directory}:"
+        f" etcdctl role grant-permission ROLE --prefix=true readwrite {directory}"
+    )
+
+
+def _check_cluster(answer: dict[str, Any], expected: int) -> None:
+    try:
+        # A stream's answer has it one level down.
+        header = answer.get("header") or answer["result"]["header"]
+        found = int(header["cluster_id"])
+    except (KeyError, TypeError, ValueError):
+        raise Unavailable("etcd's answer makes no sense: it names no cluster") from None
+    if found != expected:
+        raise OtherCluster(f"it is of cluster {found:x}, not {expected:x}: check host and expected_cluster_id")
 
 
 def _understand(status: int, body: bytes) -> dict[str, Any]:
@@ -170,9 +236,7 @@ def _understand(status: int, body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        if status in (404, 405, 501):
-            raise EndpointRefused(_NOT_SERVED.format(status))
-        raise Unavailable(f"an answer that is not JSON (HTTP status {status})")
+        raise _understand_text(status, body)
     error = answer.get("error")
     if status == 200 and not error:
         return answer
@@ -182,3 +246,16 @@ def _understand(status: int, body: bytes) -> dict[str, Any]:
         if part in str(message):
             raise kind(f"etcd says: {message}" + (f": {advice}" if advice else ""))
     raise Unavailable(f"etcd says: {message} (HTTP status {status})")
+
+
+def _understand_text(status: int, body: bytes) -> Exception:
+    """What an answer without a JSON object means."""
+    if status in (404, 405, 501):
+        return EndpointRefused(_NOT_SERVED.format(status))
+    if status == 400 and b"HTTPS server" in body:
+        return EndpointRefused("it speaks https only: set protocol = https")
+    if b"CommonName of client" in body:
+        # With auth etcd would not know which of two users is meant.
+        text = body[:200].decode("utf-8", "replace").strip()
+        return Refused(f"etcd says: {text}: let cert be a certificate without a CN, the user is username")
+    return Unavailable(f"an answer that is not JSON (HTTP status {status})")

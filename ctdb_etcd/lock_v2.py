@@ -17,6 +17,7 @@ from functools import partial
 
 import etcd
 
+from .failover import OtherCluster
 from .fence import Grant, Moment
 from .lock import Contended, Lost, Unavailable
 from .members_v2 import Unanswered
@@ -66,6 +67,12 @@ class LockV2:
 
     def refresh(self, deadline: float) -> Grant:
         """See lock.Lock.refresh."""
+        try:
+            return self._refresh(deadline)
+        except OtherCluster as refusal:
+            raise Lost(f"etcd is not the one that granted it: {refusal}") from None
+
+    def _refresh(self, deadline: float) -> Grant:
         value = self._holder.text()
         sent = Moment.now()
         try:

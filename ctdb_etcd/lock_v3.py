@@ -12,6 +12,7 @@ from __future__ import annotations
 import binascii
 import os
 
+from .failover import OtherCluster
 from .fence import Grant, Moment
 from .gateway import LeaseExists, LeaseNotFound
 from .lock import Contended, Lost, Unavailable
@@ -64,6 +65,12 @@ class LockV3:
 
     def refresh(self, deadline: float) -> Grant:
         """See lock.Lock.refresh."""
+        try:
+            return self._refresh(deadline)
+        except OtherCluster as refusal:
+            raise Lost(f"etcd is not the one that granted it: {refusal}") from None
+
+    def _refresh(self, deadline: float) -> Grant:
         grant = self._keep_alive(deadline)
         # Some releases of etcd renew a lease that was revoked, and a key can be deleted under a live one.
         answer = self._gateway.call("kv/range", {"key": _base64(self._key)}, deadline)

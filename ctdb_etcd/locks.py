@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from http.client import HTTPException
 
+from .endpoints import Endpoints
 from .failover import Failover, reason, share
 from .gateway import Gateway
 from .lock import LockError, Refused, Several
@@ -33,7 +34,7 @@ def open_lock(config: Config, name: str, holder: Holder, waiter: Waiter, log: Lo
     """The lock that the configuration means, for the cluster of this netbios name."""
     directory = f"{config.lock_prefix}/{config.locks_dir}/{name}/"
 
-    def v2(order: list[str]) -> Lock:
+    def v2(endpoints: Endpoints) -> Lock:
         try:
             from .lock_v2 import LockV2
             from .members_v2 import Members
@@ -42,19 +43,20 @@ def open_lock(config: Config, name: str, holder: Holder, waiter: Waiter, log: Lo
                 f"etcd's v2 API needs python-etcd, which cannot be imported ({error}): install python3-etcd,"
                 " or set api = 3 once no node runs Samba's helper"
             ) from None
-        members = Members(config, order, waiter, log)
+        members = Members(config, endpoints, waiter, log)
         return LockV2(members, directory, config.lock_ttl, holder, log)
 
     if config.api == "2":
-        return v2([])
-    gateway = Gateway(config, waiter, log)
+        return v2(Endpoints(config, waiter, log))
+    endpoints = Endpoints(config, waiter, log)
+    gateway = Gateway(config, endpoints, waiter, log)
     v3 = LockV3(gateway, directory, config.lock_ttl, holder, log)
     if config.api == "3":
         return v3
 
     def v2_where_served(deadline: float) -> list[Lock]:
-        served = v2_served(gateway, f"/v2/keys{directory}", waiter, log, deadline)
-        return [v2(gateway.endpoints)] if served else []
+        served = v2_served(gateway, f"{config.version_prefix}/keys{directory}", waiter, log, deadline)
+        return [v2(endpoints)] if served else []
 
     return Several([v3], v2_where_served)
 

@@ -10,18 +10,23 @@ a key that ends by its TTL. Its own failover is not used: it repeats what must n
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 
 import etcd
 
-from .failover import EndpointRefused, Failover, aside, bracketed, endpoint_name, share
+from .config import client_keywords
+from .failover import EndpointRefused, Failover, OtherCluster, aside, reason, share
 from .lock import Refused, Stopped, Unavailable
+from .tls import context, explain, secure, wrong_name
+from .transport import ConnectFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
     from .config import Config
+    from .endpoints import Endpoints
     from .lock import Waiter
     from .log import Log
 
@@ -34,13 +39,14 @@ class Unanswered(Exception):
 
 
 class Members:
-    """The members of one cluster, as configured, and the order in which to ask them."""
+    """The members of one cluster, and the order in which to ask them."""
 
-    def __init__(self, config: Config, order: list[str], waiter: Waiter, log: Log) -> None:
-        self._keywords = {
-            endpoint_name(host, port): {"host": bracketed(host), "port": port} for host, port in config.hosts
-        }
-        self._order = list(order) or list(self._keywords)
+    def __init__(self, config: Config, endpoints: Endpoints, waiter: Waiter, log: Log) -> None:
+        """Raises Refused: a file that TLS needs is not good."""
+        self._config = config
+        self._endpoints = endpoints
+        self._tls = context(config) if config.protocol == "https" else None
+        self._order: list[str] = []
         self._read_timeout = config.read_timeout
         self._waiter = waiter
         self._log = log
@@ -49,6 +55,7 @@ class Members:
         # It logs what it then raises; we say it once, in our words.
         logging.getLogger("etcd").addHandler(logging.NullHandler())
         logging.getLogger("etcd").propagate = False
+        log.hide(config.password or "")
 
     def call(self, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
         """What operation(client) returns, at whichever member answers; it may be repeated.
@@ -57,12 +64,18 @@ class Members:
         """
 
         def attempt(failures: dict[str, Exception]) -> Any:
+            try:
+                self._find(share(deadline, 1, self._read_timeout))
+            except OSError as error:
+                failures[f"srv_domain {self._config.srv_domain}"] = error
+                return None
             for untried in range(len(self._order), 0, -1):
                 try:
                     return self._ask(operation, share(deadline, untried, self._read_timeout))
                 except (Unavailable, EndpointRefused) as error:
                     failures[self._order[0]] = error
                     self._next()
+            self._endpoints.failed()
             return None
 
         return self._failover.call(attempt, deadline)
@@ -79,7 +92,7 @@ class Members:
     def _ask(self, operation: Callable[[etcd.Client], Any], until: float) -> Any:
         endpoint = self._order[0]
         # A client whose call is left behind is not used again.
-        client = self._clients.pop(endpoint, None) or etcd.Client(**self._keywords[endpoint])
+        client = self._clients.pop(endpoint, None) or self._client(endpoint, until)
         began = time.monotonic()
         try:
             answer = aside(lambda: operation(client), self._waiter, until)
@@ -91,7 +104,7 @@ class Members:
         except Stopped:
             raise
         except Exception as error:  # garbage in an answer comes out of python-etcd as anything
-            raise _understand(error) from None
+            raise self._understand(error, endpoint) from None
         finally:
             self._log.debug(f"v2: {endpoint} in {time.monotonic() - began:.4f} s")
         self._clients[endpoint] = client
@@ -100,20 +113,59 @@ class Members:
     def _next(self) -> None:
         self._order.append(self._order.pop(0))
 
+    def _find(self, until: float) -> None:
+        self._endpoints.find(until)
+        names = self._endpoints.names()
+        if set(names) != set(self._order):
+            self._order = names
 
-def _understand(error: Exception) -> Exception:
-    """What python-etcd's exception means here."""
-    text = " ".join(str(error).split())
-    if isinstance(error, etcd.EtcdInsufficientPermissions):
-        return Refused(f"etcd says: {text}: give the user readwrite permission on the lock's directory in the v2 API")
-    if isinstance(error, etcd.EtcdClusterIdChanged):
-        return Refused(f"this is not the cluster expected: {text}")
-    if isinstance(error, etcd.EtcdConnectionFailed):
-        # The innermost reason is behind urllib3's wrappings: "... (Caused by X('<object>: reason'))".
-        why = text.rpartition("Caused by ")[2].rpartition(">: ")[2].strip("\")'( ") or text
-        return EndpointRefused(why) if "CERTIFICATE_VERIFY_FAILED" in text else Unavailable(why)
-    if text.startswith(_NOT_SERVED) and "404" in text:
-        return EndpointRefused(
-            "the v2 API is not served: start etcd (before 3.6) with --enable-v2=true, or set api = 3"
-        )
-    return Unavailable(f"etcd says: {text or type(error).__name__}")
+    def _client(self, endpoint: str, until: float) -> etcd.Client:
+        # python-etcd is given an address that answers: it would ask the name servers anew for each connection.
+        try:
+            address, sock = self._endpoints.connect([endpoint], until)
+        except ConnectFailed as error:
+            raise Unavailable(reason(error.reasons[endpoint])) from None
+        sock.close()
+        host, port = self._endpoints.host(endpoint)
+        client = etcd.Client(**client_keywords(self._config, (address.sockaddr[0], port)))
+        if self._tls:
+            secure(client, self._tls, host)
+        return client
+
+    def _understand(self, error: Exception, endpoint: str) -> Exception:
+        """What python-etcd's exception means here."""
+        text = " ".join(str(error).split())
+        if isinstance(error, etcd.EtcdInsufficientPermissions):
+            return Refused(
+                f"etcd says: {text}: check username and password, and give that user of the v2 API readwrite"
+                " permission on the lock's directory"
+            )
+        if isinstance(error, etcd.EtcdClusterIdChanged):
+            return OtherCluster(f"{text} Check host and expected_cluster_id")
+        if isinstance(error, etcd.EtcdConnectionFailed):
+            host, _ = self._endpoints.host(endpoint)
+            insecure = _tls_error(error)
+            if insecure:
+                failure = explain(insecure, host, self._config)
+                return failure if isinstance(failure, EndpointRefused) else Unavailable(str(failure))
+            if "t match" in text:
+                return EndpointRefused(wrong_name(host))
+            # The innermost reason is behind urllib3's wrappings: "... (Caused by X('<object>: reason'))".
+            why = text.rpartition("Caused by ")[2].rpartition(">: ")[2].strip("\")'( ") or text
+            return Unavailable(why)
+        if text.startswith(_NOT_SERVED) and "404" in text:
+            return EndpointRefused(
+                "the v2 API is not served: start etcd (before 3.6) with --enable-v2=true, or set api = 3"
+            )
+        return Unavailable(f"etcd says: {text or type(error).__name__}")
+
+
+def _tls_error(error: Exception) -> ssl.SSLError | None:
+    """The cause behind the wrappings of python-etcd and urllib3, if it is TLS."""
+    causes: list[object] = [error]
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            return cause
+        if isinstance(cause, Exception) and len(causes) < 100:
+            causes += [getattr(cause, "cause", None), getattr(cause, "reason", None), *cause.args]
+    return None

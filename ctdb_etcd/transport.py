@@ -3,8 +3,7 @@
 """HTTP connections that never wait beyond their deadline and can be woken while they wait.
 
 Sockets are non-blocking and wait through a Waiter only. Connecting races the candidates: a dead address
-costs a quarter of a second and not a time-out. Names are resolved in a thread, because the resolver keeps
-to no deadline.
+costs a quarter of a second and not a time-out.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ import select
 import socket
 import time
 
-from .failover import aside
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any, Callable, TypeVar
 
     from .lock import Waiter
 
+    Result = TypeVar("Result")
+
 # Seconds between starting to connect to one candidate and to the next (RFC 8305 calls it the attempt delay).
-_STAGGER = 0.25
+STAGGER = 0.25
 # No answer of etcd's that we ask for comes near this many bytes.
 _ANSWER_MAX = 1 << 20
 
@@ -46,15 +45,6 @@ class ConnectFailed(OSError):
     def __init__(self, reasons: dict[str, OSError]) -> None:
         super().__init__("; ".join(f"{endpoint}: {reason}" for endpoint, reason in reasons.items()))
         self.reasons = reasons
-
-
-def resolve(host: str, port: int, waiter: Waiter, deadline: float) -> list[tuple[int, Any]]:
-    """Families and socket addresses of a host. Raises OSError, TimeoutError."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        found = aside(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), waiter, deadline)
-    return [(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
 def connect(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple[Address, socket.socket]:
@@ -77,7 +67,7 @@ def connect(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple
                     sock.close()
                     reasons[candidate.endpoint] = OSError(code, os.strerror(code))
                     continue
-            until = min(deadline, time.monotonic() + _STAGGER) if waiting else deadline
+            until = min(deadline, time.monotonic() + STAGGER) if waiting else deadline
             try:
                 ready = waiter.wait(dict.fromkeys(pending, select.POLLOUT), until)
             except TimeoutError:
@@ -102,11 +92,11 @@ class Connection(http.client.HTTPConnection):
 
     auto_open = 0
 
-    def __init__(self, address: Address, sock: socket.socket, waiter: Waiter) -> None:
-        super().__init__(address.endpoint)
-        self.endpoint = address.endpoint
-        self._stream = _Stream(sock, waiter)
-        self.sock = self._stream
+    def __init__(self, endpoint: str, stream: Stream) -> None:
+        super().__init__(endpoint)
+        self.endpoint = endpoint
+        self._stream = stream
+        self.sock = stream
 
     def ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float
@@ -121,44 +111,65 @@ class Connection(http.client.HTTPConnection):
         return response.status, answer
 
 
-class _Stream:
+class Stream:
     """What http.client needs of a socket, waiting through the Waiter."""
 
     def __init__(self, sock: socket.socket, waiter: Waiter) -> None:
         self._sock = sock
         self._waiter = waiter
+        self._readers = 0
+        self._closing = False
         self.deadline = 0.0
 
     def sendall(self, data: bytes) -> None:
         sent = 0
         while sent < len(data):
-            sent += self._when_ready(select.POLLOUT, lambda: self._sock.send(data[sent:]))
+            sent += self.when_ready(select.POLLOUT, lambda: self._sock.send(data[sent:]))
 
     def receive_into(self, buffer: Any) -> int:
-        return self._when_ready(select.POLLIN, lambda: self._sock.recv_into(buffer))
+        return self.when_ready(select.POLLIN, lambda: self._sock.recv_into(buffer))
 
     def makefile(self, mode: str) -> io.BufferedReader:
+        self._readers += 1
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
-        self._sock.close()
+        """Close the socket once nobody reads from it: http.client closes it before the last answer is read."""
+        self._closing = True
+        if not self._readers:
+            self._sock.close()
 
-    def _when_ready(self, event: int, operation: Callable[[], int]) -> int:
+    def read_to_its_end(self) -> None:
+        """One reader less."""
+        self._readers -= 1
+        if self._closing:
+            self.close()
+
+    def when_ready(self, event: int, operation: Callable[[], Result]) -> Result:
+        """The result of an operation on the socket, repeated when the socket is ready for it (a poll event)."""
         while True:
             try:
                 return operation()
             except BlockingIOError:
-                self._waiter.wait({self._sock.fileno(): event}, self.deadline)
+                self.wait(event)
+
+    def wait(self, event: int) -> None:
+        self._waiter.wait({self._sock.fileno(): event}, self.deadline)
 
 
 class _Reader(io.RawIOBase):
     """The reading side of a stream; http.client closes it after each answer, the stream stays open."""
 
-    def __init__(self, stream: _Stream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._stream.read_to_its_end()
 
     def readinto(self, buffer: Any) -> int:
         if time.monotonic() >= self._stream.deadline:

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from ctdb_etcd import config
+from ctdb_etcd.fence import margin
 from ctdb_etcd.lock import Refused
 from harness.helper import Helper
 
@@ -38,7 +42,8 @@ def test_the_shipped_file_shows_every_key_with_its_default():
     text = SHIPPED.read_text()
     shown = dict(re.findall(r"^#(\w+) = ?(.*)$", text, re.MULTILINE))
     assert shown.keys() == config.SPEC.keys()
-    assert shown.pop("netbios_name") == ""
+    for key in "netbios_name", "srv_domain", "ca_cert", "cert", "username", "password", "expected_cluster_id":
+        assert shown.pop(key) == ""
     uncommented = "\n".join(f"{key} = {value}" for key, value in shown.items())
     assert vars(parse(uncommented)) == vars(parse("")) == vars(parse(text))
 
@@ -55,6 +60,12 @@ def test_comments_quotes_lists_and_blank_lines_are_understood():
 def test_a_percent_or_dollar_sign_is_nothing_special():
     assert parse("locks_dir = a$b").locks_dir == "a$b"
     assert "%(port)s" in refused("locks_dir = %(port)s")[0]
+
+
+def test_a_password_may_hold_anything_and_a_hash_only_in_quotes():
+    assert parse("username = u\npassword = '%(port)s$x, #1'  # note").password == "%(port)s$x, #1"
+    (fault,) = refused("username = u\npassword = secret#1")
+    assert fault == "the.conf: line 2: password: a # begins a comment: put the value into quotes"
 
 
 def test_the_name_is_taken_in_upper_case_as_testparm_answers_it():
@@ -97,6 +108,23 @@ def test_lock_refresh_of_sambas_helper_is_taken_for_refresh_with_a_note():
         ("locks_dir = a//b", "locks_dir: 'a//b' is not allowed"),
         ("locks_dir = ../x", "locks_dir: '../x' is not allowed"),
         ("lock_prefix = locks", "lock_prefix: 'locks' is not allowed: it takes a slash and names"),
+        ("protocol = ftp", "protocol: 'ftp' is not allowed: it takes http or https"),
+        ("cert = a.pem", "cert: 'a.pem' is not allowed: it takes the absolute path of a PEM file with certificate"),
+        ("cert = /a, /b, /c", "cert: '/a, /b, /c' is not allowed"),
+        ("ca_cert =", "ca_cert: '' is not allowed: it takes the absolute path of a PEM file"),
+        ("username =", "username: '' is not allowed: it takes text"),
+        ("username = u", "username: password is missing: set both"),
+        ("password = secret", "password: username is missing: set both"),
+        ("password = a, b", "password: the value is not allowed: it takes text, in quotes if it holds a comma"),
+        ("srv_domain = a b", "srv_domain: 'a b' is not allowed: it takes a DNS domain"),
+        ("srv_domain = a..b", "srv_domain: 'a..b' is not allowed"),
+        ("expected_cluster_id = xyz", "expected_cluster_id: 'xyz' is not allowed: it takes at most 16 hexadecimal"),
+        ("expected_cluster_id = 11112222333344445", "expected_cluster_id: '11112222333344445' is not allowed"),
+        ("version_prefix = v2", "version_prefix: 'v2' is not allowed: it takes a slash"),
+        ("allow_redirect = maybe", "allow_redirect: 'maybe' is not allowed: it takes true or false"),
+        ("allow_reconnect = maybe", "allow_reconnect: 'maybe' is not allowed"),
+        ("use_proxies = maybe", "use_proxies: 'maybe' is not allowed"),
+        ("per_host_pool_size = 0", "per_host_pool_size: '0' is not allowed: it takes a whole number from 1"),
         ("api = 4", "api: '4' is not allowed: it takes"),
         ("lock_tll = 9", "lock_tll: is not a known key; the nearest one is lock_ttl"),
         ("Port = 1", "Port: is not a known key; the nearest one is port"),
@@ -128,26 +156,115 @@ def test_a_file_that_is_not_text_is_refused(data):
 @pytest.mark.parametrize(
     "text, ways",
     [
-        ("lock_ttl = 9\nrefresh = 7", "set lock_ttl = 10 or refresh = 6"),
+        ("lock_ttl = 9\nrefresh = 7", "set lock_ttl = 10 or refresh = 6 or read_timeout = 0.5"),
         ("lock_ttl = 3", "set lock_ttl = 5 or refresh = 0.2"),
         ("refresh = 1800", "set lock_ttl = 1803 or refresh = 6"),
+        ("lock_ttl = 9\nrefresh = 7.2\nread_timeout = 60", "set lock_ttl = 11 or refresh = 6 or read_timeout = 0.4"),
+        ("lock_ttl = 3\nrefresh = 2\nread_timeout = 0.2", "set lock_ttl = 4 or refresh = 1.8"),
     ],
 )
 def test_a_refresh_that_leaves_no_time_for_two_tries_is_refused_with_values_that_would_do(text, ways):
-    assert refused(text) == [line for line in refused(text) if line.endswith(ways)]
-    for way in ways[4:].split(" or "):
-        key = way.split()[0]
-        kept = [line for line in text.splitlines() if not line.startswith(key)]
-        parse("\n".join([*kept, way]))
+    assert [line for line in refused(text) if line.endswith(ways)] == refused(text)
+
+
+def tenths(least, most):
+    return st.integers(least, most).map(lambda tenth: tenth / 10)
+
+
+@given(st.integers(3, 30), tenths(2, 300), tenths(2, 50))
+def test_every_combination_either_leaves_time_for_two_tries_or_is_refused_and_each_value_named_would_do(
+    ttl, refresh, read_timeout
+):
+    values = {"lock_ttl": ttl, "refresh": refresh, "read_timeout": read_timeout}
+    spare = ttl - margin(ttl) - refresh - 2 * min(read_timeout, 1)
+    # A hair's breadth either way is not what this is about.
+    assume(abs(spare) > 1e-6)
+    text = "\n".join(f"{key} = {value}" for key, value in values.items())
+    if spare > 0:
+        parse(text)
+        return
+    (line,) = refused(text)
+    for way in line.rpartition(": set ")[2].split(" or "):
+        key, _, value = way.partition(" = ")
+        parse("\n".join(f"{name} = {value if name == key else old}" for name, old in values.items()))
+
+
+def test_every_keyword_of_python_etcds_client_is_a_key_and_reaches_it_in_its_type():
+    etcd = pytest.importorskip("etcd")
+    settings = parse(
+        "host = ::1\nport = 99\nread_timeout = 2\nprotocol = https\ncert = /a, /b\nca_cert = /ca\nusername = u\n"
+        "password = '1,2'\nexpected_cluster_id = 00ABC\nversion_prefix = /x/v2\nallow_redirect = no\n"
+        "allow_reconnect = yes\nuse_proxies = yes\nper_host_pool_size = 3\nlock_prefix = /l"
+    )
+    keywords = inspect.signature(etcd.Client.__init__).parameters.keys() - {"self"}
+    assert keywords <= config.SPEC.keys()
+    passed = config.client_keywords(settings, settings.hosts[0])
+    assert passed.keys() == keywords
+    assert passed == {
+        "host": "[::1]",
+        "port": 99,
+        "srv_domain": None,
+        "version_prefix": "/x/v2",
+        "read_timeout": 2.0,
+        "allow_redirect": False,
+        "protocol": "https",
+        "cert": ("/a", "/b"),
+        "ca_cert": "/ca",
+        "username": "u",
+        "password": "1,2",
+        "allow_reconnect": False,
+        "use_proxies": True,
+        "expected_cluster_id": "abc",
+        "per_host_pool_size": 3,
+        "lock_prefix": "/l",
+    }
+    assert config.client_keywords(parse("cert = /a\nprotocol = https"), ("h", 1))["cert"] == "/a"
 
 
 @pytest.mark.parametrize(
-    "key",
-    "srv_domain version_prefix allow_redirect protocol cert ca_cert username password allow_reconnect"
-    " use_proxies expected_cluster_id per_host_pool_size".split(),
+    "text, says",
+    [
+        ("api = 3\nversion_prefix = /x", "line 2: version_prefix: has no effect with api = 3: remove the line"),
+        ("api = 3\nper_host_pool_size = 1", "line 2: per_host_pool_size: has no effect with api = 3"),
+        ("cert = /a", "line 1: cert: has no effect with protocol = http: set protocol = https"),
+        ("ca_cert = /a", "line 1: ca_cert: has no effect with protocol = http"),
+        ("srv_domain = x\nhost = a", "line 2: host: has no effect with srv_domain"),
+        ("srv_domain = x\nport = 1", "line 2: port: has no effect with srv_domain"),
+        ("allow_reconnect = true", "line 1: allow_reconnect: true has no effect with one host: name all members"),
+        ("host = a, b\nallow_reconnect = 0", "line 2: allow_reconnect: false has no effect: all endpoints are used"),
+        (
+            "host = a, b\nallow_reconnect = 1\nuse_proxies = 0",
+            "line 3: use_proxies: false has no effect: the endpoints named here are used",
+        ),
+    ],
 )
-def test_a_key_of_python_etcd_without_support_yet_is_refused_and_not_ignored(key):
-    assert refused(f"{key} = secret") == [f"the.conf: line 1: {key}: is not supported by this version: remove the line"]
+def test_a_value_that_would_silently_change_nothing_is_a_warning_that_says_why(text, says):
+    (warning,) = parse(text).warnings
+    assert warning.startswith(f"the.conf: {says}")
+
+
+def test_values_that_are_in_force_anyway_are_no_warning():
+    assert not parse("api = 3\nallow_redirect = false\nuse_proxies = true\nhost = a, b\nallow_reconnect = 1").warnings
+    assert not parse("api = auto\nversion_prefix = /x/v2\nper_host_pool_size = 1").warnings
+
+
+@pytest.mark.parametrize("mode, warned", [(0o644, True), (0o604, True), (0o600, False)])
+def test_a_password_that_others_may_read_is_a_warning(tmp_path, mode, warned):
+    conf = tmp_path / "x.conf"
+    conf.write_text("username = u\npassword = p")
+    conf.chmod(mode)
+    warnings = config.parse(str(conf), conf.read_bytes()).warnings
+    assert warnings == [f"{conf}: line 2: password: others may read this file: chmod 600 {conf}"] * warned
+    conf.write_text("port = 1")
+    assert not config.parse(str(conf), conf.read_bytes()).warnings
+
+
+@pytest.mark.etcd
+def test_warnings_are_on_stderr_and_cost_nothing_else(helper_conf):
+    with Helper(helper_conf(cert="/nowhere")) as helper:
+        assert helper.status() == "0"
+        (line,) = helper.stderr.splitlines()
+        assert "cert: has no effect with protocol = http" in line
 
 
 def test_no_message_shows_what_a_broken_line_holds():

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 import pytest
@@ -133,3 +134,17 @@ def test_etcd_without_the_gateway_is_answered_with_3_and_what_to_do(helper_conf)
         helper.wait_exit()
         (line,) = helper.stderr.splitlines()
         assert "enable-grpc-gateway" in line
+
+
+def test_an_answer_after_which_the_server_closes_is_read_to_its_end(helper_conf):
+    body = b'{"kvs": [{"key": "eA==", "value": "eA==", "create_revision": "1"}]}'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with Helper(helper_conf(host=f"127.0.0.1:{server.getsockname()[1]}"), "-v") as helper:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
+                # http.client has closed its end by now, as far as it can.
+                time.sleep(0.5)
+                connection.sendall(body)
+            assert helper.status() == "1", helper.describe()

@@ -55,9 +55,7 @@ SABOTAGES = {
         [(V3, 'if not any(_number(key, "create_revision") == self._revision for key', "if [] and any(0 for key")],
         faults="key deleted",
     ),
-    "given back before ctdbd knows": Sabotage(
-        [(HELPER, "        status.end()\n", "")], faults="helper asked to end"
-    ),
+    "given back before ctdbd knows": Sabotage([(HELPER, "        status.end()\n", "")], faults="helper asked to end"),
     "nothing is given back": Sabotage(
         [(V3, "        if self._lease:\n            try", "        if 0:\n            try")]
     ),

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""How names become addresses: a mount namespace with files of its own, and a real name server, or a silent one.
+
+The network stays that of the test: name servers listen on addresses of their own in 127.77.0.0/16.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Iterator, Union
+
+from .helper import PROGRAM, Helper
+from .machine import end, spawn, wait_until
+
+
+class Names:
+    """A mount namespace; in it /etc/hosts and /etc/resolv.conf (one name server, `address`) are the test's."""
+
+    def __init__(self, directory: Path) -> None:
+        self.address = f"127.77.{random.SystemRandom().randrange(256)}.{random.SystemRandom().randrange(1, 255)}"
+        self._directory = directory
+        self._keeper = spawn(
+            ["unshare", "--mount", "sh", "-c", "echo ready; exec sleep infinity"], stdout=subprocess.PIPE
+        )
+        assert self._keeper.stdout and self._keeper.stdout.readline() == b"ready\n", "unshare --mount failed"
+        self._enter = [f"--mount=/proc/{self._keeper.pid}/ns/mnt"]
+        self._server: Union[subprocess.Popen[bytes], socket.socket, None] = None
+        self.hosts("127.0.0.1 localhost\n::1 localhost\n")
+        self._replace("/etc/resolv.conf", f"nameserver {self.address}\n")
+
+    def hosts(self, text: str) -> None:
+        """Let this be /etc/hosts; to be called before a program asks."""
+        self._replace("/etc/hosts", text)
+
+    def _replace(self, path: str, text: str) -> None:
+        copy = self._directory / Path(path).name
+        is_new = not copy.exists()
+        copy.write_text(text)
+        if is_new:
+            self.run("mount", "--bind", str(copy), path)
+
+    def run(self, *command: str) -> None:
+        """Run a command in the namespace."""
+        done = subprocess.run(["nsenter", *self._enter, *command], capture_output=True, text=True, timeout=10)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+
+    def helper(self, conf: object, *args: str, **options: object) -> Helper:
+        """The program under test in the namespace; see Helper."""
+        command = [*self._enter, PROGRAM, "-c", str(conf), *args]
+        return Helper(None, *command, program="nsenter", **options)  # type: ignore[arg-type]
+
+    def serve(self, *records: str) -> None:
+        """Let dnsmasq answer with these (its options without the dashes); anything else does not exist."""
+        self.stop()
+        command = [
+            "dnsmasq",
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--user=root",
+        ]
+        command += [f"--listen-address={self.address}", "--bind-interfaces", "--pid-file=", "--local=/test/"]
+        self._server = spawn([*command, *(f"--{record}" for record in records)])
+        wait_until(self._answers, 10, "dnsmasq to answer")
+
+    def _answers(self) -> bool:
+        query = b"\0\1\1\0\0\1\0\0\0\0\0\0\4test\0\0\1\0\1"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(0.2)
+            asking.sendto(query, (self.address, 53))
+            try:
+                return bool(asking.recv(512))
+            except OSError:
+                return False
+
+    def fall_silent(self) -> None:
+        """Let the name server take every question and answer none."""
+        self.stop()
+        self._server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._server.bind((self.address, 53))
+
+    def stop(self) -> None:
+        """No name server at all: questions are refused."""
+        if isinstance(self._server, socket.socket):
+            self._server.close()
+        elif self._server:
+            end(self._server)
+        self._server = None
+
+    def close(self) -> None:
+        """End the name server; with the keeper the namespace goes."""
+        self.stop()
+        end(self._keeper)
+        assert self._keeper.stdout
+        self._keeper.stdout.close()
+
+    def __enter__(self) -> Names:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Relay:
+    """Passes TCP connections from `host` (and a free port) to a target that can be changed while it runs."""
+
+    def __init__(self, target: str, host: str = "127.0.0.1") -> None:
+        self._target = target
+        self._open: list[socket.socket] = []
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
+        self.port = self._listener.getsockname()[1]
+        self.endpoint = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def switch(self, target: str) -> None:
+        """End all connections; new ones go to another target."""
+        self._target = target
+        for sock in self._open:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                host, port = self._target.split(":")
+                server = socket.create_connection((host, int(port)), 5)
+                self._open += [client, server]
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    break
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.switch(self._target)
+
+
+@contextlib.contextmanager
+def black_hole(host: str, port: int = 0) -> Iterator[int]:
+    """An address that answers nobody who wants to connect: the queue of its listener is full. Yields the port."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        time.sleep(0.1)
+        yield listener.getsockname()[1]
