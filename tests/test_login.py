@@ -254,6 +254,7 @@ def test_etcd_that_takes_no_token_is_asked_until_the_deadline_and_not_in_a_hurry
         proxy.answer_with(401, body, matching=b"kv/range")
         with Helper(conf(guarded, user, host=proxy.endpoint, acquire_timeout=4)) as helper:
             assert helper.status() == "2", helper.describe()
+            helper.wait_exit()
             assert helper.answered_after < 4.7
             assert proxy.seen().count("auth/authenticate") < 20
             assert message in helper.stderr
@@ -318,6 +319,7 @@ def test_a_bug_in_the_login_shows_no_secret_either(guarded, conf, lock_name):
         proxy.answer_with(200, body, matching=b"auth/authenticate")
         with Helper(conf(guarded, user, host=proxy.endpoint, acquire_timeout=2), "-vvv") as helper:
             assert helper.status() in "23"
+            helper.wait_exit()
             assert "secret-token" not in helper.stderr
 
 

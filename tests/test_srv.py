@@ -74,6 +74,7 @@ def test_with_https_it_is_the_ssl_record_and_the_certificate_must_be_for_its_tar
         names.serve(record(port_of(etcd), service="_etcd-client-ssl", target="other.test"), other)
         with names.helper(conf) as helper:
             assert helper.status() == "3"
+            helper.wait_exit()
             assert "its certificate is not for other.test" in helper.stderr
 
 
@@ -117,6 +118,7 @@ def test_a_name_server_that_does_not_answer_is_waited_for_until_the_deadline_and
         wait_until(lambda: helper.stderr, 4.5, "a line after the first round")
         assert "srv_domain cluster.test: the name servers give no answer" in helper.stderr
         assert helper.status() == "2"
+        helper.wait_exit()
         assert 4 < helper.answered_after < 5.7
     with names.helper(srv_conf(helper_conf)) as helper:
         time.sleep(1.5)
