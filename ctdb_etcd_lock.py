@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = os.getppid()
     sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+    if not {"--status", "--check", "--json"}.isdisjoint(arguments):
+        return _view(arguments)
     from ctdb_etcd import helper, log, lock
 
     helper.close_leaked()
@@ -68,6 +70,24 @@ def _work(arguments: list[str], parent: int, status: Status, log: Log) -> None:
     helper.run(settings, lock, watch, status, log)
 
 
+def _view(arguments: list[str]) -> int:
+    """What an operator asks: no status character, and no ctdbd above us. As a Nagios plugin: 3 for what is unknown."""
+    from ctdb_etcd.lock import Refused
+
+    try:
+        options = _options(arguments)
+        if options.status == options.check:
+            raise Refused("--json goes with one of --status and --check: see --help")
+        from ctdb_etcd import view
+
+        return view.run(options, options.config or _default_file(), lambda: _read(options.config))
+    except Refused as refusal:
+        print(f"UNKNOWN: {refusal}", file=sys.stderr)
+    except Exception as error:
+        print(f"UNKNOWN: this is a bug, please report it: {type(error).__name__} {_place(error)}", file=sys.stderr)
+    return 3
+
+
 def _options(arguments: list[str]) -> argparse.Namespace:
     import argparse
 
@@ -82,10 +102,17 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         prog="ctdb_etcd_lock",
         description="Take and hold CTDB's cluster lock in etcd. ctdbd runs this, told by one line in ctdb.conf:"
         " cluster lock = !/usr/libexec/ctdb/ctdb_etcd_lock",
-        epilog="Prints one character: 0 holding the lock, 1 contention, 2 took too long, 3 error.",
+        allow_abbrev=False,
+        epilog="Without --status or --check: prints one character: 0 holding the lock, 1 contention, 2 took too long,"
+        " 3 error.",
     )
     parser.add_argument("-c", dest="config", metavar="FILE", help=f"configuration file ({_default_file()})")
     parser.add_argument("-v", dest="verbose", action="count", default=0, help="say more on stderr, up to -vvv")
+    parser.add_argument(
+        "--status", action="store_true", help="show holder and endpoints; 0 good, 1 warning, 2 critical, 3 unknown"
+    )
+    parser.add_argument("--check", action="store_true", help="try all that the lock needs, without touching it; 0 good")
+    parser.add_argument("--json", action="store_true", help="with --status or --check: for programs")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser.parse_args(arguments)
 

@@ -82,6 +82,11 @@ class Gateway:
         """The names of all endpoints; those of srv_domain are known once a call was answered."""
         return self._endpoints.names()
 
+    @property
+    def logged_in(self) -> bool:
+        """Whether the last request went with a token."""
+        return self._login.active
+
     def call(self, path: str, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Post body to /v3/path and return the answer's JSON object.
 
@@ -112,6 +117,29 @@ class Gateway:
             raise self._explain(error, endpoint) from None
         self._log.debug(f"GET {path}: {status} from {endpoint}")
         return status, body
+
+    def ask(self, endpoint: str, path: str, body: dict[str, Any], until: float) -> tuple[dict[str, Any], str]:
+        """Post to this very endpoint, once, on a connection of its own: the answer's object and its Date header.
+
+        Logs in only if etcd wants it: a member without a leader can't let anybody in, but tells how it is. Raises
+        as `get` and `call` do; Unavailable at once.
+        """
+        try:
+            _, sock = self._endpoints.connect([endpoint], until)
+            connection = self._open(endpoint, sock, until)
+            try:
+                data = json.dumps(body)
+                try:
+                    answer = self._post(connection, path, data, {}, until)
+                except login.Unauthenticated:
+                    answer = self._exchange(connection, path, data, until)
+            finally:
+                connection.close()
+        except ConnectFailed as error:
+            raise error.reasons[endpoint] from None
+        except ssl.SSLError as error:
+            raise self._explain(error, endpoint) from None
+        return answer, connection.date
 
     def _round(self, path: str, data: str, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
         """Try every endpoint once, beginning with the one in use; None if all of them failed."""

@@ -73,7 +73,7 @@ def v2_served(gateway: Gateway, path: str, waiter: Waiter, log: Log, deadline: f
         silent = 0
         for endpoint in gateway.endpoints:
             try:
-                if _speaks_v2(*gateway.get(endpoint, path, share(deadline, 1, _PROBE))):
+                if speaks_v2(*gateway.get(endpoint, path, share(deadline, 1, _PROBE))):
                     return True
             except ConnectionRefusedError as error:
                 failures[endpoint] = error
@@ -89,7 +89,8 @@ def v2_served(gateway: Gateway, path: str, waiter: Waiter, log: Log, deadline: f
     return Failover(waiter, log).call(ask_all, deadline)
 
 
-def _speaks_v2(status: int, body: bytes) -> bool:
+def speaks_v2(status: int, body: bytes) -> bool:
+    """Whether this answer to a GET below /v2/keys is one of the v2 API. Raises LockError if it tells nothing."""
     try:
         answer: Any = json.loads(body)
     except ValueError:

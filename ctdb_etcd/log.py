@@ -29,6 +29,12 @@ class Log:
         if secret and secret not in self._secrets:
             self._secrets.append(secret)
 
+    def clean(self, text: str) -> str:
+        """The text without secrets, and without what could forge lines or move a terminal's cursor."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return "".join(char if char.isprintable() else " " for char in text)
+
     def error(self, text: str) -> None:
         """What an operator must know."""
         self._write(ERROR, text)
@@ -48,11 +54,7 @@ class Log:
     def _write(self, level: int, text: str) -> None:
         if level > self.verbosity:
             return
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        # What a server says must not forge lines of the log or move a terminal's cursor.
-        text = "".join(char if char.isprintable() else " " for char in text)
-        line = f"ctdb_etcd_lock: {text}".encode("utf-8", "backslashreplace")[: _LINE_MAX - 1] + b"\n"
+        line = f"ctdb_etcd_lock: {self.clean(text)}".encode("utf-8", "backslashreplace")[: _LINE_MAX - 1] + b"\n"
         writable = select.poll()
         writable.register(2, select.POLLOUT)
         try:

@@ -46,6 +46,11 @@ class Login:
         for secret in (config.password or "", json.dumps(config.password or "")[1:-1]):
             log.hide(secret)
 
+    @property
+    def active(self) -> bool:
+        """Whether there is a token."""
+        return bool(self._token)
+
     def headers(self, authenticate: Callable[[str], dict[str, Any]]) -> dict[str, str]:
         """What a request has to carry; `authenticate` sends a body to PATH and returns the answer."""
         if self._user is None or self._needless:

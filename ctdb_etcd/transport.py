@@ -97,6 +97,7 @@ class Connection(http.client.HTTPConnection):
         self.endpoint = endpoint
         self._stream = stream
         self.sock = stream
+        self.date = ""
 
     def ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float
@@ -105,6 +106,7 @@ class Connection(http.client.HTTPConnection):
         self._stream.deadline = deadline
         self.request(method, path, body, headers)
         response = self.getresponse()
+        self.date = response.getheader("Date", "")
         answer = response.read(_ANSWER_MAX)
         if not response.isclosed() and response.read(1):
             raise http.client.HTTPException(f"an answer of more than {_ANSWER_MAX} bytes")
