@@ -13,7 +13,7 @@ import json
 import select
 import time
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
+from http.client import HTTPException, RemoteDisconnected
 
 from .endpoints import Endpoints
 from .failover import Task, reason
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 # A member whose answer needs more than this many seconds will not be of use to the lock either.
 PATIENCE = 2.0
+
+# etcd does so, too, where it expects TLS and gets none.
+_CLOSED = "it closed the connection without an answer"
 
 
 class Patience:
@@ -109,6 +112,8 @@ def _task(config: Config, name: str, directory: str, log: Log, until: float) -> 
                 endpoint["v2"] = speaks_v2(*gateway.get(name, path, until))
             except (OSError, HTTPException, LockError):
                 pass
+        if not endpoint["reachable"] and endpoint["error"] == _CLOSED and config.protocol == "http":
+            endpoint["error"] += ": if it speaks https, set protocol = https"
         endpoint["error"] = endpoint["error"] and log.clean(endpoint["error"])
         return endpoint
 
@@ -175,6 +180,8 @@ def _ask_v2(gateway: Gateway, name: str, endpoint: dict[str, Any], until: float)
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, RemoteDisconnected):
+        return _CLOSED
     if isinstance(error, (KeyError, TypeError, ValueError, AttributeError)):
         return "its answer makes no sense: is it etcd?"
     return reason(error) if str(error) or not isinstance(error, TimeoutError) else "no answer in time"

@@ -66,6 +66,8 @@ def _key(key: dict[str, Any]) -> list[str]:
 
 
 def _endpoints(endpoints: list[dict[str, Any]]) -> list[str]:
+    if not endpoints:
+        return []
     rows = [_row(endpoint) for endpoint in endpoints]
     # An error stands in the place of all that is not known then, however long it is.
     aligned = [row for row in rows if len(row) > 3] or rows

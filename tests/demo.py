@@ -53,6 +53,13 @@ def show_status(node: Node) -> None:
     quote("\n".join(line for line in node.ctdb("status").splitlines() if line.startswith(wanted)))
 
 
+def show_lock(node: Node, leader: Node) -> None:
+    """What our --status says on a node."""
+    text = node.ctdb_etcd_lock("--status")
+    quote(f"$ ctdb_etcd_lock --status\n{text}")
+    expect(text.startswith("OK: ") and f"pnn {leader.pnn}," in text, f"--status names {leader}")
+
+
 def show_key(cluster: Cluster, leader: Node) -> str:
     """The lock in etcd, one key, which is `leader`'s; its name."""
     keys = cluster.etcd.keys(DIRECTORY)
@@ -70,6 +77,7 @@ def demonstrate(cluster: Cluster, watch: HolderWatch) -> None:
     expect([life.node for life in watch.holders()] == [first.number], "one holder of the lock so far, the leader")
     seen(f"All three nodes are healthy, {first} is the leader.")
     show_status(first)
+    show_lock(first, first)
     key = show_key(cluster, first)
     seen(f"The lock is a key in etcd, under a lease that {first} renews.")
 
@@ -85,6 +93,7 @@ def demonstrate(cluster: Cluster, watch: HolderWatch) -> None:
     expect(second.number == taken.node, "the new leader is the node that took the lock")
     seen(f"{second} is the new leader, {others[0]} and {others[1]} are healthy.".capitalize())
     show_status(second)
+    show_lock(second, second)
     expect(show_key(cluster, second) != key, "the key in etcd is a new one")
 
     step(f"{first} is switched on again.".capitalize())

@@ -131,6 +131,10 @@ class Node:
         """What the ctdb tool says to this node."""
         return self.cluster.namespace.run("ctdb", *args, env=self._env, timeout=timeout, check=check)
 
+    def ctdb_etcd_lock(self, *args: str) -> str:
+        """What the program under test says when an operator runs it on this node; its exit status must be 0."""
+        return self.cluster.namespace.run(self.lock_command.split()[0], *args, env=self._env)
+
     def status(self) -> str:
         """What `ctdb status` says, be it an error."""
         return self.ctdb("status", timeout=BROADCAST, check=False)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The operator's commands of the program under test, run as an operator does, to their end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Union
+
+from .helper import PATH, PROGRAM
+from .machine import PDEATHSIG
+
+
+class View:
+    """What one command printed (`text`, `errors`), its exit status (`code`) and how long it took (`seconds`)."""
+
+    def __init__(self, conf: Union[str, Path], *args: str, timeout: float = 30, **env: str) -> None:
+        began = time.monotonic()
+        done = subprocess.run(
+            [*PDEATHSIG, PROGRAM, "-c", str(conf), *args],
+            env={"PATH": PATH, **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        self.seconds = time.monotonic() - began
+        self.code, self.text, self.errors = done.returncode, done.stdout, done.stderr
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """What --json printed."""
+        answer = json.loads(self.text)
+        assert isinstance(answer, dict)
+        return answer
+
+    def levels(self) -> dict[str, str]:
+        """Of --check --json: the worst level of each item."""
+        order = ("ok", "warning", "fault")
+        worst: dict[str, str] = {}
+        for item in self.json["items"]:
+            worst[item["item"]] = max(worst.get(item["item"], "ok"), item["level"], key=order.index)
+        return worst
