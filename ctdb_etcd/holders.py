@@ -46,7 +46,10 @@ def in_v3(gateway: Gateway, directory: str, now: float) -> dict[str, Any]:
     }
     try:
         answer = gateway.call("kv/range", search, time.monotonic() + PATIENCE)
-        return {"keys": [_with_lease(gateway, _key_v3(key, now)) for key in answer.get("kvs", [])], "stale": False}
+        # For all of them together: there may be many.
+        until = time.monotonic() + PATIENCE / 2
+        keys = [_with_lease(gateway, _key_v3(key, now), until) for key in answer.get("kvs", [])]
+        return {"keys": keys, "stale": False}
     except Unavailable as failure:
         try:
             answer = gateway.call("kv/range", {**search, "serializable": True}, time.monotonic() + PATIENCE / 2)
@@ -89,12 +92,11 @@ def _key_v3(key: dict[str, Any], now: float) -> dict[str, Any]:
     return {**shown, "api": "3", "key": name, "revision": int(key["create_revision"]), "lease": f"{lease:x}"}
 
 
-def _with_lease(gateway: Gateway, key: dict[str, Any]) -> dict[str, Any]:
-    if key["lease"] == "0":
+def _with_lease(gateway: Gateway, key: dict[str, Any], until: float) -> dict[str, Any]:
+    if key["lease"] == "0" or time.monotonic() >= until:
         return key
     try:
-        body = {"ID": int(key["lease"], 16)}
-        answer = gateway.call("lease/timetolive", body, time.monotonic() + PATIENCE / 2)
+        answer = gateway.call("lease/timetolive", {"ID": int(key["lease"], 16)}, until)
         left, ttl = int(answer.get("TTL", 0)), int(answer.get("grantedTTL", 0))
     except (LockError, TypeError, ValueError):
         return key

@@ -85,9 +85,11 @@ def test_sambas_helper_is_shown_with_its_node_and_a_loser_of_its_kind_in_the_que
     etcd_v2, helper_conf, lock_name, tmp_path
 ):
     conf = helper_conf(host=etcd_v2.endpoints[0])
-    with Samba(tmp_path, lock_name, etcd_v2.endpoints[0]).helper() as theirs:
-        assert theirs.status() == "0"
+    samba = Samba(tmp_path, lock_name, etcd_v2.endpoints[0])
+    with samba.helper() as theirs, samba.helper() as loser:
+        said = {theirs.status(), loser.status()}
         view = status(conf)
+    assert said == {"0", "1"} and [key["kind"] for key in view.json["queue"]] == ["samba"]
     assert (view.code, view.json["state"], view.json["v2_served"]) == (0, "held", True)
     assert (view.json["holder"]["kind"], view.json["holder"]["pnn"]) == ("samba", 0)
     assert view.json["holder"]["apis"] == ["2"] and 0 < view.json["holder"]["lease_left"] <= 9
