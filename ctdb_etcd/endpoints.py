@@ -12,7 +12,6 @@ import select
 import socket
 import time
 
-from . import srv
 from .failover import Task, endpoint_name
 from .transport import STAGGER, Address, ConnectFailed, connect
 
@@ -60,7 +59,7 @@ class Endpoints:
         if not self._stale:
             return
         if self._search is None:
-            self._search = Task(lambda: srv.look_up(self._domain or "", self._protocol))
+            self._search = Task(self._look_up_members)
         # Those of last time may be good still.
         limit = min(until, time.monotonic() + STAGGER) if self._order else until
         try:
@@ -96,6 +95,11 @@ class Endpoints:
         self._order = list(self._hosts)
         if self._domain:
             self._log.info(f"DNS names these endpoints for {self._domain}: {', '.join(self._order)}")
+
+    def _look_up_members(self) -> list[tuple[str, int]]:
+        from . import srv
+
+        return srv.look_up(self._domain or "", self._protocol)
 
     def _candidates(self, endpoints: list[str], until: float) -> tuple[list[Address], dict[str, OSError]]:
         """The addresses known by now, and why others are not."""
