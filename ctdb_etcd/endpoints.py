@@ -85,14 +85,18 @@ class Endpoints:
 
     def prefer(self, endpoint: str) -> None:
         """Stay with what works, and go on from there when it fails."""
+        if endpoint not in self._order:
+            return
         if endpoint != self._order[0]:
             self._log.info(f"using endpoint {endpoint}")
         at = self._order.index(endpoint)
         self._order = self._order[at:] + self._order[:at]
 
     def _adopt(self, hosts: list[tuple[str, int]]) -> None:
-        self._hosts = {endpoint_name(host, port): (host, port) for host, port in hosts}
-        self._order = list(self._hosts)
+        found = {endpoint_name(host, port): (host, port) for host, port in hosts}
+        # A connection may still be in use to one that is not named any more.
+        self._hosts.update(found)
+        self._order = list(found)
         if self._domain:
             self._log.info(f"DNS names these endpoints for {self._domain}: {', '.join(self._order)}")
 

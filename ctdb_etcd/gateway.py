@@ -177,7 +177,8 @@ class Gateway:
                     if kept:
                         continue
                 failures[endpoint] = self._explain(error, endpoint)
-            untried.remove(endpoint)
+            if endpoint in untried:
+                untried.remove(endpoint)
         self._endpoints.failed()
         return None
 
@@ -203,9 +204,8 @@ class Gateway:
     ) -> dict[str, Any]:
         began = time.monotonic()
         secret = path == login.PATH
-        shown = {**dict.fromkeys(headers, "***"), "Content-Type": "application/json"}
-        self._log.wire(f"> POST /v3/{path} {shown} {'***' if secret else data}")
         headers = {**headers, "Content-Type": "application/json"}
+        self._log.wire(f"> POST /v3/{path} {headers} {'***' if secret else data}")
         try:
             status, body = connection.ask("POST", f"/v3/{path}", data.encode(), headers, self._at_most(until))
         except TimeoutError:

@@ -84,6 +84,10 @@ class Members:
         """As `call`, but not repeated: raises Unanswered if it is not known what came of it."""
         self._waiter.check()
         try:
+            self._find(share(deadline, 1, self._read_timeout))
+        except OSError as error:
+            raise Unanswered(f"srv_domain {self._config.srv_domain}: {reason(error)}") from None
+        try:
             return self._ask(operation, share(deadline, 1, self._read_timeout))
         except (Unavailable, EndpointRefused) as error:
             self._next()

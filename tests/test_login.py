@@ -311,16 +311,24 @@ def test_no_secret_is_in_the_log_the_value_or_the_process_list(guarded, conf, lo
     assert '"token"' not in shown
 
 
-def test_a_bug_in_the_login_shows_no_secret_either(guarded, conf, lock_name):
-    """A token that http.client refuses to send comes back in its exception's text."""
+def test_a_server_that_repeats_what_it_was_told_does_not_bring_it_into_the_log(guarded, conf, lock_name):
     user = add_user(guarded, lock_name)
     with Proxy(guarded.endpoints[0]) as proxy:
-        body = json.dumps({"token": "secret-token-ł"}).encode()
-        proxy.answer_with(200, body, matching=b"auth/authenticate")
+        tell = lambda text, path: proxy.answer_with(  # noqa: E731
+            500, json.dumps({"message": f"cannot use <{text}>"}, ensure_ascii=False).encode(), matching=path
+        )
+        tell("secret-token", b"kv/range")
+        proxy.answer_with(200, b'{"token":"secret-token"}', matching=b"auth/authenticate")
         with Helper(conf(guarded, user, host=proxy.endpoint, acquire_timeout=2), "-vvv") as helper:
-            assert helper.status() in "23"
+            assert helper.status() == "2"
             helper.wait_exit()
-            assert "secret-token" not in helper.stderr
+            assert "cannot use <***>" in helper.stderr and "secret-token" not in helper.stderr
+        tell(PASSWORD, b"auth/authenticate")
+        with Helper(conf(guarded, user, host=proxy.endpoint, acquire_timeout=2), "-vvv") as helper:
+            assert helper.status() == "2"
+            helper.wait_exit()
+            assert "cannot use <***>" in helper.stderr
+            assert PASSWORD not in helper.stderr and json.dumps(PASSWORD, ensure_ascii=False) not in helper.stderr
 
 
 class V2:

@@ -32,6 +32,7 @@ class Names:
         assert self._keeper.stdout and self._keeper.stdout.readline() == b"ready\n", "unshare --mount failed"
         self._enter = [f"--mount=/proc/{self._keeper.pid}/ns/mnt"]
         self._server: Union[subprocess.Popen[bytes], socket.socket, None] = None
+        self._slow: Union[socket.socket, None] = None
         self.hosts("127.0.0.1 localhost\n::1 localhost\n")
         self._replace("/etc/resolv.conf", f"nameserver {self.address}\n")
 
@@ -56,8 +57,11 @@ class Names:
         command = [*self._enter, PROGRAM, "-c", str(conf), *args]
         return Helper(None, *command, program="nsenter", **options)  # type: ignore[arg-type]
 
-    def serve(self, *records: str) -> None:
-        """Let dnsmasq answer with these (its options without the dashes); anything else does not exist."""
+    def serve(self, *records: str, delay: float = 0) -> None:
+        """Let dnsmasq answer with these (its options without the dashes); anything else does not exist.
+
+        Each answer can be held back for a while.
+        """
         self.stop()
         command = [
             "dnsmasq",
@@ -67,15 +71,33 @@ class Names:
             "--no-hosts",
             "--user=root",
         ]
-        command += [f"--listen-address={self.address}", "--bind-interfaces", "--pid-file=", "--local=/test/"]
+        address = self.address.replace("127.77.", "127.78.") if delay else self.address
+        command += [f"--listen-address={address}", "--bind-interfaces", "--pid-file=", "--local=/test/"]
         self._server = spawn([*command, *(f"--{record}" for record in records)])
-        wait_until(self._answers, 10, "dnsmasq to answer")
+        wait_until(lambda: self._answers(address), 10, "dnsmasq to answer")
+        if delay:
+            self._slow = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._slow.bind((self.address, 53))
+            threading.Thread(target=self._hold_back, args=(self._slow, address, delay), daemon=True).start()
 
-    def _answers(self) -> bool:
+    @staticmethod
+    def _hold_back(asked: socket.socket, address: str, delay: float) -> None:
+        def answer(query: bytes, asker: object) -> None:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+                asking.settimeout(5)
+                asking.sendto(query, (address, 53))
+                asked.sendto(asking.recv(4096), asker)  # type: ignore[arg-type]
+
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Timer(delay, answer, asked.recvfrom(4096)).start()
+
+    @staticmethod
+    def _answers(address: str) -> bool:
         query = b"\0\1\1\0\0\1\0\0\0\0\0\0\4test\0\0\1\0\1"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.settimeout(0.2)
-            asking.sendto(query, (self.address, 53))
+            asking.sendto(query, (address, 53))
             try:
                 return bool(asking.recv(512))
             except OSError:
@@ -94,6 +116,9 @@ class Names:
         elif self._server:
             end(self._server)
         self._server = None
+        if self._slow:
+            self._slow.close()
+        self._slow = None
 
     def close(self) -> None:
         """End the name server; with the keeper the namespace goes."""
