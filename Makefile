@@ -79,7 +79,7 @@ lint:
 man: man/ctdb-etcd.7
 
 man/ctdb-etcd.7: man/ctdb-etcd.7.xml
-	xsltproc --nonet -o man/ $(STYLESHEET) $<
+	xsltproc --nonet --param man.output.quietly 1 -o man/ $(STYLESHEET) $<
 
 dist:
 	mkdir -p dist
