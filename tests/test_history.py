@@ -88,6 +88,17 @@ def test_a_holder_without_a_key_or_out_of_order_is_found():
     assert "a key to each hold" in broken(record)
 
 
+def test_a_holder_that_had_to_make_another_v2_key_is_good():
+    record = two_holders(kind="2")
+    for change in record.changes:
+        change.key = "v2:" + change.key
+    record.operations[1].kind = "2"
+    record.changes += [Change(0, "v2:/first", True, 7, 0.6), Change(1, "v2:/first", False, 0, 0.8)]
+    assert broken(record) == []
+    record.operations[0].eof = 10.6
+    assert broken(record) == ["gone before the key"]
+
+
 def test_two_keys_at_one_time_are_found():
     record = two_holders()
     record.changes[1].revision = 9

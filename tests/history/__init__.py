@@ -13,7 +13,7 @@ The seed decides which faults come, in which order, for how long; the machine de
 run's kind and not its every moment.
 
 Not covered: the wall clock of an etcd member (Go asks the kernel without libc, where libfaketime cannot reach, and an
-emulator that can be reached is too slow for storms: test_clock_skew.py measures that one by itself); duplication and
-reordering are of whole packets, so TCP hides them from HTTP (harness.proxy holds and repeats whole requests,
-test_faults.py uses it); a node's suspend to RAM; disks that fail.
+emulator that it can reach is too slow for storms: test_clock_skew.py measures that one by itself); duplication and
+reordering are of whole packets, so TCP hides them from HTTP (test_faults.py holds and repeats whole requests, by
+harness.proxy); a node's suspend to RAM; disks that fail.
 """

@@ -66,6 +66,16 @@ class Run:
         lives = [o for o in self.ours if o.pid == change.pid and o.started <= change.seen]
         return lives[-1] if lives else None
 
+    def key_of(self, operation: Operation, v2: bool) -> Optional[Change]:
+        """The key by which it held: of those it made that which was there for longest (in v2 it may have to make
+        another one, or one too many)."""
+        puts = [put for put in self.puts_by(operation) if put.v2 == v2]
+        return max(puts, key=self.went, default=None)
+
+    def went(self, put: Change) -> float:
+        """When the key was gone for sure; never is infinite."""
+        return self.removed[put.key].seen if put.key in self.removed else FOREVER
+
     def end(self, operation: Operation) -> float:
         return next((m for m in (operation.eof, operation.exited) if m is not None), self.record.ended)
 
@@ -121,12 +131,12 @@ def gone_before_the_key(run: Run) -> Iterator[Violation]:
                 text = f"{operation.name} held {late:.3f} s longer than any lease after its key was removed"
                 yield Violation("gone before the key", removal.began, text)
             continue
-        for put in run.puts_by(operation):
-            gone = run.removed.get(put.key)
-            for _, end in run.held(operation) if gone else []:
-                if gone and end > gone.seen:
-                    text = f"{operation.name} still held {end - gone.seen:.3f} s after etcd let {put.key} go"
-                    yield Violation("gone before the key", gone.seen, text)
+        for put in filter(None, (run.key_of(operation, v2) for v2 in (False, True))):
+            went = run.went(put)
+            for _, end in run.held(operation):
+                if end > went:
+                    text = f"{operation.name} still held {end - went:.3f} s after etcd let {put.key} go"
+                    yield Violation("gone before the key", went, text)
 
 
 def every_hold_has_its_revision(run: Run) -> Iterator[Violation]:
@@ -136,16 +146,16 @@ def every_hold_has_its_revision(run: Run) -> Iterator[Violation]:
         for operation in run.holders:
             if operation.kind not in (("2", "auto") if v2 else ("v3", "auto")):
                 continue
-            puts = [put for put in run.puts_by(operation) if put.v2 == v2]
+            put = run.key_of(operation, v2)
             moment = operation.answered or 0
-            if not puts:
+            if put is None:
                 yield Violation("a key to each hold", moment, f"{operation.name} said 0, etcd has no key of it")
                 continue
-            if puts[0].revision < last and not run.removal(operation):
-                text = f"{operation.name} (revision {puts[0].revision}) said 0 after {last_name} (revision {last})"
+            if put.revision < last and not run.removal(operation):
+                text = f"{operation.name} (revision {put.revision}) said 0 after {last_name} (revision {last})"
                 yield Violation("a key to each hold", moment, text)
-            if puts[0].revision > last:
-                last, last_name = puts[0].revision, operation.name
+            if put.revision > last:
+                last, last_name = put.revision, operation.name
 
 
 def one_key_at_a_time(run: Run) -> Iterator[Violation]:
