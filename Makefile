@@ -15,7 +15,7 @@ docdir = $(prefix)/share/doc/ctdb-etcd
 TESTS ?=
 PYTEST_ARGS ?=
 # Tests at a time. Most of them wait for something, so more than there are processors.
-JOBS ?= 6
+JOBS ?= 4
 
 # ip, iptables and ctdbd are there, and "su" does not always set the path.
 export PATH := $(PATH):/usr/sbin:/sbin
