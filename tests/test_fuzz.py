@@ -39,7 +39,7 @@ def examples(count):
 
 # The file.
 
-KEYS = st.sampled_from([*config.SPEC, *config._UNSUPPORTED, "lock_refresh", "[section]", "#", ""])
+KEYS = st.sampled_from([*config.SPEC, "lock_refresh", "[section]", "#", ""])
 VALUES = st.one_of(
     st.text(max_size=30),
     st.sampled_from(
