@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from ctdb_etcd import config, identity
 from ctdb_etcd.fence import Grant
+from ctdb_etcd.endpoints import Endpoints
 from ctdb_etcd.gateway import Gateway, LeaseExists, LeaseNotFound, _understand
 from ctdb_etcd.lock import LockError, Refused, Unavailable
 from ctdb_etcd.lock_v3 import LockV3
@@ -268,10 +269,11 @@ def test_any_bytes_on_the_wire_end_by_the_deadline_in_a_known_way(server, chunks
     settings = config.parse("the.conf", f"host = 127.0.0.1:{server.port}\n".encode())
     began = time.monotonic()
     try:
-        assert isinstance(Gateway(settings, Waiter(), Log()).call("kv/range", {}, began + 0.2), dict)
+        gateway = Gateway(settings, Endpoints(settings, Waiter(), Log()), Waiter(), Log())
+        assert isinstance(gateway.call("kv/range", {}, began + 0.2), dict)
     except LockError:
         pass
-    assert time.monotonic() - began < 0.7
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.slow
