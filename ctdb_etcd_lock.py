@@ -58,6 +58,8 @@ def _work(arguments: list[str], parent: int, status: Status, log: Log) -> None:
     testparm = None if b"netbios_name" in data else identity.testparm()
     from ctdb_etcd import config
     from ctdb_etcd.locks import open_lock
+    from ctdb_etcd.proof import Witness
+    from ctdb_etcd.takeover import Takeover
 
     settings = config.parse(options.config or _default_file(), data)
     for warning in settings.warnings:
@@ -66,8 +68,11 @@ def _work(arguments: list[str], parent: int, status: Status, log: Log) -> None:
         log.info(note)
     watch = helper.Watch(parent)
     name = settings.netbios_name or identity.name_from(testparm or identity.testparm(), watch)
-    lock = open_lock(settings, name, identity.Holder(watch), watch, log)
-    helper.run(settings, lock, watch, status, log)
+    holder = identity.Holder(settings, watch)
+    witness = Witness(name, holder.nonce)
+    takeover = Takeover(witness, helper.elects(parent), watch, log)
+    lock = open_lock(settings, name, holder, takeover, watch, log)
+    helper.run(settings, lock, witness, watch, status, log)
 
 
 def _view(arguments: list[str]) -> int:

@@ -12,7 +12,7 @@ import time
 from os import close, pipe
 from select import POLLIN
 
-from .lock import Refused, Unavailable
+from .lock import Refused, Unavailable, rest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ class Failover:
             self._silent(reasons)
             if time.monotonic() + pause >= deadline:
                 raise Unavailable(f"etcd gave no answer in time: {reasons}")
-            try:
-                self._waiter.wait({}, time.monotonic() + pause)
-            except TimeoutError:
-                pass
+            rest(self._waiter, time.monotonic() + pause)
             pause = min(2 * pause, _PAUSE_MOST)
 
     def _silent(self, reasons: str) -> None:

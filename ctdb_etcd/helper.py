@@ -16,7 +16,7 @@ import time
 
 from .fence import Fence, usable
 from .identity import describe
-from .lock import Contended, Lost, Refused, Stopped, Unavailable
+from .lock import Contended, Lost, Refused, Stopped, Unavailable, rest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .fence import Grant
     from .lock import Lock
     from .log import Log
+    from .proof import Witness
 
 HOLDING, CONTENTION, TIMEOUT, ERROR = "0", "1", "2", "3"
 
@@ -49,6 +50,15 @@ def close_leaked() -> None:
                 os.close(int(name))
             except OSError:
                 pass  # the listing's own
+
+
+def elects(parent: int) -> bool:
+    """Whether it is CTDB's recovery daemon that runs us, to become the leader; ctdbd itself checks a recovery."""
+    try:
+        with open(f"/proc/{parent}/comm", encoding="ascii", errors="replace") as file:
+            return file.read() == "ctdb_recoverd\n"
+    except OSError:
+        return False
 
 
 class Status:
@@ -112,13 +122,6 @@ class Watch:
             if time.monotonic() >= deadline:
                 raise TimeoutError
 
-    def rest(self, until: float) -> None:
-        """Wait for a moment to come (monotonic seconds). Raises Stopped."""
-        try:
-            self.wait({}, until)
-        except TimeoutError:
-            pass
-
     def release(self) -> None:
         """From now on only deadlines end a wait: the lock is being given back."""
         self._releasing = True
@@ -158,7 +161,7 @@ def _pidfd(pid: int) -> int | None:
         return None  # an old kernel, or it is gone already: getppid tells
 
 
-def run(config: Config, lock: Lock, watch: Watch, status: Status, log: Log) -> None:
+def run(config: Config, lock: Lock, witness: Witness, watch: Watch, status: Status, log: Log) -> None:
     """Take the lock, tell CTDB, and hold it until it is lost or to be given back."""
     began = time.monotonic()
     try:
@@ -173,6 +176,10 @@ def run(config: Config, lock: Lock, watch: Watch, status: Status, log: Log) -> N
         status.say(HOLDING)
         took = time.monotonic() - began
         log.info(f"holding {lock} for leases of {grant.ttl:g} s, taken in {took:.3f} s, pid {os.getpid()}")
+        try:
+            witness.leave()
+        except OSError as error:
+            log.info(f"if killed it will be missed for a whole lease: {error.filename}: {error.strerror}")
         _hold(config.refresh, lock, grant, fence, watch, log)
     except Contended as contention:
         _give_back(lock, watch, log)
@@ -188,12 +195,13 @@ def run(config: Config, lock: Lock, watch: Watch, status: Status, log: Log) -> N
         # First: once the release has reached etcd somebody else may hold, and its answer may be long in coming.
         status.end()
         _give_back(lock, watch, log)
+        witness.remove()
         log.info(f"{'released' if status.said else 'did not take'} {lock}: {stop}")
 
 
 def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, log: Log) -> None:
     while True:
-        watch.rest(grant.sent.monotonic + refresh)
+        rest(watch, grant.sent.monotonic + refresh)
         grant = _renew(lock, fence, watch, log)
         fence.arm(grant)
 
@@ -212,7 +220,7 @@ def _renew(lock: Lock, fence: Fence, watch: Watch, log: Log) -> Grant:
             if str(failure) != refused:
                 refused = str(failure)
                 log.error(f"{lock} is not renewed, {fence.left():.1f} s left: {refused}")
-            watch.rest(min(deadline, time.monotonic() + _RETRY))
+            rest(watch, min(deadline, time.monotonic() + _RETRY))
 
 
 def _give_back(lock: Lock, watch: Watch, log: Log) -> None:

@@ -17,9 +17,11 @@ import time
 from . import __version__
 from .command import NOT_RUN, Command
 from .lock import Refused, Unavailable
+from .proof import passport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .config import Config
     from .lock import Waiter
 
 NAME_ALLOWED = "at most 63 ASCII letters, digits and any of !@$&()_'{}~^.-, but not . or .. alone"
@@ -92,12 +94,20 @@ def _set_in_smb_conf(messages: str) -> bool:
 
 
 class Holder:
-    """Who we are, as the lock's key says it: JSON for people, and to tell whether this very process still lives."""
+    """Who we are, as the lock's key says it: JSON, for people and to prove whether this very process still lives."""
 
-    def __init__(self, waiter: Waiter) -> None:
+    def __init__(self, config: Config, waiter: Waiter) -> None:
+        self._lease = {"lock_ttl": config.lock_ttl, "refresh": config.refresh}
         self._waiter = waiter
         self._pnn: Command | None = None
         self._text = ""
+        # No other helper, not even in a clone of this machine, has the same nonce.
+        self._passport = passport()
+
+    @property
+    def nonce(self) -> str:
+        """What only this process has."""
+        return str(self._passport["nonce"])
 
     def begin(self) -> None:
         """Start to ask CTDB for this node's number: it takes as long as a request or two to etcd."""
@@ -110,16 +120,10 @@ class Holder:
             who = {
                 "node": os.uname().nodename,
                 "pnn": self._number(),
-                "pid": os.getpid(),
                 "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "version": __version__,
-                "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
-                "pid_namespace": os.stat("/proc/self/ns/pid").st_ino,
-                "start_time": int(_first_line("/proc/self/stat").rpartition(")")[2].split()[19]),
-                # No other helper, not even in a clone of this machine, writes the same text.
-                "nonce": os.urandom(8).hex(),
             }
-            self._text = json.dumps(who)
+            self._text = json.dumps({**who, **self._lease, **self._passport})
         return self._text
 
     def _number(self) -> int | None:
@@ -141,8 +145,3 @@ def describe(text: str) -> str:
         return f"node {who['node']}, {pnn}pid {who['pid']}, since {who['since']}"
     except (ValueError, KeyError, TypeError, RecursionError):
         return f"somebody else ({text[:80]!r})" if text else "somebody else"
-
-
-def _first_line(path: str) -> str:
-    with open(path, encoding="ascii", errors="replace") as file:
-        return file.readline().strip()

@@ -72,6 +72,14 @@ class Stopped(Exception):
     """The helper has to end now (a signal, the parent, the reader of stdout); raised by a Waiter."""
 
 
+def rest(waiter: Waiter, until: float) -> None:
+    """Wait for a moment to come (monotonic seconds). Raises Stopped."""
+    try:
+        waiter.wait({}, until)
+    except TimeoutError:
+        pass
+
+
 class Several:
     """Locks held as one: taken in order, all or none; the loss of any is the loss; given back in reverse.
 

@@ -19,8 +19,10 @@ import etcd
 
 from .failover import OtherCluster
 from .fence import Grant, Moment
+from .identity import describe
 from .lock import Contended, Lost, Unavailable
 from .members_v2 import Unanswered
+from .takeover import Rival
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,25 +31,27 @@ if TYPE_CHECKING:
     from .identity import Holder
     from .log import Log
     from .members_v2 import Members
+    from .takeover import Takeover
 
 
 class LockV2:
     """One lock: a directory of in-order keys (its path ending in a slash), and a TTL in seconds."""
 
-    def __init__(self, members: Members, directory: str, ttl: int, holder: Holder, log: Log) -> None:
+    def __init__(
+        self, members: Members, directory: str, ttl: int, holder: Holder, takeover: Takeover, log: Log
+    ) -> None:
         self._members = members
         self._directory = directory.rstrip("/")
         self._ttl = ttl
         self._holder = holder
+        self._takeover = takeover
         self._log = log
         self._begun = False
         self._key = ""
 
     def look(self, deadline: float) -> None:
         """See lock.Lock.look."""
-        keys = self._keys(deadline)
-        if keys:
-            raise Contended(keys[0].value)
+        self._takeover.contend(lambda: self._front(deadline), deadline)
 
     def take(self, deadline: float) -> Grant:
         """See lock.Lock.take."""
@@ -59,8 +63,7 @@ class LockV2:
             mine = self._mine(keys)
             if mine:
                 self._key = mine[0].key
-                if keys[0].key != self._key:
-                    raise Contended(keys[0].value)
+                self._pass(keys[: keys.index(mine[0])], deadline)
                 return grant if grant and grant.left() > grant.ttl / 2 else self.refresh(deadline)
             if time.monotonic() >= deadline:
                 raise Unavailable("etcd gave no answer in time to the making of a key")
@@ -97,6 +100,19 @@ class LockV2:
 
     def __str__(self) -> str:
         return f"{self._directory}/" + (f" (v2, key {self._key.rpartition('/')[2].lstrip('0')})" if self._key else "")
+
+    def _front(self, deadline: float) -> Rival | None:
+        keys = self._keys(deadline)
+        # A key whose time is over has no TTL any more until etcd removes it.
+        return Rival(keys[0].value, lambda: keys[0].ttl or 0) if keys else None
+
+    def _pass(self, ahead: list[Any], deadline: float) -> None:
+        """Delete the keys of dead processes ahead of ours; the first one of another makes us contended."""
+        for key in ahead:
+            if not self._takeover.is_dead(key.value):
+                raise Contended(key.value)
+            self._delete([key], deadline)
+            self._log.info(f"evicted from {self._directory}/ (v2), its process is gone: {describe(key.value)}")
 
     def _append(self, value: str, deadline: float) -> Grant | None:
         """Make a key; None if it is not known what came of it."""

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import binascii
 import os
+import time
 
 from .failover import OtherCluster
 from .fence import Grant, Moment
 from .gateway import LeaseExists, LeaseNotFound
-from .lock import Contended, Lost, Unavailable
+from .identity import describe
+from .lock import Contended, Lost, Refused, Unavailable
+from .takeover import Rival
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,19 +27,25 @@ if TYPE_CHECKING:
     from .gateway import Gateway
     from .identity import Holder
     from .log import Log
+    from .takeover import Takeover
 
 # etcd's longest lease in seconds (MaxLeaseTTL in lease/lessor.go); the kernel's timer takes no more either.
 _TTL_MAX = 9_000_000_000
+# Seconds for what may as well be left to a lease's end.
+_TIDY = 1.0
 
 
 class LockV3:
     """One lock: a directory of keys ending in a slash, and a lease of ttl seconds (etcd may grant more)."""
 
-    def __init__(self, gateway: Gateway, directory: str, ttl: int, holder: Holder, log: Log) -> None:
+    def __init__(
+        self, gateway: Gateway, directory: str, ttl: int, holder: Holder, takeover: Takeover, log: Log
+    ) -> None:
         self._gateway = gateway
         self._directory = directory
         self._ttl = ttl
         self._holder = holder
+        self._takeover = takeover
         self._log = log
         self._lease = 0
         self._key = ""
@@ -52,7 +61,7 @@ class LockV3:
 
     def look(self, deadline: float) -> None:
         """See lock.Lock.look."""
-        self._contend(_keys(self._gateway.call("kv/range", self._oldest, deadline)))
+        self._takeover.contend(lambda: self._front(deadline), deadline)
 
     def take(self, deadline: float) -> Grant:
         """See lock.Lock.take."""
@@ -81,11 +90,14 @@ class LockV3:
     def release(self, deadline: float) -> None:
         """See lock.Lock.release."""
         if self._lease:
-            try:
-                self._gateway.call("lease/revoke", {"ID": self._lease}, deadline)
-            except LeaseNotFound:
-                pass
+            self._revoke(self._lease, deadline)
             self._lease = 0
+
+    def _revoke(self, lease: int, deadline: float) -> None:
+        try:
+            self._gateway.call("lease/revoke", {"ID": lease}, deadline)
+        except LeaseNotFound:
+            pass
 
     def __str__(self) -> str:
         return self._directory + (f" (v3, revision {self._revision})" if self._revision else "")
@@ -96,45 +108,83 @@ class LockV3:
         self._lease = int.from_bytes(os.urandom(8), "big") >> 1 or 1
         self._key = f"{self._directory}{self._lease:x}"
         grant = self._grant(deadline)
-        answer = self._put_if_empty(deadline)
-        if answer.get("succeeded"):
-            self._revision = _number(answer.get("header"), "revision")
-        else:
-            parts = _list(answer.get("responses"))
-            if len(parts) != 2:
-                raise Unavailable("etcd's answer makes no sense: not two responses")
-            mine, first = (_keys(_dict(part).get("response_range")) for part in parts)
-            if not mine:
-                self._contend(first)
-                self.release(deadline)
-                raise Lost("its holder of a moment ago has just gone")
-            # An earlier try of ours had come through.
-            self._revision = _number(mine[0], "create_revision")
+        first = self._put([self._all_created(0)], [], deadline)
+        if first and self._takeover.is_dead(_text(first.get("value", ""))):
+            first = self._replace(first, deadline)
+        if first:
+            raise Contended(_text(first.get("value", "")))
         return grant if grant.left() > grant.ttl / 2 else self.refresh(deadline)
 
-    def _put_if_empty(self, deadline: float) -> dict[str, Any]:
+    def _front(self, deadline: float) -> Rival | None:
+        keys = _keys(self._gateway.call("kv/range", self._oldest, deadline))
+        if not keys:
+            return None
+        lease = _number(keys[0], "lease")
+        return Rival(_text(keys[0].get("value", "")), lambda: self._left(lease, deadline))
+
+    def _left(self, lease: int, deadline: float) -> float:
+        return _number(self._gateway.call("lease/timetolive", {"ID": lease}, deadline), "TTL")
+
+    def _replace(self, dead: dict[str, Any], deadline: float) -> dict[str, Any] | None:
+        """Put our key in the place of this one, if nothing has happened to it and nobody waits behind it.
+
+        Returns the key in front if that is not ours.
+        """
+        same = {
+            "key": dead["key"],
+            "target": "MOD",
+            "result": "EQUAL",
+            "mod_revision": _number(dead, "mod_revision"),
+        }
+        alone = self._all_created(_number(dead, "create_revision"))
+        first = self._put([same, alone], [{"request_delete_range": {"key": dead["key"]}}], deadline)
+        if not first:
+            self._log.info(f"evicted from {self._directory}, its process is gone: {describe(_text(dead['value']))}")
+            try:
+                self._revoke(_number(dead, "lease"), time.monotonic() + _TIDY)
+            except (Unavailable, Refused):
+                pass  # it ends by itself, and holds no key
+        return first
+
+    def _put(
+        self, compare: list[dict[str, Any]], before: list[dict[str, Any]], deadline: float
+    ) -> dict[str, Any] | None:
+        """Put our key if all of compare is so, after the operations `before`. Returns the key in front if not."""
         put = {"key": _base64(self._key), "value": _base64(self._holder.text()), "lease": self._lease}
-        # Compared over a range it says of every key there that it was never created: the range is empty.
-        empty = {
+        body = {
+            "compare": compare,
+            "success": [*before, {"request_put": put}],
+            "failure": [{"request_range": {"key": put["key"]}}, {"request_range": self._oldest}],
+        }
+        try:
+            answer = self._gateway.call("kv/txn", body, deadline)
+        except LeaseNotFound:
+            raise Lost("the lease ended before it was used") from None
+        if answer.get("succeeded"):
+            self._revision = _number(answer.get("header"), "revision")
+            return None
+        parts = _list(answer.get("responses"))
+        if len(parts) != 2:
+            raise Unavailable("etcd's answer makes no sense: not two responses")
+        mine, first = (_keys(_dict(part).get("response_range")) for part in parts)
+        if mine:
+            # An earlier try of ours had come through.
+            self._revision = _number(mine[0], "create_revision")
+            return None
+        if not first:
+            self.release(deadline)
+            raise Lost("its holder of a moment ago has just gone")
+        return first[0]
+
+    def _all_created(self, revision: int) -> dict[str, Any]:
+        """A compare: every key in the directory was created by this revision; 0: there is none."""
+        return {
             "key": self._oldest["key"],
             "range_end": self._oldest["range_end"],
             "target": "CREATE",
             "result": "EQUAL",
-            "create_revision": 0,
+            "create_revision": revision,
         }
-        body = {
-            "compare": [empty],
-            "success": [{"request_put": put}],
-            "failure": [{"request_range": {"key": put["key"]}}, {"request_range": self._oldest}],
-        }
-        try:
-            return self._gateway.call("kv/txn", body, deadline)
-        except LeaseNotFound:
-            raise Lost("the lease ended before it was used") from None
-
-    def _contend(self, holders: list[dict[str, Any]]) -> None:
-        if holders:
-            raise Contended(_text(holders[0].get("value", "")))
 
     def _grant(self, deadline: float) -> Grant:
         sent = Moment.now()

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from .identity import Holder
     from .lock import Lock, Waiter
     from .log import Log
+    from .takeover import Takeover
 
 # The longest time in seconds to wait for one endpoint's word on v2: a dead one must not delay a takeover.
 _PROBE = 1.0
 
 
-def open_lock(config: Config, name: str, holder: Holder, waiter: Waiter, log: Log) -> Lock:
+def open_lock(config: Config, name: str, holder: Holder, takeover: Takeover, waiter: Waiter, log: Log) -> Lock:
     """The lock that the configuration means, for the cluster of this netbios name."""
     directory = f"{config.lock_prefix}/{config.locks_dir}/{name}/"
 
@@ -44,13 +45,13 @@ def open_lock(config: Config, name: str, holder: Holder, waiter: Waiter, log: Lo
                 " or set api = 3 once no node runs Samba's helper"
             ) from None
         members = Members(config, endpoints, waiter, log)
-        return LockV2(members, directory, config.lock_ttl, holder, log)
+        return LockV2(members, directory, config.lock_ttl, holder, takeover, log)
 
     if config.api == "2":
         return v2(Endpoints(config, waiter, log))
     endpoints = Endpoints(config, waiter, log)
     gateway = Gateway(config, endpoints, waiter, log)
-    v3 = LockV3(gateway, directory, config.lock_ttl, holder, log)
+    v3 = LockV3(gateway, directory, config.lock_ttl, holder, takeover, log)
     if config.api == "3":
         return v3
 

@@ -192,7 +192,7 @@ def test_a_handshake_that_never_ends_costs_no_more_than_a_frozen_server(server, 
         with Helper(helper_conf(host=proxy.endpoint, acquire_timeout=5, **keys)) as helper:
             assert helper.status() == "2"
             helper.wait_exit()
-            assert helper.answered_after < 5.5
+            assert helper.answered_after < 7.5  # not a whole read_timeout more
 
 
 @pytest.mark.slow

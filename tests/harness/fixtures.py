@@ -8,6 +8,7 @@ paused run again), so that tests may break it.  What tests do not share is the l
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 from .etcd import Etcd
 
 HelperConf = Callable[..., Path]
+
+WITNESSES = Path("/run/ctdb")
 
 
 @pytest.fixture(scope="session")
@@ -70,9 +73,19 @@ def etcd3(etcd3_of_session: Etcd) -> Iterator[Etcd]:
 
 
 @pytest.fixture
-def lock_name() -> str:
-    """A netbios name that no other test has."""
-    return "T" + secrets.token_hex(6).upper()
+def lock_name(witness_of: Callable[[str], Path]) -> Iterator[str]:
+    """A netbios name that no other test has; what a killed helper leaves on the machine goes at the end."""
+    name = "T" + secrets.token_hex(6).upper()
+    yield name
+    witness_of(name).unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def witness_of() -> Iterator[Callable[[str], Path]]:
+    """The file that proves of a lock's holder that it ran on this machine."""
+    yield lambda name: WITNESSES / f"ctdb_etcd_lock.{name}"
+    with contextlib.suppress(OSError):
+        WITNESSES.rmdir()  # unless it is a real CTDB's, or another test's
 
 
 @pytest.fixture
