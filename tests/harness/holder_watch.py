@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Iterator, Optional
 
+from .cluster import TAKEN
 from .namespace import log_time
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 # What a helper run with -v logs once it has told ctdbd that it holds the lock.
 HOLDING = re.compile(r"ctdb_etcd_lock: holding .*, pid (\d+)$")
-# What ctdbd logs when any helper has told it so.
-TAKEN = re.compile(r"(Cluster|Recovery) lock taken successfully$")
 
 
 @dataclass
