@@ -17,7 +17,7 @@ import sys
 import time
 
 from harness.cluster import DIRECTORY, Cluster, Node
-from harness.holder_watch import HolderWatch
+from harness.holder_watch import HolderWatch, Life
 from harness.namespace import NamespaceError
 
 BEGUN = time.monotonic()
@@ -70,6 +70,13 @@ def show_key(cluster: Cluster, leader: Node) -> str:
     return key
 
 
+def next_holder(cluster: Cluster, watch: HolderWatch) -> Life:
+    """Wait until the lock is taken once more."""
+    before = len(watch.holders())
+    cluster.wait_until(lambda: len(watch.holders()) > before, 30, "the lock to be taken again")
+    return watch.holders()[-1]
+
+
 def demonstrate(cluster: Cluster, watch: HolderWatch) -> None:
     step("CTDB elects a leader: whoever takes the cluster lock, which our helper keeps in etcd.")
     cluster.wait_healthy()
@@ -81,12 +88,21 @@ def demonstrate(cluster: Cluster, watch: HolderWatch) -> None:
     key = show_key(cluster, first)
     seen(f"The lock is a key in etcd, under a lease that {first} renews.")
 
-    step(f"The leader is lost: every process of {first} is killed, as by a power cut.")
+    step(f"Only the helper of {first} is killed: CTDB's log says so, and another one proves that it is dead.")
+    lost = time.monotonic()
+    first.kill_helper()
+    taken = next_holder(cluster, watch)
+    seen(f"Node {taken.node} took the lock {(taken.taken or 0) - lost:.1f} s later.")
+    cluster.wait_healthy()
+    first = cluster.wait_leader()
+    expect(first.number == taken.node, "the leader is the node that took the lock")
+    key = show_key(cluster, first)
+
+    step(f"The leader is lost: {first} is gone as by a power cut. Of its processes the others can prove nothing.")
     lost = time.monotonic()
     first.kill_all()
     others = [node for node in cluster.nodes if node is not first]
-    cluster.wait_until(lambda: len(watch.holders()) > 1, 30, "the lock to be taken again")
-    taken = watch.holders()[-1]
+    taken = next_holder(cluster, watch)
     seen(f"Node {taken.node} took the lock {(taken.taken or 0) - lost:.1f} s later, once {first}'s lease had run out.")
     second = cluster.wait_leader(other_than=first)
     cluster.wait_healthy(others)
@@ -118,7 +134,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         step("Starting a private etcd and three CTDB nodes in a namespace of their own; this machine stays as it is.")
-        cluster = Cluster.of_program()
+        cluster = Cluster.of_program(machines=True)
         with cluster, HolderWatch(cluster) as watch:
             seen("etcd answers, three ctdbd are running.")
             demonstrate(cluster, watch)

@@ -99,7 +99,8 @@ class HolderWatch:
             key = (process.pid, process.started)
             if key not in self._lives:
                 by = self.cluster.namespace.name(process.ppid)
-                self._lives[key] = Life(node.number, process.pid, by, born(process.started), now)
+                own = self.cluster.namespace.own_pid(process.pid)
+                self._lives[key] = Life(node.number, own, by, born(process.started), now)
             life = self._lives[key]
             life.seen = now
         for node, pid, moment in taken:

@@ -16,6 +16,7 @@ Needs root, unshare and nsenter (util-linux), ip, mount and timeout. NamespaceEr
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -138,6 +139,11 @@ class Namespace:
     def has_environment(self, pid: int, name: str, value: str) -> bool:
         """Whether the process was started with `name=value`; false for one that is gone or a zombie."""
         return f"{name}={value}".encode() in self._read(str(pid), "environ").split(b"\0")
+
+    def own_pid(self, pid: int) -> int:
+        """The process's number in its own PID namespace, where that is one further inside; 0 if it is gone."""
+        numbers = re.search(rb"^NSpid:.*?(\d+)$", self._read(str(pid), "status"), re.M)
+        return int(numbers[1]) if numbers else 0
 
     def name(self, pid: int) -> str:
         """What the process calls itself (comm); empty if it is gone."""
