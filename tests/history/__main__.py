@@ -15,12 +15,13 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Optional
 
 from harness.namespace import Namespace
 
 from . import groups, plot, report
 from .checker import check
-from .inside import Options
+from .inside import RECORD, Options
 from .record import Record
 from .sabotage import SABOTAGES
 
@@ -59,55 +60,44 @@ def _all_sabotages(options: argparse.Namespace) -> int:
 
 def history(options: argparse.Namespace) -> int:
     """One run, its report, its picture; the exit status."""
-    with tempfile.TemporaryDirectory(prefix="history-") as scratch:
-        output = Path(options.output or scratch)
-        output.mkdir(exist_ok=True)
-        broken = SABOTAGES.get(options.sabotage)
-        mix = options.mix or (broken.mix if broken else random.Random(options.seed).choice(MIXES))
-        chosen = Options(
-            options.seconds,
-            options.seed,
-            mix.split(","),
-            options.gap,
-            str(output),
-            f"ctdb-etcd-history-{os.getpid()}",
-            options.ttl,
-            options.faults,
-            options.sabotage,
-        )
-        if not _run(chosen):
-            return 2
-        record = Record.load(output / "record.json")
-        violations = check(record)
-        words = report.text(record, violations)
-        print(words, flush=True)
-        bad = any(not violation.apart for violation in violations)
-        if bad and not options.output and not broken:
-            output = Path(tempfile.mkdtemp(prefix=f"history-{options.seed}-"))
-            record.save(output / "record.json")
-        (output / "report.txt").write_text(words + "\n")
-        (output / "timeline.svg").write_text(plot.svg(record, violations))
-        if bad and not broken:
-            print(f"look at {output}/timeline.svg")
+    broken = SABOTAGES.get(options.sabotage)
+    mix = options.mix or (broken.mix if broken else random.Random(options.seed).choice(MIXES))
+    name = f"ctdb-etcd-history-{os.getpid()}"
+    chosen = (options.seconds, options.seed, mix.split(","), options.gap, name)
+    record = _run(Options(*chosen, options.ttl, options.faults, options.sabotage))
+    if record is None:
+        return 2
+    violations = check(record)
+    words = report.text(record, violations)
+    print(words, flush=True)
+    bad = any(not violation.apart for violation in violations)
+    output = options.output or (tempfile.mkdtemp(prefix=f"history-{options.seed}-") if bad and not broken else None)
+    if output:
+        Path(output).mkdir(exist_ok=True)
+        record.save(Path(output) / "record.json")
+        (Path(output) / "report.txt").write_text(words + "\n")
+        (Path(output) / "timeline.svg").write_text(plot.svg(record, violations))
+    if bad and not broken:
+        print(f"look at {output}/timeline.svg")
     return int(bad)
 
 
-def _run(options: Options) -> bool:
-    """Have it happen in a namespace of its own; whether it came to its end."""
+def _run(options: Options) -> Optional[Record]:
+    """Have it happen in a namespace of its own; None if it did not come to its end."""
     # Begun first, so that it ends last.
     janitor = groups.janitor(options.groups)
     namespace = Namespace()
     try:
         env = {"PYTHONPATH": str(TESTS), "PYTHONDONTWRITEBYTECODE": "1"}
         # timeout(1) must not outlive us any more than the rest: it is inside.
-        limit = str(options.seconds + 90)
+        limit = str(options.seconds + 150)
         argv = ["timeout", "-k", "1", limit, sys.executable, "-m", "history.inside", json.dumps(asdict(options))]
         # A file and no pipe: what is left running inside would keep that open.
         with tempfile.TemporaryFile() as said, namespace.popen(*argv, env=env, output=said) as inside:
             inside.wait()
             said.seek(0)
             sys.stdout.write(said.read().decode(errors="replace"))
-        return inside.returncode == 0
+        return Record.load(namespace.outside(RECORD)) if inside.returncode == 0 else None
     finally:
         namespace.close()
         assert janitor.stdin

@@ -31,6 +31,7 @@ from .sabotage import SABOTAGES
 from .watch_v2 import DIRECTORY
 
 ROOT = Path(__file__).resolve().parents[2]
+RECORD = "/run/record.json"
 PROGRAM = Path("/run/program/ctdb_etcd_lock.py")
 SAMBAS_HELPER = "/usr/libexec/ctdb/ctdb_etcd_lock"
 LOCK = DIRECTORY.rpartition("/")[2]
@@ -48,7 +49,6 @@ class Options:
     seed: int
     mix: list[str]
     gap: float
-    output: str
     groups: str
     ttl: int = 0
     faults: str = ""
@@ -77,7 +77,7 @@ def main() -> None:
     finally:
         world.heal()
     _end(world)
-    record.save(Path(options.output) / "record.json")
+    record.save(Path(RECORD))
 
 
 def _copy_program(sabotage: str) -> None:
