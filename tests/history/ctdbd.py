@@ -4,9 +4,10 @@
 
     python3 -I ctdbd.py SOCKET_FD
 
-Each message is one datagram of JSON: {"token", "argv", "env"} with the descriptors for stdout and stderr starts a
-helper, answered by {"token", "pid"} with a pidfd; {"exited": pid, "code"} tells of its end. Helpers get what ctdbd
-gives them: stdin /dev/null, SIGPIPE and SIGUSR1 ignored.
+Each message is one datagram of JSON: {"token", "name", "argv", "env"} with the descriptors for stdout and stderr
+starts a helper, answered by {"token", "pid"} with a pidfd; {"exited": pid, "code"} tells of its end. Helpers get what
+ctdbd gives them: stdin /dev/null, SIGPIPE and SIGUSR1 ignored. `name` is what this process calls itself from then on:
+elections are held by another of CTDB's daemons than checks.
 """
 
 import json
@@ -19,6 +20,8 @@ import sys
 
 def start(channel: socket.socket, message: dict, stdout: int, stderr: int) -> None:
     """Fork and exec, report the pid."""
+    with open("/proc/self/comm", "w", encoding="ascii") as comm:
+        comm.write(message["name"])
     pid = os.fork()
     if pid == 0:
         try:

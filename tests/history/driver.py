@@ -139,7 +139,8 @@ class Driver(threading.Thread):
         os.set_blocking(ours, False)
         log = os.open(node.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._token += 1
-        message = {"token": self._token, "argv": node.argv, "env": node.env}
+        name = "ctdb_recoverd" if why == "take" else "ctdbd"
+        message = {"token": self._token, "name": name, "argv": node.argv, "env": node.env}
         node.starting[self._token] = why, time.monotonic(), ours
         try:
             stderr = node.stderr or log

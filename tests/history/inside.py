@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECORD = "/run/record.json"
 PROGRAM = Path("/run/program/ctdb_etcd_lock.py")
 SAMBAS_HELPER = "/usr/libexec/ctdb/ctdb_etcd_lock"
+WITNESSES = Path("/run/ctdb")
 LOCK = DIRECTORY.rpartition("/")[2]
 FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")
 
@@ -111,8 +112,12 @@ def _build(options: Options, record: Record) -> World:
             )
         )
     groups = {node.name: Groups(options.groups, node.name) for node in nodes}
+    # What a holder leaves on its machine is there for all nodes, or for each only its own.
+    WITNESSES.mkdir()
+    alone = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"', str(WITNESSES)]
+    one_machine = choose.random() < 0.3
     for node in nodes:
-        node.prefix = groups[node.name].prefix
+        node.prefix = [*groups[node.name].prefix, *([] if one_machine else alone)]
     needs = {
         "node frozen": FREEZER,
         "node starved of the processor": CPU,

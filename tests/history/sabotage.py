@@ -34,7 +34,7 @@ class Sabotage:
             path.write_text(text.replace(old, new))
 
 
-FENCE, HELPER, V3, V2 = (f"ctdb_etcd/{name}.py" for name in ("fence", "helper", "lock_v3", "lock_v2"))
+FENCE, HELPER, PROOF, V3, V2 = (f"ctdb_etcd/{name}.py" for name in ("fence", "helper", "proof", "lock_v3", "lock_v2"))
 
 SABOTAGES = {
     "no fence": Sabotage(
@@ -51,7 +51,7 @@ SABOTAGES = {
     "contention decided by a stale read": Sabotage(
         [
             (V3, '            "limit": 1,\n', '            "limit": 1,\n            "serializable": True,\n'),
-            (V3, '"compare": [empty]', '"compare": []'),
+            (V3, "self._put([self._all_created(0)], [], deadline)", "self._put([], [], deadline)"),
         ]
     ),
     "the key is never looked at": Sabotage(
@@ -60,6 +60,10 @@ SABOTAGES = {
     ),
     "given back before ctdbd knows": Sabotage([(HELPER, "        status.end()\n", "")], faults="helper asked to end"),
     "contention is an error": Sabotage([(HELPER, "status.say(CONTENTION)", "status.say(ERROR)")]),
+    "the dead replaced without a compare": Sabotage(
+        [(V3, "self._put([same, alone], [", "self._put([], [")], faults="helper killed"
+    ),
+    "who is stopped counts as dead": Sabotage([(PROOF, 'state in "ZX"', 'state in "TZX"')], faults="stopped"),
     "v2: renewed by a plain write": Sabotage(
         [(V2, "ttl=self._ttl, prevValue=value)", "ttl=self._ttl)")], mix="2,2,2,2,2"
     ),
