@@ -61,7 +61,16 @@ SABOTAGES = {
     "given back before ctdbd knows": Sabotage([(HELPER, "        status.end()\n", "")], faults="helper asked to end"),
     "contention is an error": Sabotage([(HELPER, "status.say(CONTENTION)", "status.say(ERROR)")]),
     "the dead replaced without a compare": Sabotage(
-        [(V3, "self._put([same, alone], [", "self._put([], [")], faults="helper killed"
+        [
+            (V3, "self._put([same, alone], [", "self._put([], ["),
+            # Two have to come to it at one time.
+            (
+                V3,
+                "first = self._replace(first, deadline)",
+                "first = (time.sleep(0.5), self._replace(first, deadline))[1]",
+            ),
+        ],
+        faults="helper killed",
     ),
     "who is stopped counts as dead": Sabotage([(PROOF, 'state in "ZX"', 'state in "TZX"')], faults="stopped"),
     "v2: renewed by a plain write": Sabotage(
