@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--mix", default="", help="each node's helper, v3, 2, auto or samba (by the seed)")
     parser.add_argument("--gap", type=float, default=0.08, help="seconds from fault to fault, on average")
     parser.add_argument("--output", help="a directory for record.json, report.txt, timeline.svg, also if all is well")
-    parser.add_argument("--ttl", type=int, choices=[3, 4, 9], default=0, help="lock_ttl (by the seed)")
+    parser.add_argument("--ttl", type=int, choices=[3, 4, 9, 15], default=0, help="lock_ttl (by the seed)")
     parser.add_argument("--faults", default="", help="only kinds of faults with this in their names")
     parser.add_argument("--sabotage", choices=["", "all", *SABOTAGES], default="", help="break the program first")
     options = parser.parse_args()

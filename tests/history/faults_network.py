@@ -119,7 +119,7 @@ def late_then_silent(world: World) -> Optional[str]:
     if node is None or not world.claim(f"{node} late"):
         return None
     members = [member.name for member in world.etcd.members]
-    queue = world.random.choice([3, 4, 5] if world.record.ttl < 9 else [5, 6, 6, 6])
+    queue = world.random.choice({3: [3, 4, 5], 4: [3, 4, 5], 9: [5, 6, 6, 6], 15: [7]}[world.record.ttl])
     wait = QUEUES[queue - 1][0] + world.random.uniform(0.3, 1.5)
     undos = [world.network.apply(world.network.delay(queue), [(member, node) for member in members])]
 

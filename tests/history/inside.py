@@ -39,7 +39,12 @@ LOCK = DIRECTORY.rpartition("/")[2]
 FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")
 
 # refresh and read_timeout that are allowed with each lock_ttl, from eager to lazy.
-TIMES = {3: [(0.2, 3), (0.5, 0.8), (1, 0.5)], 4: [(0.3, 3), (0.5, 1), (1.5, 0.5)], 9: [(0.5, 9), (2, 3), (4, 0.7)]}
+TIMES = {
+    3: [(0.2, 3), (0.5, 0.8), (1, 0.5)],
+    4: [(0.3, 3), (0.5, 1), (1.5, 0.5)],
+    9: [(0.5, 9), (2, 3), (4, 0.7)],
+    15: [(1, 6)],
+}
 
 
 @dataclass

@@ -44,7 +44,7 @@ SABOTAGES = {
     "counted from receipt": Sabotage(
         [(V3, "        return Grant(sent, ttl)\n", "        return Grant(Moment.now(), ttl)\n")],
         # An answer must be later than the margin and etcd's own slowness together, and still be waited for.
-        ttl=9,
+        ttl=15,
         hosts=1,
         faults="answers late",
     ),
