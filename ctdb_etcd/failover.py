@@ -2,7 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """Trying on: round after round over the endpoints, until one answers or the deadline has come.
 
-The first round without an answer is told in CTDB's log, and the end of the silence; nothing in between.
+The first round without an answer is told in CTDB's log, and the end of the silence; nothing in between. Of silences
+that come and go one in a minute is told.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
 
 _PAUSE_FIRST, _PAUSE_MOST = 0.1, 1.0
+# Seconds from one silence that is told without -vv to the next.
+_NEWS = 60.0
+_SILENCE = "no endpoint of etcd answers, trying on: "
 
 
 class EndpointRefused(Refused):
@@ -41,9 +45,16 @@ class Failover:
         self._waiter = waiter
         self._log = log
         self._silent_since: float | None = None
+        self._news_at = float("-inf")
+        self._tell = log.error
+        self._untold = 0
 
-    def call(self, attempt: Callable[[dict[str, Exception]], Answer | None], deadline: float) -> Answer:
+    def call(
+        self, attempt: Callable[[dict[str, Exception]], Answer | None], deadline: float, silence: str = _SILENCE
+    ) -> Answer:
         """Repeat `attempt` until it returns something; it is a round over all endpoints and notes their failures.
+
+        `silence` is what the log says before the failures of a round that returns nothing.
 
         Raises Unavailable at the deadline (monotonic seconds), Refused if no endpoint will ever do, and whatever
         attempt raises.
@@ -60,20 +71,30 @@ class Failover:
             if all(isinstance(error, EndpointRefused) for error in failures.values()):
                 kinds = {type(error) for error in failures.values()}
                 raise OtherCluster(reasons) if kinds == {OtherCluster} else Refused(reasons)
-            self._silent(reasons)
+            self._silent(silence + reasons)
             if time.monotonic() + pause >= deadline:
                 raise Unavailable(f"etcd gave no answer in time: {reasons}")
             rest(self._waiter, time.monotonic() + pause)
             pause = min(2 * pause, _PAUSE_MOST)
 
-    def _silent(self, reasons: str) -> None:
-        if self._silent_since is None:
-            self._silent_since = time.monotonic()
-            self._log.error(f"no endpoint of etcd answers, trying on: {reasons}")
+    def _silent(self, text: str) -> None:
+        now = time.monotonic()
+        if self._silent_since is not None:
+            self._log.debug(text)
+            return
+        self._silent_since = now
+        if now >= self._news_at:
+            self._tell = self._log.error
+            self._tell(text + (f" (and {self._untold} times since it was last told)" if self._untold else ""))
+            self._news_at, self._untold = now + _NEWS, 0
+        else:
+            self._tell = self._log.debug
+            self._tell(text)
+            self._untold += 1
 
     def _answered(self) -> None:
         if self._silent_since is not None:
-            self._log.error(f"etcd answers again after {time.monotonic() - self._silent_since:.1f} s")
+            self._tell(f"etcd answers again after {time.monotonic() - self._silent_since:.1f} s")
             self._silent_since = None
 
 

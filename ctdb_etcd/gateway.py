@@ -16,7 +16,7 @@ import ssl
 import time
 
 from . import login
-from .failover import EndpointRefused, Failover, OtherCluster, share
+from .failover import EndpointRefused, Failover, OtherCluster, reason, share
 from .lock import LockError, Refused, Stopped, Unavailable
 from .tls import TlsStream, context, explain
 from .transport import ConnectFailed, Connection, Stream
@@ -75,6 +75,7 @@ class Gateway:
         self._tls = context(config) if config.protocol == "https" else None
         self._login = login.Login(config, log)
         self._connection: Connection | None = None
+        self.endpoint = ""  # that was connected to last
         self._failover = Failover(waiter, log)
 
     @property
@@ -104,6 +105,7 @@ class Gateway:
 
         Raises OSError (TimeoutError when the time is over), HTTPException, EndpointRefused.
         """
+        began = time.monotonic()
         try:
             _, sock = self._endpoints.connect([endpoint], until)
             connection = self._open(endpoint, sock, until)
@@ -115,7 +117,7 @@ class Gateway:
             raise error.reasons[endpoint] from None
         except ssl.SSLError as error:
             raise self._explain(error, endpoint) from None
-        self._log.debug(f"GET {path}: {status} from {endpoint}")
+        self._log.debug(f"GET {path}: {status} from {endpoint} in {time.monotonic() - began:.4f} s")
         return status, body
 
     def ask(self, endpoint: str, path: str, body: dict[str, Any], until: float) -> tuple[dict[str, Any], str]:
@@ -160,6 +162,7 @@ class Gateway:
                     endpoint = address.endpoint
                     self._connection = self._open(endpoint, sock, self._at_most(until))
                     self._endpoints.prefer(endpoint)
+                    self.endpoint = endpoint
                 assert self._connection
                 return self._exchange(self._connection, path, data, until)
             except ConnectFailed as error:
@@ -208,8 +211,12 @@ class Gateway:
         self._log.wire(f"> POST /v3/{path} {headers} {'***' if secret else data}")
         try:
             status, body = connection.ask("POST", f"/v3/{path}", data.encode(), headers, self._at_most(until))
-        except TimeoutError:
-            raise TimeoutError(f"no answer in {time.monotonic() - began:.1f} s") from None
+        except (OSError, http.client.HTTPException) as error:
+            took = time.monotonic() - began
+            self._log.debug(f"{path}: no answer from {connection.endpoint} in {took:.4f} s: {reason(error)}")
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"no answer in {took:.1f} s") from None
+            raise
         self._log.debug(f"{path}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
         hidden = secret and status == 200
         self._log.wire(f"< {status} {'***' if hidden else body.decode('utf-8', 'backslashreplace')}")

@@ -175,7 +175,9 @@ def run(config: Config, lock: Lock, witness: Witness, watch: Watch, status: Stat
         watch.check()
         status.say(HOLDING)
         took = time.monotonic() - began
-        log.info(f"holding {lock} for leases of {grant.ttl:g} s, taken in {took:.3f} s, pid {os.getpid()}")
+        log.info(
+            f"holding {lock} at {lock.endpoint} for leases of {grant.ttl:g} s, taken in {took:.3f} s, pid {os.getpid()}"
+        )
         try:
             witness.leave()
         except OSError as error:
@@ -184,9 +186,10 @@ def run(config: Config, lock: Lock, witness: Witness, watch: Watch, status: Stat
     except Contended as contention:
         _give_back(lock, watch, log)
         status.say(CONTENTION)
-        log.info(f"contention: {lock} is held by {describe(contention.value)}")
+        who = describe(contention.value)
+        log.info(f"contention: {lock} is held by {who}; asked {lock.endpoint}, {time.monotonic() - began:.3f} s")
     except Lost as loss:
-        log.error(f"lost {lock}: {loss}")
+        log.error(f"lost {lock} at {lock.endpoint} after {time.monotonic() - began:.0f} s: {loss}")
     except (Unavailable, Refused) as failure:
         _give_back(lock, watch, log)
         status.say(TIMEOUT if isinstance(failure, Unavailable) else ERROR)
@@ -196,7 +199,8 @@ def run(config: Config, lock: Lock, witness: Witness, watch: Watch, status: Stat
         status.end()
         _give_back(lock, watch, log)
         witness.remove()
-        log.info(f"{'released' if status.said else 'did not take'} {lock}: {stop}")
+        done = f"released {lock} at {lock.endpoint}" if status.said else f"did not take {lock}"
+        log.info(f"{done} after {time.monotonic() - began:.0f} s: {stop}")
 
 
 def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, log: Log) -> None:
@@ -208,18 +212,23 @@ def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, 
 
 def _renew(lock: Lock, fence: Fence, watch: Watch, log: Log) -> Grant:
     """Try until the lock is renewed, or lost for want of time."""
-    refused = ""
+    refused = told = ""
     while True:
         left = fence.left() - _FAREWELL
         if left <= 0:
             raise Lost("it was not renewed in time" + (f": {refused}" if refused else ""))
         deadline = time.monotonic() + left
         try:
-            return lock.refresh(deadline)
+            grant = lock.refresh(deadline)
+            if told:
+                log.error(f"{lock} is renewed again, at {lock.endpoint}")
+            return grant
         except (Unavailable, Refused) as failure:
-            if str(failure) != refused:
-                refused = str(failure)
-                log.error(f"{lock} is not renewed, {fence.left():.1f} s left: {refused}")
+            refused = str(failure)
+            # Without time for another try the next line is the loss, which says why.
+            if refused != told and fence.left() > _FAREWELL + _RETRY:
+                told = refused
+                log.error(f"{lock} is not renewed, {fence.left():.1f} s left: {told}")
             rest(watch, min(deadline, time.monotonic() + _RETRY))
 
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     class Lock(Protocol):
         """A mutex in etcd under a lease."""
 
+        @property
+        def endpoint(self) -> str:
+            """The endpoint that was asked last, for the log."""
+
         def look(self, deadline: float) -> None:
             """Raise Contended if somebody holds the lock, without writing anything; Unavailable, Refused."""
 
@@ -89,6 +93,11 @@ class Several:
     def __init__(self, locks: list[Lock], more: Callable[[float], list[Lock]]) -> None:
         self._locks = list(locks)
         self._more = more
+
+    @property
+    def endpoint(self) -> str:
+        """See Lock.endpoint."""
+        return " and ".join(dict.fromkeys(lock.endpoint for lock in self._locks))
 
     def look(self, deadline: float) -> None:
         """See Lock.look."""

@@ -98,6 +98,11 @@ class LockV2:
             self._delete(self._mine(self._keys(deadline)), deadline)
             self._begun = False
 
+    @property
+    def endpoint(self) -> str:
+        """See lock.Lock.endpoint."""
+        return self._members.endpoint
+
     def __str__(self) -> str:
         return f"{self._directory}/" + (f" (v2, key {self._key.rpartition('/')[2].lstrip('0')})" if self._key else "")
 

@@ -99,6 +99,11 @@ class LockV3:
         except LeaseNotFound:
             pass
 
+    @property
+    def endpoint(self) -> str:
+        """See lock.Lock.endpoint."""
+        return self._gateway.endpoint
+
     def __str__(self) -> str:
         return self._directory + (f" (v3, revision {self._revision})" if self._revision else "")
 

@@ -34,6 +34,7 @@ _PROBE = 1.0
 def open_lock(config: Config, name: str, holder: Holder, takeover: Takeover, waiter: Waiter, log: Log) -> Lock:
     """The lock that the configuration means, for the cluster of this netbios name."""
     directory = f"{config.lock_prefix}/{config.locks_dir}/{name}/"
+    log.about(directory)
 
     def v2(endpoints: Endpoints) -> Lock:
         try:

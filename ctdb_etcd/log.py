@@ -23,6 +23,11 @@ class Log:
     def __init__(self, verbosity: int = 0) -> None:
         self.verbosity = verbosity
         self._secrets: list[str] = []
+        self._lock = ""
+
+    def about(self, lock: str) -> None:
+        """Name this lock in every line from now on: nodes of several clusters may log to one place."""
+        self._lock = lock
 
     def hide(self, secret: str) -> None:
         """Never print this text (a password, a token) in any line."""
@@ -44,7 +49,7 @@ class Log:
         self._write(INFO, text)
 
     def debug(self, text: str) -> None:
-        """-vv: every request."""
+        """-vv: every request, with the endpoint and the time it took."""
         self._write(DEBUG, text)
 
     def wire(self, text: str) -> None:
@@ -54,6 +59,8 @@ class Log:
     def _write(self, level: int, text: str) -> None:
         if level > self.verbosity:
             return
+        if self._lock not in text:
+            text = f"{self._lock}: {text}"
         line = f"ctdb_etcd_lock: {self.clean(text)}".encode("utf-8", "backslashreplace")[: _LINE_MAX - 1] + b"\n"
         writable = select.poll()
         writable.register(2, select.POLLOUT)

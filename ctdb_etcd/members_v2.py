@@ -114,6 +114,11 @@ class Members:
         self._clients[endpoint] = client
         return answer
 
+    @property
+    def endpoint(self) -> str:
+        """The member that is asked first, which is the one that answered last."""
+        return self._order[0] if self._order else ""
+
     def _next(self) -> None:
         self._order.append(self._order.pop(0))
 
