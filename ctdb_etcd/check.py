@@ -11,6 +11,7 @@ A lease of our own is granted, renewed and revoked; no key is ever under it.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -20,6 +21,7 @@ from .failover import reason
 from .fence import margin
 from .gateway import Gateway
 from .lock import LockError, Refused, Unavailable
+from .locks import MEND_V2, V2_UNKNOWN
 from .relations import LEAST_TRY
 
 TYPE_CHECKING = False
@@ -93,11 +95,12 @@ class Check:
     def _v2(self, config: Config, directory: str, seen: list[dict[str, Any]], waiter: Patience) -> None:
         if config.api == "3":
             return
-        served = [endpoint["v2"] for endpoint in seen]
-        if config.api == "auto" and True not in served:
-            # As locks.v2_served decides; a refused connection counts as silence here, which is the stricter.
-            if 2 * served.count(None) >= len(served):
-                self.note("fault", "v2", "too few endpoints answer to tell whether etcd serves the v2 API")
+        if config.api == "auto" and not any(endpoint["v2"] for endpoint in seen):
+            # As locks.v2_served decides.
+            nobody = os.strerror(errno.ECONNREFUSED)
+            silent = [endpoint["v2"] is None and endpoint["error"] != nobody for endpoint in seen]
+            if 2 * sum(silent) >= len(silent):
+                self.note("fault", "v2", f"{V2_UNKNOWN}: {MEND_V2}")
             else:
                 self.note("ok", "v2", "not served by etcd: the lock is held in v3 alone")
             return

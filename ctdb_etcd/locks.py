@@ -14,7 +14,7 @@ from http.client import HTTPException
 from .endpoints import Endpoints
 from .failover import Failover, reason, share
 from .gateway import Gateway
-from .lock import LockError, Refused, Several
+from .lock import LockError, Refused, Several, Unavailable
 from .lock_v3 import LockV3
 
 TYPE_CHECKING = False
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # The longest time in seconds to wait for one endpoint's word on v2: a dead one must not delay a takeover.
 _PROBE = 1.0
+V2_UNKNOWN = "too few endpoints answer to tell whether etcd serves the v2 API"
+MEND_V2 = "mend host, or set api = 3 once no node runs Samba's helper"
 
 
 def open_lock(config: Config, name: str, holder: Holder, takeover: Takeover, waiter: Waiter, log: Log) -> Lock:
@@ -68,7 +70,8 @@ def v2_served(gateway: Gateway, path: str, waiter: Waiter, log: Log, deadline: f
 
     A member with v2 answers in JSON, errors too; one without has a plain 404. One where nobody listens serves
     nothing. Of those that are silent nobody knows: they must be the minority, or a crashed node that was a
-    member of etcd, too, would keep the others from taking over.
+    member of etcd, too, would keep the others from taking over. One whose name does not resolve here is silent,
+    too: it may resolve on the node where Samba's helper runs, and hold its lock.
     """
 
     def ask_all(failures: dict[str, Exception]) -> bool | None:
@@ -88,7 +91,10 @@ def v2_served(gateway: Gateway, path: str, waiter: Waiter, log: Log, deadline: f
             log.info(f"{endpoint} is not known to serve the v2 API: {reason(failure)}")
         return False
 
-    return Failover(waiter, log).call(ask_all, deadline)
+    try:
+        return Failover(waiter, log).call(ask_all, deadline, f"{V2_UNKNOWN}, trying on: ")
+    except Unavailable as failure:
+        raise Unavailable(f"{V2_UNKNOWN}: {failure}: {MEND_V2}") from None
 
 
 def speaks_v2(status: int, body: bytes) -> bool:

@@ -13,6 +13,7 @@ from harness.helper import Helper
 from harness.machine import wait_until
 from harness.names import Names, Relay, black_hole
 from harness.proxy import Proxy
+from harness.view import View
 
 pytestmark = pytest.mark.etcd
 
@@ -121,6 +122,27 @@ def test_a_name_that_is_not_known_is_said_and_another_endpoint_taken(etcd, names
     with names.helper(helper_conf(host="m.test")) as helper:
         wait_until(lambda: helper.stderr, 4, "a line after the first round")
         assert "m.test:2379: Name or service not known" in helper.stderr
+
+
+@pytest.mark.root
+def test_a_name_that_is_not_known_may_be_where_v2_is_served_unless_most_others_say_no(both, etcd, names, helper_conf):
+    names.serve()
+    # Nothing listens at the last one: that is an answer.
+    two, three = ["m.test", etcd.endpoints[0]], ["m.test", etcd.endpoints[0], "127.0.0.1:1"]
+    conf = helper_conf(host=two, acquire_timeout=3)
+    with names.helper(conf) as helper:
+        assert helper.status() == "2"
+        helper.wait_exit()
+        first, last = helper.stderr.splitlines()
+        assert "too few endpoints answer to tell whether etcd serves the v2 API, trying on: m.test:2379: Name" in first
+        assert "or set api = 3 once no node runs Samba's helper" in last
+    view = View(conf, "--check", "--json", enter=names.enter)
+    assert view.code == 1 and view.levels()["v2"] == "fault" and "set api = 3" in view.text
+    for hosts in three, ["m.test", both.endpoints[0]]:
+        conf = helper_conf(host=hosts, netbios_name="A" if hosts is three else "B")
+        assert View(conf, "--check", enter=names.enter).code == 0
+        with names.helper(conf) as helper:
+            assert helper.status() == "0", helper.describe()
 
 
 @APIS

@@ -31,6 +31,8 @@ class Names:
         )
         assert self._keeper.stdout and self._keeper.stdout.readline() == b"ready\n", "unshare --mount failed"
         self._enter = [f"--mount=/proc/{self._keeper.pid}/ns/mnt"]
+        # A command before another one that lets it run in the namespace.
+        self.enter = ["nsenter", *self._enter]
         self._server: Union[subprocess.Popen[bytes], socket.socket, None] = None
         self._slow: Union[socket.socket, None] = None
         self.hosts("127.0.0.1 localhost\n::1 localhost\n")
@@ -49,7 +51,7 @@ class Names:
 
     def run(self, *command: str) -> None:
         """Run a command in the namespace."""
-        done = subprocess.run(["nsenter", *self._enter, *command], capture_output=True, text=True, timeout=10)
+        done = subprocess.run([*self.enter, *command], capture_output=True, text=True, timeout=10)
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
     def helper(self, conf: object, *args: str, **options: object) -> Helper:

@@ -8,19 +8,30 @@ import json
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Sequence, Union
 
 from .helper import PATH, PROGRAM
 from .machine import PDEATHSIG
 
 
 class View:
-    """What one command printed (`text`, `errors`), its exit status (`code`) and how long it took (`seconds`)."""
+    """What one command printed (`text`, `errors`), its exit status (`code`) and how long it took (`seconds`).
 
-    def __init__(self, conf: Union[str, Path], *args: str, timeout: float = 30, **env: str) -> None:
+    `enter` is a command that runs the program somewhere else or as somebody else, `program` another copy of it.
+    """
+
+    def __init__(
+        self,
+        conf: Union[str, Path],
+        *args: str,
+        enter: Sequence[str] = (),
+        program: str = PROGRAM,
+        timeout: float = 30,
+        **env: str,
+    ) -> None:
         began = time.monotonic()
         done = subprocess.run(
-            [*PDEATHSIG, PROGRAM, "-c", str(conf), *args],
+            [*PDEATHSIG, *enter, program, "-c", str(conf), *args],
             env={"PATH": PATH, **env},
             stdin=subprocess.DEVNULL,
             capture_output=True,
