@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import os
-import pty
-import subprocess
 import time
 
 import pytest
 
 from harness.etcd import Etcd
-from harness.helper import PATH, PROGRAM, Helper
+from harness.helper import Helper
 from harness.samba import Samba
 from harness.view import View
 
@@ -168,16 +166,6 @@ def test_a_file_that_is_wrong_is_unknown_with_every_fault(helper_conf, keys, sai
 def test_a_wrong_command_line_is_no_status_character(helper_conf, args):
     view = View(helper_conf(host="127.0.0.1"), *args)
     assert (view.code, view.text) == (3, "") and "see --help" in view.errors
-
-
-@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
-def test_colours_are_for_terminals_and_not_under_no_color(etcd, helper_conf, env):
-    ours, theirs = pty.openpty()
-    with os.fdopen(ours, "rb", 0) as terminal:
-        command = [PROGRAM, "-c", str(helper_conf()), "--status"]
-        subprocess.run(command, stdout=theirs, env={"PATH": PATH, **env}, timeout=20, check=False)
-        os.close(theirs)
-        assert (b"\033[33mWARNING" in terminal.read(4096)) == (not env)
 
 
 def wait_for(condition):
