@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
 
 _PAUSE_FIRST, _PAUSE_MOST = 0.1, 1.0
+# What etcd 3.4 does at a port for https only.
+CLOSED = "the connection was closed without an answer: perhaps it needs protocol = https"
 # Seconds from one silence that is told without -vv to the next.
 _NEWS = 60.0
 _SILENCE = "no endpoint of etcd answers, trying on: "

@@ -16,7 +16,7 @@ import ssl
 import time
 
 from . import login
-from .failover import EndpointRefused, Failover, OtherCluster, reason, share
+from .failover import CLOSED, EndpointRefused, Failover, OtherCluster, reason, share
 from .lock import LockError, Refused, Stopped, Unavailable
 from .tls import TlsStream, context, explain
 from .transport import ConnectFailed, Connection, Stream
@@ -232,8 +232,7 @@ class Gateway:
         if isinstance(error, ssl.SSLError):
             return explain(error, self._endpoints.host(endpoint)[0], self._config)
         if isinstance(error, http.client.RemoteDisconnected) and not self._tls:
-            # What etcd 3.4 does at a port for https only.
-            return OSError("the connection was closed without an answer: perhaps it needs protocol = https")
+            return OSError(CLOSED)
         return error
 
     def _drop(self) -> None:

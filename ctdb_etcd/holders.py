@@ -74,7 +74,8 @@ def in_v2(config: Config, directory: str, waiter: Patience, log: Log, now: float
     try:
         found = members.call(
             lambda client: client.read(directory.rstrip("/"), recursive=True, sorted=True, quorum=True),
-            time.monotonic() + PATIENCE,
+            # Where it has users, etcd hashes a password for each of these requests.
+            time.monotonic() + 2 * PATIENCE,
         )
     except etcd.EtcdKeyNotFound:
         return []

@@ -16,7 +16,7 @@ import time
 import etcd
 
 from .config import client_keywords
-from .failover import EndpointRefused, Failover, OtherCluster, aside, reason, share
+from .failover import CLOSED, EndpointRefused, Failover, OtherCluster, aside, reason, share
 from .lock import Refused, Stopped, Unavailable
 from .tls import context, explain, secure, wrong_name
 from .transport import ConnectFailed
@@ -159,6 +159,8 @@ class Members:
                 return failure if isinstance(failure, EndpointRefused) else Unavailable(str(failure))
             if "t match" in text:
                 return EndpointRefused(wrong_name(host))
+            if "RemoteDisconnected" in text and not self._tls:
+                return Unavailable(CLOSED)
             # The innermost reason is behind urllib3's wrappings: "... (Caused by X('<object>: reason'))".
             why = text.rpartition("Caused by ")[2].rpartition(">: ")[2].strip("\")'( ") or text
             return Unavailable(why)

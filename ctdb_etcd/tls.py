@@ -144,8 +144,8 @@ def explain(error: ssl.SSLError, host: str, config: Config) -> Exception:
     """What went wrong, in words that say what to do: EndpointRefused if waiting cannot mend it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return EndpointRefused(_unverified(error.verify_code, error.verify_message, host, config))
-    if isinstance(error, ssl.SSLEOFError):
-        return OSError("the connection was closed: perhaps for want of a certificate (cert)")
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return OSError("the connection was closed: perhaps for want of a certificate (cert), or of protocol = http")
     reason = error.reason or str(error)
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return EndpointRefused("it does not speak https: set protocol = http")

@@ -113,12 +113,15 @@ def test_one_good_endpoint_does_where_another_does_not_verify(server, conf, pki)
             assert helper.stderr == ""
 
 
-def test_http_spoken_to_https_and_the_other_way_round_say_which_to_set(server, etcd, helper_conf):
+@pytest.mark.parametrize("api", ["3", "2", "auto"])
+def test_http_spoken_to_https_and_the_other_way_round_say_which_to_set(server, etcd, helper_conf, api):
     # etcd 3.4 just closes the connection, as a port forwarder to nowhere would do: that may mend itself.
     for cluster, protocol, right in ((server, "http", "https"), (etcd, "https", "http")):
-        with Helper(helper_conf(host=cluster.endpoints[0], protocol=protocol)) as helper:
+        keys = {"host": cluster.endpoints[0], "protocol": protocol, "api": api, "acquire_timeout": 3}
+        with Helper(helper_conf(**keys)) as helper:
             wait_until(lambda: helper.stderr, 5, "a line after the first round")
             assert helper.stderr.rstrip().endswith(f"protocol = {right}")
+            assert helper.status() == "2"
 
 
 @pytest.mark.parametrize("files", ["one", "two"])
