@@ -36,6 +36,8 @@ _RELEASE = 1.2
 _FAREWELL = 0.2
 # Between two tries of a refresh that etcd refuses: it may be a matter of a moment's permission.
 _RETRY = 0.5
+# With less time left than this many seconds the next line is the loss, which says why: one is enough.
+_LATE = 1.5
 # How often to look for the parent where the kernel cannot tell us (before Linux 5.3).
 _PARENT_POLL = 0.2
 
@@ -225,8 +227,7 @@ def _renew(lock: Lock, fence: Fence, watch: Watch, log: Log) -> Grant:
             return grant
         except (Unavailable, Refused) as failure:
             refused = str(failure)
-            # Without time for another try the next line is the loss, which says why.
-            if refused != told and fence.left() > _FAREWELL + _RETRY:
+            if refused != told and fence.left() > _LATE:
                 told = refused
                 log.error(f"{lock} is not renewed, {fence.left():.1f} s left: {told}")
             rest(watch, min(deadline, time.monotonic() + _RETRY))
