@@ -145,9 +145,10 @@ class Members:
         """What python-etcd's exception means here."""
         text = " ".join(str(error).split())
         if isinstance(error, etcd.EtcdInsufficientPermissions):
+            path = f"{self._config.lock_prefix}/{self._config.locks_dir}/NAME*"
             return Refused(
-                f"etcd says: {text}: check username and password, and give that user of the v2 API readwrite"
-                " permission on the lock's directory"
+                f"etcd says: {text}: check username and password, which are others in the v2 API, and for NAME, the"
+                f" lock's: ETCDCTL_API=2 etcdctl role grant ROLE --path '{path}' --readwrite"
             )
         if isinstance(error, etcd.EtcdClusterIdChanged):
             return OtherCluster(f"{text} Check host and expected_cluster_id")

@@ -363,3 +363,4 @@ def test_the_v2_api_takes_its_own_user_with_just_the_locks_permission(conf, lock
                 assert other.status() == "1"
         line = refusal(conf(etcd, "ctdb", password="wrong-secret", api="2"), "-v")
         assert "check username and password" in line and "wrong-secret" not in line
+        assert "role grant ROLE --path '/_locks/_ctdb/NAME*' --readwrite" in line
