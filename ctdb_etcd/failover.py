@@ -8,7 +8,6 @@ that come and go one in a minute is told.
 
 from __future__ import annotations
 
-import threading
 import time
 from os import close, pipe
 from select import POLLIN
@@ -127,6 +126,9 @@ class Task:
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._outcome: list[Any] = []
+        # Not for those whose endpoints are numbers.
+        import threading
+
         self.done, self._finished = pipe()
         threading.Thread(target=self._run, args=(function,), daemon=True).start()
 

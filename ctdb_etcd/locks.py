@@ -9,11 +9,11 @@ held besides wherever the cluster serves that API, so that a node which still ru
 from __future__ import annotations
 
 import json
-from http.client import HTTPException
 
 from .endpoints import Endpoints
 from .failover import Failover, reason, share
 from .gateway import Gateway
+from .http1 import HttpError
 from .lock import LockError, Refused, Several, Unavailable
 from .lock_v3 import LockV3
 
@@ -82,7 +82,7 @@ def v2_served(gateway: Gateway, path: str, waiter: Waiter, log: Log, deadline: f
                     return True
             except ConnectionRefusedError as error:
                 failures[endpoint] = error
-            except (OSError, HTTPException, LockError) as error:
+            except (OSError, HttpError, LockError) as error:
                 failures[endpoint] = error
                 silent += 1
         if 2 * silent >= len(gateway.endpoints):

@@ -13,11 +13,11 @@ import json
 import select
 import time
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException, RemoteDisconnected
 
 from .endpoints import Endpoints
 from .failover import Task, reason
 from .gateway import Gateway
+from .http1 import Disconnected, HttpError
 from .lock import LockError
 from .locks import speaks_v2
 
@@ -110,7 +110,7 @@ def _task(config: Config, name: str, directory: str, log: Log, until: float) -> 
             path = f"{config.version_prefix}/keys{directory}"
             try:
                 endpoint["v2"] = speaks_v2(*gateway.get(name, path, until))
-            except (OSError, HTTPException, LockError):
+            except (OSError, HttpError, LockError):
                 pass
         if not endpoint["reachable"] and endpoint["error"] == _CLOSED and config.protocol == "http":
             endpoint["error"] += ": if it speaks https, set protocol = https"
@@ -159,7 +159,7 @@ def _ask_v3(gateway: Gateway, name: str, endpoint: dict[str, Any], until: float)
             endpoint["error"] = "it is a learner, which serves no lock: promote it, or take it out of host"
         else:
             endpoint["error"] = "; ".join(ail for ail in ails if "alarm:" not in ail) or None
-    except (OSError, HTTPException, LockError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, HttpError, LockError, TypeError, ValueError, AttributeError) as error:
         endpoint["error"] = _why(error)
 
 
@@ -175,12 +175,12 @@ def _ask_v2(gateway: Gateway, name: str, endpoint: dict[str, Any], until: float)
         endpoint["leader"] = state["state"] == "StateLeader"
         if not state["leaderInfo"]["leader"].strip("0"):
             endpoint["error"] = "it has no leader: it is cut off from the other members, or most of them are down"
-    except (OSError, HTTPException, LockError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, HttpError, LockError, KeyError, TypeError, ValueError, AttributeError) as error:
         endpoint["error"] = _why(error)
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, RemoteDisconnected):
+    if isinstance(error, Disconnected):
         return _CLOSED
     if isinstance(error, (KeyError, TypeError, ValueError, AttributeError)):
         return "its answer makes no sense: is it etcd?"

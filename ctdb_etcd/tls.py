@@ -33,6 +33,23 @@ class _Encrypted(Exception):
     pass
 
 
+class Tls:
+    """How the gateway's connections are secured."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises Refused, which names the file."""
+        self._config = config
+        self._context = context(config)
+
+    def stream(self, sock: socket.socket, waiter: Waiter, host: str, until: float) -> TlsStream:
+        """Shake hands with this host. Raises OSError: ssl.SSLError for explain(), TimeoutError."""
+        return TlsStream(sock, waiter, self._context, host, until)
+
+    def explain(self, error: Exception, host: str) -> Exception:
+        """The error in words that say what to do, if it is one of TLS."""
+        return explain(error, host, self._config) if isinstance(error, ssl.SSLError) else error
+
+
 def context(config: Config) -> ssl.SSLContext:
     """What to verify servers by, and our certificate. Raises Refused, which names the file."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -131,7 +148,7 @@ class TlsStream(Stream):
             except (ssl.SSLEOFError, ssl.SSLZeroReturnError, BrokenPipeError, ConnectionResetError):
                 if event == select.POLLOUT:
                     # Our certificate may be refused only after the handshake (TLS 1.3): the reason lies unread.
-                    self.receive_into(bytearray(1))
+                    self.receive()
                 raise ConnectionResetError("the connection was closed") from None
 
 

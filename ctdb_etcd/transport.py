@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""HTTP connections that never wait beyond their deadline and can be woken while they wait.
+"""Connections that never wait beyond their deadline and can be woken while they wait.
 
 Sockets are non-blocking and wait through a Waiter only. Connecting races the candidates: a dead address
 costs a quarter of a second and not a time-out.
@@ -9,8 +9,6 @@ costs a quarter of a second and not a time-out.
 from __future__ import annotations
 
 import errno
-import http.client
-import io
 import os
 import select
 import socket
@@ -26,8 +24,8 @@ if TYPE_CHECKING:
 
 # Seconds between starting to connect to one candidate and to the next (RFC 8305 calls it the attempt delay).
 STAGGER = 0.25
-# No answer of etcd's that we ask for comes near this many bytes.
-_ANSWER_MAX = 1 << 20
+# What one read takes at most; most answers have less.
+_READ = 1 << 16
 
 
 class Address:
@@ -87,65 +85,30 @@ def connect(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple
     raise ConnectFailed(reasons)
 
 
-class Connection(http.client.HTTPConnection):
-    """An HTTP/1.1 connection over a connected socket."""
-
-    auto_open = 0
-
-    def __init__(self, endpoint: str, stream: Stream) -> None:
-        super().__init__(endpoint)
-        self.endpoint = endpoint
-        self._stream = stream
-        self.sock = stream
-        self.date = ""
-
-    def ask(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float
-    ) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises OSError (TimeoutError at the deadline), HTTPException."""
-        self._stream.deadline = deadline
-        self.request(method, path, body, headers)
-        response = self.getresponse()
-        self.date = response.getheader("Date", "")
-        answer = response.read(_ANSWER_MAX)
-        if not response.isclosed() and response.read(1):
-            raise http.client.HTTPException(f"an answer of more than {_ANSWER_MAX} bytes")
-        return response.status, answer
-
-
 class Stream:
-    """What http.client needs of a socket, waiting through the Waiter."""
+    """A connected socket that waits through the Waiter, until its deadline."""
 
     def __init__(self, sock: socket.socket, waiter: Waiter) -> None:
         self._sock = sock
         self._waiter = waiter
-        self._readers = 0
-        self._closing = False
         self.deadline = 0.0
 
-    def sendall(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
         sent = 0
         while sent < len(data):
             sent += self.when_ready(select.POLLOUT, lambda: self._sock.send(data[sent:]))
 
-    def receive_into(self, buffer: Any) -> int:
-        return self.when_ready(select.POLLIN, lambda: self._sock.recv_into(buffer))
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        self._readers += 1
-        return io.BufferedReader(_Reader(self))
+    def receive(self) -> bytes:
+        """What comes next; nothing at the end of the stream."""
+        # A server that sends a byte now and then never lets us wait.
+        if time.monotonic() >= self.deadline:
+            raise TimeoutError
+        return self.when_ready(select.POLLIN, lambda: self._sock.recv(_READ))
 
     def close(self) -> None:
-        """Close the socket once nobody reads from it: http.client closes it before the last answer is read."""
-        self._closing = True
-        if not self._readers:
-            self._sock.close()
-
-    def read_to_its_end(self) -> None:
-        """One reader less."""
-        self._readers -= 1
-        if self._closing:
-            self.close()
+        """Close the socket."""
+        self._sock.close()
 
     def when_ready(self, event: int, operation: Callable[[], Result]) -> Result:
         """The result of an operation on the socket, repeated when the socket is ready for it (a poll event)."""
@@ -156,24 +119,5 @@ class Stream:
                 self.wait(event)
 
     def wait(self, event: int) -> None:
+        """Wait for a poll event of the socket. Raises TimeoutError at the deadline, Stopped."""
         self._waiter.wait({self._sock.fileno(): event}, self.deadline)
-
-
-class _Reader(io.RawIOBase):
-    """The reading side of a stream; http.client closes it after each answer, the stream stays open."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._stream.read_to_its_end()
-
-    def readinto(self, buffer: Any) -> int:
-        if time.monotonic() >= self._stream.deadline:
-            raise TimeoutError
-        return self._stream.receive_into(buffer)

@@ -144,7 +144,7 @@ def test_an_answer_after_which_the_server_closes_is_read_to_its_end(helper_conf)
             with connection:
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
-                # http.client has closed its end by now, as far as it can.
+                # Who closes its end early does not see what comes now.
                 time.sleep(0.5)
                 connection.sendall(body)
             assert helper.status() == "1", helper.describe()
