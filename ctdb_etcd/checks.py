@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What a value of the configuration file may be: the checks that the configspec names, beyond the validator's own.
+"""What a value of the configuration file may be.
 
-Each takes the value as ConfigObj read it (a text, or a list where there were commas) and returns it in its
-Python type, or raises ValidateError; what is allowed stands in config.SPEC.
+Each check takes the value as ConfigObj read it (a text, or a list where there were commas) and returns it in its
+Python type, or raises ValueError; what is allowed stands in config.SPEC. They are no configspec for ConfigObj's own
+validator, because that one takes a quarter of a contender's start to import.
 """
 
 from __future__ import annotations
@@ -12,122 +13,132 @@ import re
 
 from .identity import check_name
 
-try:
-    from configobj.validate import ValidateError
-except ImportError:  # configobj before 5.0.7
-    from validate import ValidateError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
-_HOST = re.compile(r"(\[(?P<v6>[0-9A-Fa-f:.]+(%\w+)?)\]|(?P<name>[A-Za-z0-9._-]+))(:(?P<port>\d{1,5}))?", re.ASCII)
-_BARE_V6 = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%\w+)?")
-_DOMAIN = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?", re.ASCII)
-_CLUSTER_ID = re.compile(r"(0[xX])?[0-9A-Fa-f]{1,16}")
+    Check = Callable[[object], Any]
+
+# Not compiled before they are used: few files have all keys.
+_HOST = r"(\[(?P<v6>[0-9A-Fa-f:.]+(%\w+)?)\]|(?P<name>[A-Za-z0-9._-]+))(:(?P<port>\d{1,5}))?"
+_BARE_V6 = r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%\w+)?"
+_DOMAIN = r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?"
+_CLUSTER_ID = r"(0[xX])?[0-9A-Fa-f]{1,16}"
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValidateError("a list")
+        raise ValueError("a list")
     return value
 
 
-def _seconds(value: object, least: str, most: str) -> float:
-    try:
-        number = float(_text(value))
-    except ValueError:
-        number = float("nan")
-    # Not the validator's own float: that lets nan through.
-    if not float(least) <= number <= float(most):
-        raise ValidateError("not a number, or out of range")
+def seconds(least: float, most: float) -> Check:
+    def check(value: object) -> float:
+        return _between(least, float(_text(value)), most)
+
+    return check
+
+
+def integer(least: int, most: int) -> Check:
+    def check(value: object) -> int:
+        return int(_between(least, int(_text(value)), most))
+
+    return check
+
+
+def _between(least: float, number: float, most: float) -> float:
+    # So that nan is not.
+    if not least <= number <= most:
+        raise ValueError("out of range")
     return number
 
 
-def _name(value: object) -> str:
+def option(*allowed: str) -> Check:
+    def check(value: object) -> str:
+        if value not in allowed:
+            raise ValueError(value)
+        return str(value)
+
+    return check
+
+
+def boolean(value: object) -> bool:
     try:
-        # testparm answers in upper case, and all nodes must mean the same lock.
-        return check_name(_text(value)).upper()
-    except ValueError as error:
-        raise ValidateError(str(error)) from None
+        return _BOOLEANS[_text(value).lower()]
+    except KeyError:
+        raise ValueError(value) from None
 
 
-def _lock_path(value: object) -> str:
-    try:
-        return "/".join(check_name(part) for part in _text(value).split("/"))
-    except ValueError as error:
-        raise ValidateError(str(error)) from None
+def name(value: object) -> str:
+    # testparm answers in upper case, and all nodes must mean the same lock.
+    return check_name(_text(value)).upper()
 
 
-def _prefix(value: object) -> str:
+def lock_path(value: object) -> str:
+    return "/".join(check_name(part) for part in _text(value).split("/"))
+
+
+def prefix(value: object) -> str:
     text = _text(value)
     if not text.startswith("/"):
-        raise ValidateError("no slash")
-    return "/" + _lock_path(text[1:])
+        raise ValueError("no slash")
+    return "/" + lock_path(text[1:])
 
 
-def _hosts(value: object) -> list[tuple[str, int | None]]:
+def hosts(value: object) -> list[tuple[str, int | None]]:
     items = value if isinstance(value, list) else [value]
-    hosts = [_host(_text(item)) for item in items]
-    if not hosts or len(set(hosts)) < len(hosts):
-        raise ValidateError("none, or one twice")
-    return hosts
+    found = [_host(_text(item)) for item in items]
+    if not found or len(set(found)) < len(found):
+        raise ValueError("none, or one twice")
+    return found
 
 
 def _host(text: str) -> tuple[str, int | None]:
-    if _BARE_V6.fullmatch(text):
+    if re.fullmatch(_BARE_V6, text):
         return text, None
-    match = _HOST.fullmatch(text)
+    match = re.fullmatch(_HOST, text, re.ASCII)
     if not match:
-        raise ValidateError(text)
+        raise ValueError(text)
     port = match["port"]
     if port and not 1 <= int(port) <= 65535:
-        raise ValidateError(text)
+        raise ValueError(text)
     return match["v6"] or match["name"], int(port) if port else None
 
 
-def _secret(value: object) -> str:
+def secret(value: object) -> str:
     text = _text(value)
     if not text:
-        raise ValidateError("empty")
+        raise ValueError("empty")
     return text
 
 
-def _file(value: object) -> str:
+def file(value: object) -> str:
     path = _text(value)
     # Absolute: ctdbd's working directory is nobody's choice.
     if not path.startswith("/"):
-        raise ValidateError("not absolute")
+        raise ValueError("not absolute")
     return path
 
 
-def _cert(value: object) -> tuple[str, ...]:
-    files = tuple(_file(item) for item in (value if isinstance(value, list) else [value]))
+def cert(value: object) -> tuple[str, ...]:
+    files = tuple(file(item) for item in (value if isinstance(value, list) else [value]))
     if not 1 <= len(files) <= 2:
-        raise ValidateError("too many, or none")
+        raise ValueError("too many, or none")
     return files
 
 
-def _domain(value: object) -> str:
+def domain(value: object) -> str:
     text = _text(value)
-    if not _DOMAIN.fullmatch(text):
-        raise ValidateError(text)
+    if not re.fullmatch(_DOMAIN, text, re.ASCII):
+        raise ValueError(text)
     return text.rstrip(".")
 
 
-def _cluster_id(value: object) -> str:
+def cluster_id(value: object) -> str:
     text = _text(value)
-    if not _CLUSTER_ID.fullmatch(text):
-        raise ValidateError(text)
+    if not re.fullmatch(_CLUSTER_ID, text):
+        raise ValueError(text)
     # As etcd's v2 API writes it, and python-etcd compares it.
     return f"{int(text, 16):x}"
-
-
-CHECKS = {
-    "seconds": _seconds,
-    "hosts": _hosts,
-    "name": _name,
-    "lock_path": _lock_path,
-    "prefix": _prefix,
-    "secret": _secret,
-    "file": _file,
-    "cert": _cert,
-    "domain": _domain,
-    "cluster_id": _cluster_id,
-}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The configuration file: `key = value`, read by ConfigObj and checked against a configspec.
+"""The configuration file: `key = value`, read by ConfigObj and checked against SPEC.
 
 Either every value is good, or all faults are named at once: nothing is guessed or ignored, because a node
 that reads its file differently from its peers would hold a different lock. Values are never quoted
@@ -13,16 +13,11 @@ import re
 
 from configobj import ConfigObj, ConfigObjError
 
-from .checks import CHECKS
+from . import checks
 from .failover import bracketed
 from .identity import NAME_ALLOWED
 from .lock import Refused
 from .relations import faults_between, warnings_about
-
-try:
-    from configobj.validate import Validator
-except ImportError:  # configobj before 5.0.7
-    from validate import Validator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,30 +29,30 @@ _YES_NO = "true or false"
 _QUOTED = "text, in quotes if it holds a comma, a # or quotes"
 _FILE = "the absolute path of a PEM file"
 
-# key: (check of the configspec, what a message says is allowed)
-SPEC = {
-    "host": ("hosts(default=list('127.0.0.1'))", "host, host:port, [IPv6]:port, or a list of them with commas"),
-    "port": ("integer(min=1, max=65535, default=2379)", "a whole number from 1 to 65535"),
-    "lock_ttl": ("integer(min=3, max=3600, default=9)", "whole " + _SECONDS.format(3, 3600)),
-    "refresh": ("seconds(0.2, 1800, default=2)", _SECONDS.format(0.2, 1800)),
-    "locks_dir": ("lock_path(default='_ctdb')", _PATH_ALLOWED),
-    "lock_prefix": ("prefix(default='/_locks')", "a slash and " + _PATH_ALLOWED),
-    "netbios_name": ("name(default=None)", NAME_ALLOWED),
-    "acquire_timeout": ("seconds(1, 110, default=30)", _SECONDS.format(1, 110)),
-    "read_timeout": ("seconds(0.2, 3600, default=3)", _SECONDS.format(0.2, 3600)),
-    "api": ("option('auto', '3', '2', default='auto')", "auto, 3 or 2"),
-    "protocol": ("option('http', 'https', default='http')", "http or https"),
-    "ca_cert": ("file(default=None)", _FILE),
-    "cert": ("cert(default=None)", _FILE + " with certificate and key, or two: certificate, key"),
-    "username": ("secret(default=None)", _QUOTED),
-    "password": ("secret(default=None)", _QUOTED),
-    "srv_domain": ("domain(default=None)", "a DNS domain"),
-    "expected_cluster_id": ("cluster_id(default=None)", "at most 16 hexadecimal digits, as etcd's v2 API shows it"),
-    "version_prefix": ("prefix(default='/v2')", "a slash and " + _PATH_ALLOWED),
-    "allow_redirect": ("boolean(default=True)", _YES_NO),
-    "allow_reconnect": ("boolean(default=False)", _YES_NO),
-    "use_proxies": ("boolean(default=False)", _YES_NO),
-    "per_host_pool_size": ("integer(min=1, max=1000, default=10)", "a whole number from 1 to 1000"),
+# key: (check, default, what a message says is allowed)
+SPEC: dict[str, tuple[checks.Check, Any, str]] = {
+    "host": (checks.hosts, [("127.0.0.1", None)], "host, host:port, [IPv6]:port, or a list of them with commas"),
+    "port": (checks.integer(1, 65535), 2379, "a whole number from 1 to 65535"),
+    "lock_ttl": (checks.integer(3, 3600), 9, "whole " + _SECONDS.format(3, 3600)),
+    "refresh": (checks.seconds(0.2, 1800), 2.0, _SECONDS.format(0.2, 1800)),
+    "locks_dir": (checks.lock_path, "_ctdb", _PATH_ALLOWED),
+    "lock_prefix": (checks.prefix, "/_locks", "a slash and " + _PATH_ALLOWED),
+    "netbios_name": (checks.name, None, NAME_ALLOWED),
+    "acquire_timeout": (checks.seconds(1, 110), 30.0, _SECONDS.format(1, 110)),
+    "read_timeout": (checks.seconds(0.2, 3600), 3.0, _SECONDS.format(0.2, 3600)),
+    "api": (checks.option("auto", "3", "2"), "auto", "auto, 3 or 2"),
+    "protocol": (checks.option("http", "https"), "http", "http or https"),
+    "ca_cert": (checks.file, None, _FILE),
+    "cert": (checks.cert, None, _FILE + " with certificate and key, or two: certificate, key"),
+    "username": (checks.secret, None, _QUOTED),
+    "password": (checks.secret, None, _QUOTED),
+    "srv_domain": (checks.domain, None, "a DNS domain"),
+    "expected_cluster_id": (checks.cluster_id, None, "at most 16 hexadecimal digits, as etcd's v2 API shows it"),
+    "version_prefix": (checks.prefix, "/v2", "a slash and " + _PATH_ALLOWED),
+    "allow_redirect": (checks.boolean, True, _YES_NO),
+    "allow_reconnect": (checks.boolean, False, _YES_NO),
+    "use_proxies": (checks.boolean, False, _YES_NO),
+    "per_host_pool_size": (checks.integer(1, 1000), 10, "a whole number from 1 to 1000"),
 }
 
 _SECRET = ("password",)
@@ -110,7 +105,7 @@ def parse(path: str, data: bytes) -> Config:
         if key in values and re.search(r"""=\s*[^'"\s][^'"]*#""", lines[_line_of_key(lines, key) - 1]):
             faults.append(f"{_where(path, lines, key)}: a # begins a comment: put the value into quotes")
     given = list(values)
-    checked = _validate(path, lines, values, faults)
+    checked = _checked(path, lines, values, faults)
     if not faults:
         faults += [f"{_where(path, lines, key)}: {why}" for key, why in faults_between(checked)]
     if faults:
@@ -200,20 +195,19 @@ def _refuse_unknown(path: str, lines: list[str], values: ConfigObj, faults: list
         faults.append(f"{where}: is not a known key; the nearest one is {near}")
 
 
-def _validate(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> dict[str, Any]:
-    spec = [f"{key} = {check}" for key, (check, _) in SPEC.items()]
-    values.configspec = ConfigObj(spec, interpolation=False, list_values=False, _inspec=True)
-    result = values.validate(Validator(CHECKS), preserve_errors=True)
-    if result is not True:
-        for key, outcome in result.items():
-            if outcome is not True:
-                value = values[key]
-                shown = ", ".join(value) if isinstance(value, list) else value
-                # A value in triple quotes has several lines, a fault has one.
-                shown = "the value" if key in _SECRET else f"'{' '.join(shown.splitlines())}'"
-                where = _where(path, lines, key)
-                faults.append(f"{where}: {shown} is not allowed: it takes {SPEC[key][1]}")
-    return dict(values)
+def _checked(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> dict[str, Any]:
+    """All values in their types, those that are not in the file too; wrong ones are added to the faults."""
+    result = {key: default for key, (_, default, _) in SPEC.items()}
+    for key, value in values.items():
+        check, _, allowed = SPEC[key]
+        try:
+            result[key] = check(value)
+        except ValueError:
+            shown = ", ".join(value) if isinstance(value, list) else value
+            # A value in triple quotes has several lines, a fault has one.
+            shown = "the value" if key in _SECRET else f"'{' '.join(shown.splitlines())}'"
+            faults.append(f"{_where(path, lines, key)}: {shown} is not allowed: it takes {allowed}")
+    return result
 
 
 def _where(path: str, lines: list[str], key: str) -> str:

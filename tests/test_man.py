@@ -59,15 +59,15 @@ def test_every_key_is_there_with_what_is_allowed_and_its_default_and_no_other(ke
     entry = KEYS[key]
     assert text(entry.find("term")) == key
     value = entry.find("listitem/para")
-    assert text(value.find("*[@role='allowed']")) == config.SPEC[key][1]
+    assert text(value.find("*[@role='allowed']")) == config.SPEC[key][2]
     default = value.find("*[@role='default']")
     if default.tag == "literal":
         documented = config.parse("man", f"{key} = {text(default)}\n".encode())
         assert vars(documented) == vars(config.parse("man", b""))
-        assert "default=None" not in config.SPEC[key][0]
+        assert config.SPEC[key][1] is not None
     else:
         # In words: there is no value that could stand in the file.
-        assert "default=None" in config.SPEC[key][0]
+        assert config.SPEC[key][1] is None
 
 
 def test_every_option_of_the_program_is_there():
