@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 NOT_RUN = 127
 _OUTPUT_MAX = 65536
+# The seconds that testparm may take. ctdbd's recovery check gives up after 5 and lets the recovery pass.
+TESTPARM_SECONDS = 10.0
+
+
+def testparm() -> Command:
+    """Start to ask Samba for the netbios name."""
+    return Command(["testparm", "-s", "--parameter-name=netbios name"], TESTPARM_SECONDS)
 
 
 class Command:

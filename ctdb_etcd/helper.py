@@ -15,7 +15,6 @@ import signal
 import time
 
 from .fence import Fence, usable
-from .identity import describe
 from .lock import Contended, Lost, Refused, Stopped, Unavailable, rest
 
 TYPE_CHECKING = False
@@ -188,6 +187,9 @@ def run(config: Config, lock: Lock, witness: Witness, watch: Watch, status: Stat
     except Contended as contention:
         _give_back(lock, watch, log)
         status.say(CONTENTION)
+        # Not imported earlier: testparm is to begin before json and re are imported.
+        from .identity import describe
+
         who = describe(contention.value)
         log.info(f"contention: {lock} is held by {who}; asked {lock.endpoint}, {time.monotonic() - began:.3f} s")
     except Lost as loss:

@@ -15,7 +15,7 @@ import re
 import time
 
 from . import __version__
-from .command import NOT_RUN, Command
+from .command import NOT_RUN, TESTPARM_SECONDS, Command
 from .lock import Refused, Unavailable
 from .proof import passport
 
@@ -30,9 +30,6 @@ _NAME = re.compile(r"[A-Za-z0-9!@$&()_'{}~^.-]{1,63}")
 _OWN_NAME = "set netbios_name in the configuration file, the same on all nodes"
 _IN_SMB_CONF = re.compile(r"^\s*netbios\s*name\s*=\s*\S", re.IGNORECASE | re.MULTILINE)
 
-
-# The seconds that testparm may take. ctdbd's recovery check gives up after 5 and lets the recovery pass.
-_TESTPARM_SECONDS = 10.0
 _PNN_SECONDS = 1.0
 
 
@@ -46,17 +43,12 @@ def check_name(name: str) -> str:
     return name
 
 
-def testparm() -> Command:
-    """Start to ask Samba for the netbios name."""
-    return Command(["testparm", "-s", "--parameter-name=netbios name"], _TESTPARM_SECONDS)
-
-
 def name_from(command: Command, waiter: Waiter) -> str:
-    """The cluster's netbios name as testparm() answered. Raises Refused, Unavailable."""
+    """The cluster's netbios name as testparm answered. Raises Refused, Unavailable."""
     try:
         status, out, err = command.output(waiter)
     except TimeoutError:
-        raise Unavailable(f"testparm gave no answer in {_TESTPARM_SECONDS:g} s: {_OWN_NAME}") from None
+        raise Unavailable(f"testparm gave no answer in {TESTPARM_SECONDS:g} s: {_OWN_NAME}") from None
     if status == NOT_RUN:
         raise Refused(f"testparm cannot be run ({err}): install Samba's tools, or {_OWN_NAME}")
     name = out[:-1] if out.endswith("\n") else out
@@ -96,18 +88,13 @@ def _set_in_smb_conf(messages: str) -> bool:
 class Holder:
     """Who we are, as the lock's key says it: JSON, for people and to prove whether this very process still lives."""
 
-    def __init__(self, config: Config, waiter: Waiter) -> None:
+    def __init__(self, config: Config, nonce: str, waiter: Waiter) -> None:
+        """The nonce is a random text that no other helper has, not even in a clone of this machine."""
         self._lease = {"lock_ttl": config.lock_ttl, "refresh": config.refresh}
+        self._nonce = nonce
         self._waiter = waiter
         self._pnn: Command | None = None
         self._text = ""
-        # No other helper, not even in a clone of this machine, has the same nonce.
-        self._passport = passport()
-
-    @property
-    def nonce(self) -> str:
-        """What only this process has."""
-        return str(self._passport["nonce"])
 
     def begin(self) -> None:
         """Start to ask CTDB for this node's number: it takes as long as a request or two to etcd."""
@@ -123,7 +110,7 @@ class Holder:
                 "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "version": __version__,
             }
-            self._text = json.dumps({**who, **self._lease, **self._passport})
+            self._text = json.dumps({**who, **self._lease, **passport(self._nonce)})
         return self._text
 
     def _number(self) -> int | None:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 RUN = "/run/ctdb"
 
 
-def passport() -> dict[str, Any]:
+def passport(nonce: str) -> dict[str, Any]:
     """What proves this process, for the lock's value."""
-    return {"pid": os.getpid(), "start_time": _state("self")[1], **_surroundings(), "nonce": os.urandom(8).hex()}
+    return {"pid": os.getpid(), "start_time": _state("self")[1], **_surroundings(), "nonce": nonce}
 
 
 class Witness:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from . import config, identity, show
+from . import command, config, identity, show
 from .check import Check
 from .lock import LockError, Refused
 from .log import Log
@@ -22,13 +22,13 @@ from .status import UNKNOWN, Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
     from typing import Callable
 
     from .config import Config
+    from .options import Options
 
 
-def run(options: argparse.Namespace, path: str, read: Callable[[], bytes]) -> int:
+def run(options: Options, path: str, read: Callable[[], bytes]) -> int:
     """Print the report; the exit status. `read` gives the contents of the file at `path`, or raises Refused."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # What the requests would say is in the report.
@@ -85,4 +85,4 @@ def _name(settings: Config, waiter: Patience) -> tuple[str, str]:
     """The cluster's name and where it is from. Raises Refused, Unavailable."""
     if settings.netbios_name:
         return settings.netbios_name, "netbios_name"
-    return identity.name_from(identity.testparm(), waiter), "testparm"
+    return identity.name_from(command.testparm(), waiter), "testparm"

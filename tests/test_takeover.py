@@ -131,7 +131,7 @@ def test_a_stopped_holder_is_not_dead(conf, witness):
 
 
 def test_a_holder_of_which_anything_is_in_doubt_is_not_dead(conf, keys, change, witness):
-    me = passport()
+    me = passport("")
     doubts = [
         {"boot_id": "00000000-0000-4000-8000-000000000000"},
         {"pid_namespace": 1},
@@ -177,7 +177,7 @@ def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, witness):
         "import ctypes, sys, threading, time\n"
         "sys.path.insert(0, sys.argv[1])\n"
         "from ctdb_etcd.proof import Witness, passport\n"
-        "me = passport()\n"
+        "me = passport('a nonce')\n"
         "Witness(sys.argv[2], me['nonce']).leave()\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "print(me, flush=True)\n"
