@@ -41,6 +41,8 @@ help:
 	@echo "make check-unit  only the tests that need neither root nor etcd; installs nothing"
 	@echo "make history     the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
 	@echo "                 SABOTAGE='no fence' breaks the program first; SABOTAGE=all: in every known way"
+	@echo "make bench       the times of the helper beside those of others, in ten minutes; QUICK=1: in two;"
+	@echo "                 OUTPUT=tests/bench renews what README shows"
 	@echo "make lint        flake8 and mypy"
 	@echo "make install     install the helper; DESTDIR, prefix, libexecdir, sysconfdir change where"
 	@echo "make man         make the man page, man/ctdb-etcd.7, with xsltproc and DocBook's stylesheets"
@@ -49,8 +51,8 @@ help:
 	@echo "make dist        make the source archive in dist/"
 	@echo "make clean       remove what the above left in the tree"
 	@echo
-	@echo "demo, check, lint, deb and rpm first install what they miss, with apt or dnf;"
-	@echo "demo and check need root for network namespaces, and ask sudo for it."
+	@echo "demo, check, bench, lint, deb and rpm first install what they miss, with apt or dnf;"
+	@echo "demo, check and bench need root for network namespaces, and ask sudo for it."
 
 demo:
 	tests/install-deps demo
@@ -70,6 +72,11 @@ history:
 	tests/install-deps check
 	cd tests && $(AS_ROOT) $(PYTHON) -m history --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
 		$(if $(MIX),--mix $(MIX)) $(if $(OUTPUT),--output "$(abspath $(OUTPUT))") --sabotage "$$SABOTAGE"
+
+bench:
+	tests/install-deps check
+	cd tests && $(AS_ROOT) $(PYTHON) -m bench $(if $(QUICK),--quick) $(if $(OUTPUT),--output "$(abspath $(OUTPUT))"); \
+		status=$$?; cd .. && $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 lint:
 	tests/install-deps lint
@@ -113,4 +120,4 @@ clean:
 	$(REMOVE_LEFTOVERS)
 	rm -rf dist man/ctdb-etcd.7
 
-.PHONY: help demo check check-unit history lint man dist deb rpm install clean
+.PHONY: help demo check check-unit history bench lint man dist deb rpm install clean

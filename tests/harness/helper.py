@@ -17,7 +17,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, Mapping, Optional, Sequence, Union
+from typing import Callable, ContextManager, Iterator, Mapping, Optional, Sequence, Union
 
 from .machine import spawn, wait_until
 from .process import Watched
@@ -145,21 +145,27 @@ def full_pipe() -> tuple[int, int]:
     return reader, writer
 
 
-@contextmanager
 def contend(
     count: int, conf_for: Callable[[int], Conf], *args: str, timeout: float = 30, **options: object
-) -> Iterator[list[Helper]]:
+) -> ContextManager[list[Helper]]:
+    """As `at_once`; `conf_for(number)` is the file of each."""
+
+    def start(number: int, barrier: int) -> Helper:
+        return Helper(conf_for(number), *args, barrier=barrier, **options)  # type: ignore
+
+    return at_once(count, start, timeout)
+
+
+@contextmanager
+def at_once(count: int, start: Callable[[int, int], Helper], timeout: float = 30) -> Iterator[list[Helper]]:
     """Let `count` helpers loose at one instant; when all have given their status the body gets them, holder running.
 
-    `conf_for(number)` is the file of each.  All wait in a shell for the end of one pipe; `started` is that moment.
+    `start(number, barrier)` makes each.  All wait in a shell for the end of one pipe; `started` is that moment.
     """
     with ExitStack() as stack:
         barrier, release = os.pipe()
         try:
-            helpers = [
-                stack.enter_context(Helper(conf_for(number), *args, barrier=barrier, **options))  # type: ignore
-                for number in range(count)
-            ]
+            helpers = [stack.enter_context(start(number, barrier)) for number in range(count)]
             for helper in helpers:
                 wait_until(lambda pid=helper.pid: _waits_in_shell(pid), 10, "helpers at the barrier")  # type: ignore
         finally:

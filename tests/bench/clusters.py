@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The lock in real CTDB clusters of three nodes, one cluster for each helper: recoveries, and takeovers.
+
+Recoveries are forced in one cluster after the other, by turns; takeovers take so long by CTDB's own clocks that all
+clusters have theirs at one time.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Callable
+
+from harness.cluster import NAME, Cluster, Node
+from harness.helper import PROGRAM
+from harness.holder_watch import HolderWatch, Life
+from harness.samba import PROGRAM as SAMBAS_PROGRAM
+
+from .figures import Figures
+from .peers import FCNTL, FCNTL_PROGRAM, SAMBAS
+
+OURS = "this helper"
+TABLE = "clusters"
+RECOVERY = "a recovery"
+HELPER_KILLED, NODE_KILLED, STOPPED = "helper killed", "all of the leader killed", "leader stopped"
+
+# s: a takeover that takes longer is none.
+LONGEST = 30.0
+
+
+class Bench:
+    """The clusters, all running; a context manager."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._watches: dict[str, HolderWatch] = {}
+
+    def __enter__(self) -> Bench:
+        with ExitStack() as stack:
+            clusters = {OURS: _ours(), SAMBAS: _sambas(), FCNTL: Cluster(f"{FCNTL_PROGRAM} /run/lock-of-all")}
+            for name, cluster in clusters.items():
+                stack.enter_context(cluster)
+                self._watches[name] = HolderWatch(cluster)
+            for cluster in clusters.values():
+                cluster.wait_healthy(timeout=120)
+                # Else CTDB refuses the next recovery for 10 s.
+                cluster.set_tunable("RerecoveryTimeout", 1)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def measure_recoveries(self, turns: int, figures: Figures) -> None:
+        """Each by the leader's log, from its beginning to its end."""
+        for _ in range(turns):
+            for name, watch in self._watches.items():
+                figures.add(TABLE, name, RECOVERY, watch.cluster.recover(timeout=60))
+                # Till then it refuses the next one; the other clusters have their turns meanwhile.
+                time.sleep(0.4)
+
+    def measure_takeovers(self, turns: int, figures: Figures) -> None:
+        """From the moment of the fault until another helper holds the lock."""
+        with ExitStack() as stack:
+            for watch in self._watches.values():
+                stack.enter_context(watch)
+            with ThreadPoolExecutor(len(self._watches)) as pool:
+                try:
+                    list(pool.map(lambda name: self._takeovers(name, turns, figures), self._watches))
+                except BaseException:
+                    # Without their clusters the threads end at once.
+                    for watch in self._watches.values():
+                        watch.cluster.stop()
+                    raise
+
+    def _takeovers(self, name: str, turns: int, figures: Figures) -> None:
+        watch = self._watches[name]
+        for _ in range(turns):
+            for what, fault in (
+                (HELPER_KILLED, Node.kill_helper),
+                (NODE_KILLED, Node.kill_all),
+                (STOPPED, lambda node: node.shutdown(timeout=60)),
+            ):
+                figures.add(TABLE, name, what, _takeover(watch, fault))
+                if figures.get(TABLE, name, what)[-1] == float("inf"):
+                    return  # it may never be healthy again
+
+
+def _takeover(watch: HolderWatch, fault: Callable[[Node], object]) -> float:
+    cluster = watch.cluster
+    cluster.wait_healthy(timeout=120)
+    leader = cluster.wait_leader(timeout=60)
+    known = len(watch.holders())
+    began = time.monotonic()
+    fault(leader)
+
+    def taken() -> Life | None:
+        return next(iter(watch.holders()[known:]), None)
+
+    deadline = began + LONGEST
+    while not taken() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    life = taken()
+    if not leader.running():
+        leader.start()
+    return max(0.0, (life.taken or 0) - began) if life else float("inf")
+
+
+def _ours() -> Cluster:
+    link = "/run/ctdb_etcd_lock"
+    cluster = Cluster(link, lock_conf={"netbios_name": NAME})
+    cluster.namespace.outside(link).symlink_to(Path(PROGRAM).resolve())
+    return cluster
+
+
+def _sambas() -> Cluster:
+    """ctdbd's environment has no SMB_CONF_PATH, so a wrapper sets it."""
+    wrapper = "/run/helper"
+    cluster = Cluster(wrapper, etcd_args=["--enable-v2=true"])
+    outside = cluster.namespace.outside
+    outside("/run/smb.conf").write_text(f"[global]\nnetbios name = {NAME}\n")
+    outside(wrapper).write_text(f"#!/bin/sh\nexport SMB_CONF_PATH=/run/smb.conf\nexec {SAMBAS_PROGRAM}\n")
+    outside(wrapper).chmod(0o755)
+    cluster.also_helpers = {(SAMBAS_PROGRAM,)}
+    for node in cluster.nodes:
+        (node.files / "etcd").write_text(f"host=127.0.24.{node.number}\nport=2379\n")
+    return cluster

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Many at one moment, many endpoints of which some are dead, and a file with all keys: what grows, and how."""
+
+from __future__ import annotations
+
+import re
+import socket
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Iterator, Sequence
+
+from harness.etcd import Etcd
+from harness.helper import Helper, at_once
+from harness.machine import Port
+from harness.proxy import Proxy
+
+from .figures import Figures
+from .peers import Peer
+
+CONTENDERS, ENDPOINTS, TRY = "contenders", "endpoints", "a contended try"
+ALL_KEYS = "1, all keys in the file"
+
+SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "ctdb_etcd_lock.conf"
+
+
+def measure_contenders(peers: Sequence[Peer], counts: Sequence[int], turns: int, figures: Figures) -> None:
+    """So many let loose at one instant: seconds until the last one has its status."""
+    for count in [count for count in counts for _ in range(turns)]:
+        for peer in peers:
+            with at_once(count, lambda _, barrier: peer.start(barrier=barrier), timeout=120) as helpers:
+                answers = [helper.stdout[:1] for helper in helpers]
+                last = max(helper.answered_after for helper in helpers)
+                # Samba's helpers may all lose: each makes its key before it looks.
+                assert answers.count(b"0") <= 1 and set(answers) <= {b"0", b"1"}, answers
+                figures.add(CONTENDERS, peer.name, str(count), last)
+            peer.clean()
+
+
+def measure_try(scratch: Path, figures: Figures) -> None:
+    """What one try costs etcd when somebody holds the lock."""
+    with Etcd(1) as etcd, Proxy(etcd.endpoints[0]) as proxy:
+        conf = _conf(scratch, "try", [proxy.endpoint])
+        with Helper(conf) as holder:
+            assert holder.status() == "0", holder.describe()
+            before, revision = len(proxy.seen().requests), etcd.revision()
+            with Helper(conf) as contender:
+                assert contender.status() == "1", contender.describe()
+                contender.wait_exit()
+            # In so short a time the holder renews its lease at most once, by a keepalive and a range.
+            lines = [line for _, line in proxy.seen().requests[before:]]
+            renewals = sum("lease/keepalive" in line for line in lines)
+            figures.add(TRY, "requests", "number", len(lines) - 2 * renewals)
+            figures.add(TRY, "writes", "number", etcd.revision() - revision)
+
+
+def measure_endpoints(scratch: Path, turns: int, figures: Figures) -> None:
+    """Exec to `1` with endpoints of which the first ones are dead; all ways by turns."""
+    with Etcd(3) as etcd, ExitStack() as stack:
+        alive = etcd.endpoints
+        refusing = [stack.enter_context(_refusing()) for _ in range(2)]
+        silent = [stack.enter_context(_silent()) for _ in range(2)]
+        ways = {
+            "1": _conf(scratch, "e1", alive[:1]),
+            "3": _conf(scratch, "e3", alive),
+            "3, the first refuses": _conf(scratch, "e3r", refusing[:1] + alive[:2]),
+            "5, the first 2 refuse": _conf(scratch, "e5r", refusing + alive),
+            "3, the first is silent": _conf(scratch, "e3s", silent[:1] + alive[:2]),
+            "5, the first 2 are silent": _conf(scratch, "e5s", silent + alive),
+            ALL_KEYS: _all_keys(scratch, alive[0]),
+        }
+        with Helper(ways["3"]) as holder:
+            assert holder.status() == "0", holder.describe()
+            for _ in range(turns):
+                for way, conf in ways.items():
+                    with Helper(conf) as helper:
+                        assert helper.status() == "1", helper.describe()
+                        figures.add(ENDPOINTS, way, "1", helper.answered_after)
+
+
+def _conf(scratch: Path, name: str, hosts: Sequence[str]) -> Path:
+    path = scratch / f"{name}.conf"
+    path.write_text(f"host = {', '.join(hosts)}\nnetbios_name = CROWD\n")
+    return path
+
+
+def _all_keys(scratch: Path, endpoint: str) -> Path:
+    """The shipped file, each key with its default or, where that is none, a value that changes nothing."""
+    host, _, port = endpoint.partition(":")
+    own = {"host": host, "port": port, "netbios_name": "CROWD", "username": "u", "password": "p"}
+    lines = []
+    for key, default in re.findall(r"^#(\w+) = ?(.*)$", SHIPPED.read_text(), re.MULTILINE):
+        value = own.get(key) or default
+        if value:
+            lines.append(f"{key} = {value}\n")
+    path = scratch / "all.conf"
+    path.write_text("".join(lines))
+    path.chmod(0o600)
+    return path
+
+
+@contextmanager
+def _refusing() -> Iterator[str]:
+    """An endpoint where nobody listens."""
+    port = Port()
+    try:
+        yield port.endpoint
+    finally:
+        port.close()
+
+
+@contextmanager
+def _silent() -> Iterator[str]:
+    """An endpoint whose packets seem to get lost: its queue of connections is full, the kernel drops what comes."""
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(2):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield f"127.0.0.1:{listener.getsockname()[1]}"

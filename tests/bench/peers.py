@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Who is measured: our helper in its ways, Samba's, CTDB's own for a shared file, and `etcdctl lock`.
+
+Each asks testparm for the cluster's name, unless its name says otherwise, and a stand-in for the ctdb command for
+the node's number.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+from urllib.parse import quote
+
+from harness.helper import Helper
+from harness.samba import Samba
+
+SAMBAS = "Samba's helper"
+FCNTL = "fcntl helper"
+ETCDCTL = "etcdctl lock"
+V3 = "v3"
+V3_NAMED = "v3, netbios_name set"
+DEFAULTS = "auto, v2 not served"
+BOTH = "auto, v2 served"
+V2 = "v2"
+
+FCNTL_PROGRAM = "/usr/libexec/ctdb/ctdb_mutex_fcntl_helper"
+
+
+@dataclass
+class Peer:
+    """`start(**options of Helper)` runs it once; `keys()` are the locks of its name that are held, one an API."""
+
+    name: str
+    start: Callable[..., Helper]
+    keys: Callable[[], list[str]]
+    clean: Callable[[], object]
+    contends: bool = True  # else it waits for the lock
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class View:
+    """A look at one etcd over a connection that is kept: quick enough to see when a key goes."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._connection = http.client.HTTPConnection(endpoint, timeout=5)
+
+    def ask(self, method: str, path: str, body: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        """The answer's object."""
+        self._connection.request(method, path, json.dumps(body) if body is not None else None)
+        answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
+        return answer
+
+    def v3(self, directory: str) -> list[str]:
+        """The oldest key below it."""
+        ends = {"key": directory, "range_end": directory[:-1] + "0"}
+        body = {name: b64encode(key.encode()).decode() for name, key in ends.items()}
+        answer = self.ask("POST", "/v3/kv/range", {**body, "limit": 1, "sort_order": "ASCEND", "sort_target": "CREATE"})
+        return [key["key"] for key in answer.get("kvs", [])]
+
+    def v2(self, directory: str) -> list[str]:
+        """The lowest key in it."""
+        node = self.ask("GET", f"/v2/keys{quote(directory.rstrip('/'))}?sorted=true").get("node", {})
+        return [key["key"] for key in node.get("nodes", [])][:1]
+
+    def clean_v2(self, directory: str) -> None:
+        """Delete the directory: Samba's helper leaves keys there."""
+        self.ask("DELETE", f"/v2/keys{quote(directory.rstrip('/'))}?recursive=true")
+
+
+class Peers:
+    """Makes them, for an etcd at `endpoint` that serves v2 and one at `plain` that does not."""
+
+    def __init__(self, scratch: Path, endpoint: str, plain: str) -> None:
+        self._scratch = scratch
+        self._endpoint = endpoint
+        self._plain = plain
+        self._view, self._plain_view = View(endpoint), View(plain)
+
+    def all(self, via: Callable[[str], str] = lambda endpoint: endpoint) -> list[Peer]:
+        """`via` gives the endpoint by which a peer is to reach etcd, instead of that one itself."""
+        return [
+            self.ours(V3, via(self._endpoint), api="3"),
+            self.ours(V3_NAMED, via(self._endpoint), api="3", netbios_name="V3NETBIOSNAMESET"),
+            self.ours(DEFAULTS, via(self._plain)),
+            self.ours(BOTH, via(self._endpoint)),
+            self.ours(V2, via(self._endpoint), api="2"),
+            self.sambas(via(self._endpoint)),
+            self.fcntl(),
+            self.etcdctl(via(self._plain)),
+        ]
+
+    def ours(self, name: str, endpoint: str, **keys: object) -> Peer:
+        """The program under test, in a cluster of its own."""
+        cluster = "".join(filter(str.isalnum, name)).upper()
+        env = self._surroundings(cluster).env
+        host, _, port = endpoint.partition(":")
+        conf = self._scratch / f"{cluster}.conf"
+        conf.write_text("".join(f"{key} = {value}\n" for key, value in {"host": host, "port": port, **keys}.items()))
+        directory = f"/_locks/_ctdb/{cluster}/"
+        view = self._plain_view if name == DEFAULTS else self._view
+
+        def held() -> list[str]:
+            in_v3 = view.v3(directory) if name != V2 else []
+            return in_v3 + (view.v2(directory) if name in (V2, BOTH) else [])
+
+        return Peer(name, lambda **options: Helper(conf, env=env, **options), held, lambda: None)
+
+    def sambas(self, endpoint: str) -> Peer:
+        """Samba's own etcd helper."""
+        samba = self._surroundings("SAMBAS", endpoint)
+        directory = "/_locks/_ctdb/SAMBAS/"
+        clean = lambda: self._view.clean_v2(directory)  # noqa: E731
+        return Peer(SAMBAS, samba.helper, lambda: self._view.v2(directory), clean)
+
+    def fcntl(self) -> Peer:
+        """What CTDB has for a lock in a file that all nodes share; here it is a local one."""
+        path = self._scratch / "lock"
+
+        def held() -> list[str]:
+            with path.open("w") as file:
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
+                    return []
+                except OSError:
+                    return [str(path)]
+
+        start = lambda **options: Helper(None, str(path), program=FCNTL_PROGRAM, **options)  # noqa: E731
+        return Peer(FCNTL, start, held, lambda: None)
+
+    def etcdctl(self, endpoint: str) -> Peer:
+        """etcd's own command: Go, gRPC, and no word for contention."""
+        path = "/_locks/_ctdb/ETCDCTL"
+        arguments = ["--endpoints", endpoint, "lock", path]
+
+        def start(**options: Any) -> Helper:
+            return Helper(None, *arguments, program="etcdctl", env={"ETCDCTL_API": "3"}, **options)
+
+        return Peer(ETCDCTL, start, lambda: self._plain_view.v3(f"{path}/"), lambda: None, contends=False)
+
+    def _surroundings(self, cluster: str, endpoint: str = "127.0.0.1:1") -> Samba:
+        """smb.conf with the cluster's name, and the stand-in for ctdb."""
+        directory = self._scratch / f"smb.{cluster}.{len(list(self._scratch.iterdir()))}"
+        directory.mkdir()
+        return Samba(directory, cluster, endpoint)
