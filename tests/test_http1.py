@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""HTTP/1.1 as servers and proxies may speak it: an answer is taken whole, however it comes, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctdb_etcd.http1 import Connection, Disconnected, HttpError
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+TWO = b"Content-Length: 2\r\n\r\n{}"
+
+
+class Server:
+    """A stream that brings these pieces, then its end."""
+
+    def __init__(self, *pieces):
+        self.pieces, self.sent, self.closed = list(pieces), b"", False
+
+    def send(self, data):
+        self.sent += data
+
+    def receive(self):
+        return self.pieces.pop(0) if self.pieces else b""
+
+    def close(self):
+        self.closed = True
+
+
+def ask(*pieces):
+    return Connection("h:1", Server(*pieces)).ask("POST", "/x", b"{}", {}, 0)
+
+
+def bytes_of(data):
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+ANSWERS = [
+    OK + TWO,
+    OK + b"content-LENGTH:2\r\nX:\r\nY: a:b\r\n\r\n{}",
+    OK + CHUNKED + b"1\r\n{\r\n01;note=x\r\n}\r\n0\r\n\r\n",
+    OK + CHUNKED + b"2\r\n{}\r\n0\r\nTrailer: x\r\n\r\n",
+    OK + b"\r\n{}",
+    b"HTTP/1.0 200 OK\r\n\r\n{}",
+    b"HTTP/1.1 200\r\n" + TWO,
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK + TWO,
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_is_understood_in_one_piece_and_byte_by_byte(answer):
+    assert ask(answer) == ask(*bytes_of(answer)) == (200, b"{}")
+
+
+def test_a_request_goes_out_whole_with_its_length_and_fields():
+    server = Server(OK + b"Date: now\r\n" + TWO)
+    connection = Connection("h:1", server)
+    connection.ask("POST", "/v3/x", b'{"a":1}', {"Authorization": "t"}, 0)
+    head, _, body = server.sent.partition(b"\r\n\r\n")
+    first, *fields = head.split(b"\r\n")
+    assert (first, body) == (b"POST /v3/x HTTP/1.1", b'{"a":1}')
+    assert {b"Host: h:1", b"Content-Length: 7", b"Authorization: t"} <= set(fields)
+    assert connection.date == "now"
+
+
+def test_the_next_answer_comes_over_the_same_connection():
+    server = Server(OK + TWO, b"HTTP/1.1 404 Not Found\r\nContent-Length: 1\r\n\r\nx")
+    connection = Connection("h:1", server)
+    assert connection.ask("GET", "/", None, {}, 0) == (200, b"{}")
+    assert connection.ask("GET", "/", None, {}, 0) == (404, b"x") and b"Content-Length" not in server.sent
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"Connection: close\r\n" + TWO,
+        b"HTTP/1.0 200 OK\r\n" + TWO,
+        # Nobody asked for it; it must not be taken for the next answer.
+        OK + TWO + OK + TWO,
+        OK + TWO + b"\r\n",
+    ],
+)
+def test_a_connection_that_ends_or_holds_more_than_the_answer_is_not_used_again(answer):
+    connection = Connection("h:1", Server(answer, OK + TWO))
+    assert connection.ask("GET", "/", None, {}, 0) == (200, b"{}")
+    with pytest.raises(Disconnected):
+        connection.ask("GET", "/", None, {}, 0)
+
+
+def test_a_connection_that_failed_once_is_not_used_again():
+    connection = Connection("h:1", Server(OK + b"Content-Length: x\r\n\r\n", OK + TWO))
+    with pytest.raises(HttpError):
+        connection.ask("GET", "/", None, {}, 0)
+    with pytest.raises(Disconnected):
+        connection.ask("GET", "/", None, {}, 0)
+
+
+def test_an_end_before_the_first_byte_is_told_from_one_in_the_middle():
+    with pytest.raises(Disconnected):
+        ask()
+    for answer in ANSWERS[0], ANSWERS[2]:
+        for length in range(1, len(answer)):
+            with pytest.raises(HttpError):
+                ask(answer[:length])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"Content-Length: -1\r\n\r\n",
+        OK + b"Content-Length: +2\r\n\r\n{}",
+        OK + b"Content-Length: 2, 2\r\n\r\n{}",
+        OK + b"Content-Length: 9999999\r\n\r\n",
+        OK + CHUNKED + b"-1\r\n",
+        OK + CHUNKED + b"fffffff\r\n",
+        OK + CHUNKED + b"1\r\n{}\r\n0\r\n\r\n",
+        OK + b"x: " + b"y" * 70000,
+        b"HTTP/1.1 20x OK\r\n\r\n",
+        b"HTTP/1.1 -20 OK\r\n\r\n",
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_not_waited_for(answer):
+    server = Server(answer, b"never asked for")
+    with pytest.raises(HttpError):
+        Connection("h:1", server).ask("GET", "/", None, {}, 0)
+    assert server.pieces
+
+
+def test_an_answer_without_an_end_is_refused_in_time():
+    server = Server(*[OK + b"\r\n", *[b"x" * 65536] * 100])
+    with pytest.raises(HttpError):
+        Connection("h:1", server).ask("GET", "/", None, {}, 0)
+    assert len(server.pieces) > 50
