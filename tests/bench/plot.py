@@ -30,10 +30,13 @@ def svg(figures: Figures) -> str:
     for table, column, title, factor in PANELS:
         rows = [row for row in figures.rows(table) if figures.get(table, row, column)]
         if rows:
-            y = _panel(parts, figures, table, column, f"{title}", factor, rows, y)
+            y = _panel(parts, figures, table, column, title, factor, rows, y)
+    about = figures.date + "".join(f", {name} {version}" for name, version in figures.versions.items())
+    parts.append(f'<text x="4" y="{y + 4}" class="about">{escape(about)}</text>')
+    y += 12
     width = LEFT + BARS + RIGHT
     style = (
-        "text{font:12px sans-serif;fill:#222}.title{font-weight:bold}.ours{fill:#3949ab}.samba{fill:#fb8c00}"
+        "text{font:12px sans-serif;fill:#222}.title{font-weight:bold}.about{font-size:10px}.ours{fill:#3949ab}.samba{fill:#fb8c00}"
         ".other{fill:#9e9e9e}line{stroke:#222}"
     )
     return (
