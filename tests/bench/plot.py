@@ -36,8 +36,8 @@ def svg(figures: Figures) -> str:
     y += 12
     width = LEFT + BARS + RIGHT
     style = (
-        "text{font:12px sans-serif;fill:#222}.title{font-weight:bold}.about{font-size:10px}.ours{fill:#3949ab}.samba{fill:#fb8c00}"
-        ".other{fill:#9e9e9e}line{stroke:#222}"
+        "text{font:12px sans-serif;fill:#222}.title{font-weight:bold}.about{font-size:10px}"
+        ".ours{fill:#3949ab}.samba{fill:#fb8c00}.other{fill:#9e9e9e}line{stroke:#222}"
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}">\n'
