@@ -9,7 +9,9 @@ however many of them are silent.
 from __future__ import annotations
 
 import copy
+import errno
 import json
+import os
 import select
 import time
 from email.utils import parsedate_to_datetime
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 # A member whose answer needs more than this many seconds will not be of use to the lock either.
 PATIENCE = 2.0
 
-# etcd does so, too, where it expects TLS and gets none.
+# etcd does so, too, where it expects TLS and gets none: now this way, now that.
 _CLOSED = "it closed the connection without an answer"
+_RESET = os.strerror(errno.ECONNRESET)
 
 
 class Patience:
@@ -112,7 +115,7 @@ def _task(config: Config, name: str, directory: str, log: Log, until: float) -> 
                 endpoint["v2"] = speaks_v2(*gateway.get(name, path, until))
             except (OSError, HttpError, LockError):
                 pass
-        if not endpoint["reachable"] and endpoint["error"] == _CLOSED and config.protocol == "http":
+        if not endpoint["reachable"] and endpoint["error"] in (_CLOSED, _RESET) and config.protocol == "http":
             endpoint["error"] += ": if it speaks https, set protocol = https"
         endpoint["error"] = endpoint["error"] and log.clean(endpoint["error"])
         return endpoint

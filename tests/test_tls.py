@@ -119,9 +119,10 @@ def test_http_spoken_to_https_and_the_other_way_round_say_which_to_set(server, e
     for cluster, protocol, right in ((server, "http", "https"), (etcd, "https", "http")):
         keys = {"host": cluster.endpoints[0], "protocol": protocol, "api": api, "acquire_timeout": 3}
         with Helper(helper_conf(**keys)) as helper:
-            wait_until(lambda: helper.stderr, 5, "a line after the first round")
-            assert helper.stderr.rstrip().endswith(f"protocol = {right}")
             assert helper.status() == "2"
+            helper.wait_exit()
+            # Now and then it resets the connection, which says nothing.
+            assert any(line.endswith(f"protocol = {right}") for line in helper.stderr.splitlines()), helper.describe()
 
 
 @pytest.mark.parametrize("files", ["one", "two"])
