@@ -194,6 +194,10 @@ def run(config: Config, lock: Lock, witness: Witness, watch: Watch, status: Stat
         log.info(f"contention: {lock} is held by {who}; asked {lock.endpoint}, {time.monotonic() - began:.3f} s")
     except Lost as loss:
         log.error(f"lost {lock} at {lock.endpoint} after {time.monotonic() - began:.0f} s: {loss}")
+        if not status.said:
+            # Of several locks the first one ended while the last was taken.
+            _give_back(lock, watch, log)
+            status.say(TIMEOUT)
     except (Unavailable, Refused) as failure:
         _give_back(lock, watch, log)
         status.say(TIMEOUT if isinstance(failure, Unavailable) else ERROR)

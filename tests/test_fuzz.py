@@ -18,13 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ctdb_etcd import config, identity
+from ctdb_etcd import __version__, config, identity
 from ctdb_etcd.fence import Grant
 from ctdb_etcd.endpoints import Endpoints
 from ctdb_etcd.gateway import Gateway, LeaseExists, LeaseNotFound, _understand
-from ctdb_etcd.lock import LockError, Refused, Unavailable
+from ctdb_etcd.lock import Contended, LockError, Refused, Unavailable
 from ctdb_etcd.lock_v3 import LockV3
 from ctdb_etcd.log import Log
+from ctdb_etcd.proof import Witness, passport
+from ctdb_etcd.takeover import Rival, Takeover
 from harness.helper import Helper
 
 
@@ -156,6 +158,16 @@ class Answers:
         return outcome
 
 
+class Hasty:
+    """A Waiter that never waits."""
+
+    def check(self):
+        pass
+
+    def wait(self, events, deadline):
+        raise TimeoutError
+
+
 @examples(600)
 @given(
     st.one_of(
@@ -165,7 +177,8 @@ class Answers:
 )
 def test_any_answers_are_a_lease_or_a_known_error(outcomes):
     me = SimpleNamespace(begin=lambda: None, text=lambda: "me")
-    lock = LockV3(Answers(outcomes), "/_locks/_ctdb/X/", 9, me, Log())
+    takeover = Takeover(Witness("X", "a nonce"), True, Hasty(), Log())
+    lock = LockV3(Answers(outcomes), "/_locks/_ctdb/X/", 9, me, takeover, Log())
     for operation in lock.look, lock.take, lock.refresh, lock.release:
         try:
             grant = operation(time.monotonic() + 1)
@@ -173,6 +186,19 @@ def test_any_answers_are_a_lease_or_a_known_error(outcomes):
             continue
         if operation in (lock.take, lock.refresh):
             assert isinstance(grant, Grant) and 0 < grant.ttl <= LONGEST
+
+
+WHO = "version pid start_time boot_id pid_namespace time_namespace nonce lock_ttl refresh".split()
+
+
+@examples(500)
+@given(st.dictionaries(st.sampled_from(WHO), st.one_of(JSON, NUMBERS)), st.one_of(NUMBERS, st.none()), st.booleans())
+def test_whoever_is_in_front_is_contended_unless_proven_dead(fields, left, known):
+    true = {**passport("a nonce"), "version": __version__, "lock_ttl": 9, "refresh": 2} if known else {}
+    takeover = Takeover(Witness("X", "a nonce"), True, Hasty(), Log())
+    rival = Rival(json.dumps({**true, **fields}, default=str), lambda: left)
+    with pytest.raises(Contended):
+        takeover.contend(lambda: rival, time.monotonic() + 0.01)
 
 
 # The wire.

@@ -149,11 +149,35 @@ def test_held(helper_conf, level):
     assert said == excerpt("held", level)
 
 
-def test_killed(node, silent, level):
-    silent.helper("0").kill()
-    node.helper("1")
+@pytest.fixture
+def elsewhere(lock_name, witness_of):
+    """From now on the holder could be one of another machine."""
+    witness = witness_of(lock_name)
+
+    def forget():
+        wait_until(lambda: witness.exists() and witness.read_text(), 2, "the holder's witness")
+        witness.unlink()
+
+    return forget
+
+
+def test_killed(node, silent, level, lock_name, witness_of):
+    holder = silent.helper("0")
+    node.helper("1").wait_exit()
+    wait_until(witness_of(lock_name).exists, 2, "the holder's witness")
+    holder.kill()
+    holder.wait_exit()
     node.holder()
     assert node.said() == excerpt("killed", level)
+
+
+def test_crashed(node, silent, level, elsewhere, elected):
+    holder = silent.helper("0")
+    elsewhere()
+    holder.kill()
+    time.sleep(2)
+    node.holder()
+    assert node.said() == excerpt("crashed", level)
 
 
 def test_stopped(node, silent, level):
@@ -196,12 +220,13 @@ def test_away_for_longer(behind, proxy, level):
     assert behind.said() == excerpt("away", level)
 
 
-def test_cut_off(behind, node, proxy, level):
+def test_cut_off(behind, node, proxy, level, elsewhere, elected):
     helper = behind.holder()
+    elsewhere()
     proxy.freeze()
     helper.wait_exit()
     node.holder()
-    assert behind.said() | node.said() == excerpt("cut", level)
+    assert (behind.said() | node.said()) - excerpt("taken", level) == excerpt("cut", level) - excerpt("taken", level)
 
 
 def test_follower_cut_off(behind, silent, proxy, level):

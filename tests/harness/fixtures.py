@@ -89,6 +89,16 @@ def witness_of() -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.fixture
+def elected() -> Iterator[None]:
+    """Our children see that CTDB's recovery daemon runs them, to become the leader."""
+    comm = Path("/proc/self/comm")
+    before = comm.read_text()
+    comm.write_text("ctdb_recoverd")
+    yield
+    comm.write_text(before)
+
+
+@pytest.fixture
 def helper_conf(request: pytest.FixtureRequest, tmp_path: Path, lock_name: str) -> HelperConf:
     """`helper_conf(key=value, ...)` writes a new configuration file and returns its path.
 
