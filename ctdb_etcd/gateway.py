@@ -9,14 +9,14 @@ is raised at once; what is wrong with an endpoint, when no other gives a better 
 
 from __future__ import annotations
 
-import binascii
 import json
 import time
 
 from . import login
-from .failover import CLOSED, EndpointRefused, Failover, OtherCluster, reason, share
+from .answers import PermissionDenied, advice, check_cluster, understand
+from .failover import CLOSED, EndpointRefused, Failover, reason, share
 from .http1 import Connection, Disconnected, HttpError
-from .lock import LockError, Refused, Stopped, Unavailable
+from .lock import Refused, Stopped, Unavailable
 from .transport import ConnectFailed, Stream
 
 TYPE_CHECKING = False
@@ -29,37 +29,6 @@ if TYPE_CHECKING:
     from .lock import Waiter
     from .log import Log
     from .tls import Tls
-
-
-class LeaseNotFound(LockError):
-    """The lease of the call is not there (any more)."""
-
-
-class LeaseExists(LockError):
-    """A lease with the ID of the call is there already."""
-
-
-class PermissionDenied(Refused):
-    """The user may not do this with the key."""
-
-
-# etcd's messages (api/v3rpc/rpctypes/error.go) and what they mean; after any other a call is tried again.
-# The HTTP status is of no use: it differs between releases for one and the same error.
-_MESSAGES = (
-    ("requested lease not found", LeaseNotFound, ""),
-    ("lease already exists", LeaseExists, ""),
-    ("permission denied", PermissionDenied, ""),
-    ("user name is empty", login.Unauthenticated, ""),
-    ("invalid auth token", login.Unauthenticated, ""),
-    ("revision of auth store is old", login.Unauthenticated, ""),
-    ("authentication failed", login.BadLogin, ""),
-    ("authentication is not enabled", login.NoLogin, ""),
-    ("Not Found", EndpointRefused, "the v3 API is not served: this needs etcd 3.4 or later"),
-)
-_NOT_SERVED = (
-    "the v3 API is not served at /v3 (HTTP status {}): this needs etcd 3.4 or later with its gateway"
-    " (enable-grpc-gateway: true in etcd's configuration file)"
-)
 
 
 class Gateway:
@@ -97,7 +66,7 @@ class Gateway:
         try:
             return self._failover.call(lambda failures: self._round(path, data, deadline, failures), deadline)
         except PermissionDenied as denial:
-            raise Refused(f"{denial}: {_grant(self._config.username, body)}") from None
+            raise Refused(f"{denial}: {advice(self._config.username, body)}") from None
 
     def get(self, endpoint: str, path: str, until: float) -> tuple[int, bytes]:
         """HTTP status and body of a GET at this very endpoint, on a connection of its own.
@@ -219,9 +188,9 @@ class Gateway:
         self._log.debug(f"{path}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
         hidden = secret and status == 200
         self._log.wire(f"< {status} {'***' if hidden else body.decode('utf-8', 'backslashreplace')}")
-        answer = _understand(status, body)
+        answer = understand(status, body)
         if self._config.expected_cluster_id:
-            _check_cluster(answer, int(self._config.expected_cluster_id, 16))
+            check_cluster(answer, int(self._config.expected_cluster_id, 16))
         return answer
 
     def _at_most(self, until: float) -> float:
@@ -246,57 +215,3 @@ def _tls(config: Config) -> Tls:
     from .tls import Tls
 
     return Tls(config)
-
-
-def _grant(user: str | None, body: dict[str, Any]) -> str:
-    """What permission the request lacks, and how to give it."""
-    key = body.get("key") or next((compare["key"] for compare in body.get("compare", [])), None)
-    directory = binascii.a2b_base64(key).decode().rpartition("/")[0] + "/" if key else "the lock's directory"
-    return (
-        f"user {user} needs readwrite permission on {directory}:"
-        f" etcdctl role grant-permission ROLE --prefix=true readwrite {directory}"
-    )
-
-
-def _check_cluster(answer: dict[str, Any], expected: int) -> None:
-    try:
-        # A stream's answer has it one level down.
-        header = answer.get("header") or answer["result"]["header"]
-        found = int(header["cluster_id"])
-    except (KeyError, TypeError, ValueError):
-        raise Unavailable("etcd's answer makes no sense: it names no cluster") from None
-    if found != expected:
-        raise OtherCluster(f"it is of cluster {found:x}, not {expected:x}: check host and expected_cluster_id")
-
-
-def _understand(status: int, body: bytes) -> dict[str, Any]:
-    """The answer's object, or the exception that etcd's message stands for."""
-    try:
-        # A stream's answer is one object a line; ours has one line.
-        answer, _ = json.JSONDecoder().raw_decode(body.decode("utf-8"))
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise _understand_text(status, body)
-    error = answer.get("error")
-    if status == 200 and not error:
-        return answer
-    # On streams the error is an object; from 3.6 on there is only `message`.
-    message = error.get("message") if isinstance(error, dict) else answer.get("message") or error
-    for part, kind, advice in _MESSAGES:
-        if part in str(message):
-            raise kind(f"etcd says: {message}" + (f": {advice}" if advice else ""))
-    raise Unavailable(f"etcd says: {message} (HTTP status {status})")
-
-
-def _understand_text(status: int, body: bytes) -> Exception:
-    """What an answer without a JSON object means."""
-    if status in (404, 405, 501):
-        return EndpointRefused(_NOT_SERVED.format(status))
-    if status == 400 and b"HTTPS server" in body:
-        return EndpointRefused("it speaks https only: set protocol = https")
-    if b"CommonName of client" in body:
-        # With auth etcd would not know which of two users is meant.
-        text = body[:200].decode("utf-8", "replace").strip()
-        return Refused(f"etcd says: {text}: let cert be a certificate without a CN, the user is username")
-    return Unavailable(f"an answer that is not JSON (HTTP status {status})")

@@ -21,7 +21,6 @@ from .proof import passport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .config import Config
     from .lock import Waiter
 
 NAME_ALLOWED = "at most 63 ASCII letters, digits and any of !@$&()_'{}~^.-, but not . or .. alone"
@@ -88,9 +87,9 @@ def _set_in_smb_conf(messages: str) -> bool:
 class Holder:
     """Who we are, as the lock's key says it: JSON, for people and to prove whether this very process still lives."""
 
-    def __init__(self, config: Config, nonce: str, waiter: Waiter) -> None:
+    def __init__(self, lock_ttl: int, refresh: float, nonce: str, waiter: Waiter) -> None:
         """The nonce is a random text that no other helper has, not even in a clone of this machine."""
-        self._lease = {"lock_ttl": config.lock_ttl, "refresh": config.refresh}
+        self._lease = {"lock_ttl": lock_ttl, "refresh": refresh}
         self._nonce = nonce
         self._waiter = waiter
         self._pnn: Command | None = None

@@ -13,9 +13,9 @@ import binascii
 import os
 import time
 
+from .answers import LeaseExists, LeaseNotFound
 from .failover import OtherCluster
 from .fence import Grant, Moment
-from .gateway import LeaseExists, LeaseNotFound
 from .identity import describe
 from .lock import Contended, Lost, Refused, Unavailable
 from .takeover import Rival

@@ -72,7 +72,8 @@ def _work(arguments: list[str], parent: int, status: Status, log: Log) -> None:
     nonce = os.urandom(8).hex()
     witness = Witness(name, nonce)
     takeover = Takeover(witness, helper.elects(parent), watch, log)
-    lock = open_lock(settings, name, identity.Holder(settings, nonce, watch), takeover, watch, log)
+    holder = identity.Holder(settings.lock_ttl, settings.refresh, nonce, watch)
+    lock = open_lock(settings, name, holder, takeover, watch, log)
     helper.run(settings, lock, witness, watch, status, log)
 
 

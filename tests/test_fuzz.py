@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ctdb_etcd import __version__, config, identity
+from ctdb_etcd.answers import LeaseExists, LeaseNotFound, understand
 from ctdb_etcd.fence import Grant
 from ctdb_etcd.endpoints import Endpoints
-from ctdb_etcd.gateway import Gateway, LeaseExists, LeaseNotFound, _understand
+from ctdb_etcd.gateway import Gateway
 from ctdb_etcd.lock import Contended, LockError, Refused, Unavailable
 from ctdb_etcd.lock_v3 import LockV3
 from ctdb_etcd.log import Log
@@ -116,7 +117,7 @@ def test_any_value_of_the_lock_is_described(value):
 )
 def test_any_answer_is_an_object_or_a_known_error(status, body):
     try:
-        assert isinstance(_understand(status, body), dict)
+        assert isinstance(understand(status, body), dict)
     except LockError:
         pass
 
