@@ -134,8 +134,8 @@ class Endpoints:
         host, port = self._hosts[endpoint]
         self._doubtful.discard(endpoint)
         try:
-            # Numbers need no name server.
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+            # Numbers need no name server, and as bytes none of Python's codec for international names.
+            found = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
             self._learn(endpoint, found)
         except socket.gaierror:
             self._lookups[endpoint] = Task(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))

@@ -9,6 +9,7 @@ to (SIGTERM), when its parent is gone, or when nobody reads its stdout. See clus
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -175,6 +176,7 @@ def run(config: Config, lock: Lock, witness: Witness, watch: Watch, status: Stat
         fence = Fence(grant)
         watch.check()
         status.say(HOLDING)
+        gc.enable()
         took = time.monotonic() - began
         log.info(
             f"holding {lock} at {lock.endpoint} for leases of {grant.ttl:g} s, taken in {took:.3f} s, pid {os.getpid()}"
