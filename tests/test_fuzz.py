@@ -313,7 +313,7 @@ def test_any_bytes_on_the_wire_give_ctdb_its_status(server, tmp_path, api, chunk
     host = f"host = 127.0.0.1:{server.port}\n"
     conf.write_text(f"{host}api = {api}\nnetbios_name = X\nacquire_timeout = 1\nread_timeout = 0.4\n")
     with Helper(conf) as helper:
-        status = helper.status(3)
+        status = helper.status(8)
         helper.wait_exit(3)
         assert helper.stdout == status.encode() and status in "123", helper.describe()
         assert "Traceback" not in helper.stderr and "this is a bug" not in helper.stderr, helper.describe()

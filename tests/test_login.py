@@ -89,7 +89,7 @@ def conf(helper_conf):
 def refusal(conf, *args):
     with Helper(conf, *args) as helper:
         assert helper.status() == "3", helper.describe()
-        assert helper.answered_after < 4
+        assert helper.answered_after < 10  # by far less than acquire_timeout
         helper.wait_exit()
         assert len(helper.stderr.splitlines()) == 1, helper.describe()
         return helper.stderr.strip()
@@ -255,7 +255,7 @@ def test_etcd_that_takes_no_token_is_asked_until_the_deadline_and_not_in_a_hurry
         with Helper(conf(guarded, user, host=proxy.endpoint, acquire_timeout=4)) as helper:
             assert helper.status() == "2", helper.describe()
             helper.wait_exit()
-            assert helper.answered_after < 4.7
+            assert helper.answered_after < 7
             assert proxy.seen().count("auth/authenticate") < 20
             assert message in helper.stderr
 
