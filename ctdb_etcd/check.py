@@ -99,7 +99,7 @@ class Check:
             # As locks.v2_served decides.
             nobody = os.strerror(errno.ECONNREFUSED)
             silent = [endpoint["v2"] is None and endpoint["error"] != nobody for endpoint in seen]
-            if 2 * sum(silent) >= len(silent):
+            if not any(endpoint["v2"] is False for endpoint in seen) or 2 * sum(silent) >= len(silent):
                 self.note("fault", "v2", f"{V2_UNKNOWN}: {MEND_V2}")
             else:
                 self.note("ok", "v2", "not served by etcd: the lock is held in v3 alone")

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # etcd's longest lease in seconds (MaxLeaseTTL in lease/lessor.go); the kernel's timer takes no more either.
 _TTL_MAX = 9_000_000_000
+# How often to renew a lease anew because etcd's leader changed meanwhile.
+_TERMS = 3
 # Seconds for what may as well be left to a lease's end.
 _TIDY = 1.0
 
@@ -80,12 +82,18 @@ class LockV3:
             raise Lost(f"etcd is not the one that granted it: {refusal}") from None
 
     def _refresh(self, deadline: float) -> Grant:
-        grant = self._keep_alive(deadline)
-        # Some releases of etcd renew a lease that was revoked, and a key can be deleted under a live one.
-        answer = self._gateway.call("kv/range", {"key": _base64(self._key)}, deadline)
-        if not any(_number(key, "create_revision") == self._revision for key in _keys(answer)):
-            raise Lost("its key is gone: it was deleted, or its lease was revoked")
-        return grant
+        for _ in range(_TERMS):
+            grant, term = self._keep_alive(deadline)
+            # Some releases of etcd renew a lease that was revoked, and a key can be deleted under a live one.
+            answer = self._gateway.call("kv/range", {"key": _base64(self._key)}, deadline)
+            if not any(_number(key, "create_revision") == self._revision for key in _keys(answer)):
+                raise Lost("its key is gone: it was deleted, or its lease was revoked")
+            # Nor does a leader ask in those releases (before 3.4.38, 3.5.23 and 3.6.5) whether it is one still: what a
+            # deposed one renews is not renewed. The read is by the leader of now: in its term the renewal counts.
+            if _term(answer) == term:
+                return grant
+            self._log.info("renewed by a leader that etcd no longer had: once more")
+        raise Unavailable("etcd changes its leader again and again")
 
     def release(self, deadline: float) -> None:
         """See lock.Lock.release."""
@@ -196,20 +204,22 @@ class LockV3:
         try:
             answer = self._gateway.call("lease/grant", {"ID": self._lease, "TTL": self._ttl}, deadline)
         except LeaseExists:
-            # An earlier try of ours had come through.
-            return self._keep_alive(deadline)
+            # An earlier try of ours had come through; no lease is shorter than what was asked for.
+            return Grant(sent, self._ttl)
         return Grant(sent, _ttl(answer))
 
-    def _keep_alive(self, deadline: float) -> Grant:
+    def _keep_alive(self, deadline: float) -> tuple[Grant, int]:
+        """The lease as renewed, and the term of etcd's leader in the eyes of the member that answered."""
         sent = Moment.now()
         try:
             answer = self._gateway.call("lease/keepalive", {"ID": self._lease}, deadline)
         except LeaseNotFound:
             answer = {}
-        ttl = _ttl(answer.get("result", {}))
+        result = answer.get("result", {})
+        ttl = _ttl(result)
         if ttl <= 0:
             raise Lost("its lease is gone: it ran out, or was revoked")
-        return Grant(sent, ttl)
+        return Grant(sent, ttl), _term(result)
 
 
 def _base64(text: str) -> str:
@@ -233,6 +243,10 @@ def _number(answer: object, field: str) -> int:
         return int(_dict(answer).get(field, 0))
     except (TypeError, ValueError, OverflowError):
         raise Unavailable(f"etcd's answer makes no sense: {field} is no number") from None
+
+
+def _term(answer: object) -> int:
+    return _number(_dict(answer).get("header", {}), "raft_term")
 
 
 def _ttl(answer: object) -> int:

@@ -68,24 +68,25 @@ def open_lock(config: Config, name: str, holder: Holder, takeover: Takeover, wai
 def v2_served(gateway: Gateway, path: str, waiter: Waiter, log: Log, deadline: float) -> bool:
     """Whether any endpoint serves the v2 API. Raises Unavailable if that cannot be told by the deadline.
 
-    A member with v2 answers in JSON, errors too; one without has a plain 404. One where nobody listens serves
-    nothing. Of those that are silent nobody knows: they must be the minority, or a crashed node that was a
-    member of etcd, too, would keep the others from taking over. One whose name does not resolve here is silent,
-    too: it may resolve on the node where Samba's helper runs, and hold its lock.
+    A member with v2 answers in JSON, errors too; one without has a plain 404, and one of these there must be. One
+    where nobody listens serves nothing. Of those that are silent nobody knows: they must be the minority, or a
+    crashed node that was a member of etcd, too, would keep the others from taking over. One whose name does not
+    resolve here is silent, too: it may resolve on the node where Samba's helper runs, and hold its lock.
     """
 
     def ask_all(failures: dict[str, Exception]) -> bool | None:
-        silent = 0
+        denied = silent = 0
         for endpoint in gateway.endpoints:
             try:
                 if speaks_v2(*gateway.get(endpoint, path, share(deadline, 1, _PROBE))):
                     return True
+                denied += 1
             except ConnectionRefusedError as error:
                 failures[endpoint] = error
             except (OSError, HttpError, LockError) as error:
                 failures[endpoint] = error
                 silent += 1
-        if 2 * silent >= len(gateway.endpoints):
+        if not denied or 2 * silent >= len(gateway.endpoints):
             return None
         for endpoint, failure in failures.items():
             log.info(f"{endpoint} is not known to serve the v2 API: {reason(failure)}")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 
@@ -148,3 +149,34 @@ def test_an_answer_after_which_the_server_closes_is_read_to_its_end(helper_conf)
                 time.sleep(0.5)
                 connection.sendall(body)
             assert helper.status() == "1", helper.describe()
+
+
+def test_what_a_deposed_leader_of_etcd_renews_does_not_count(etcd, proxy, helper_conf, lock_name):
+    with Helper(helper_conf(host=proxy.endpoint), "-v") as helper:
+        assert helper.status() == "0"
+        stale = {"result": {"header": {"raft_term": "1"}, "ID": "1", "TTL": str(TTL)}}
+        proxy.answer_with(200, json.dumps(stale).encode(), matching=b"lease/keepalive")
+        gone = wait_until(lambda: not keys(etcd, lock_name) and time.monotonic(), TTL + 5, "the lease to end")
+        assert helper.eof is not None and helper.eof < gone, helper.describe()
+        assert "a leader that etcd no longer had" in helper.stderr
+
+
+def test_a_leader_of_etcd_that_was_paused_renews_nothing_for_us(etcd3, helper_conf, lock_name):
+    # Its answer is one of before its deposition only if it finds the request before it finds the others' election.
+    for _ in range(3):
+        leader = etcd3.leader()
+        others = [member for member in etcd3.members if member is not leader]
+        conf = helper_conf(host=leader.endpoint, api="3", refresh=4, read_timeout=2)
+        with Helper(conf) as helper:
+            assert helper.status() == "0"
+            leader.pause()
+            paused = time.monotonic()
+            wait_until(lambda: any(member.is_leader() for member in others), 15, "another leader")
+            # Its renewal was sent 4 s after the lease was granted.
+            time.sleep(max(0.0, paused + 5.2 - time.monotonic()))
+            leader.resume()
+            time.sleep(0.3)
+            leader.kill()
+            gone = wait_until(lambda: not keys(etcd3, lock_name) and time.monotonic(), 2 * TTL + 5, "its key to go")
+            assert helper.eof is not None and helper.eof < gone, helper.describe()
+        etcd3.heal()

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
 from harness.etcd import Etcd
 from harness.helper import PROGRAM, Helper, successor_of
+from harness.machine import Port
 from harness.proxy import Proxy
 from harness.samba import Samba
 
@@ -242,3 +243,12 @@ def test_v2_taken_from_the_members_one_by_one_leaves_one_holder(helper_conf):
             with Helper(conf, "-v") as after:
                 if not holder.alive:
                     assert after.status() == "0" and "(v2" not in after.stderr
+
+
+def test_v2_is_not_thought_unserved_while_nobody_says_so(conf, etcd_v2):
+    with Proxy(etcd_v2.endpoints[0]) as proxy, closing(Port()) as dead, closing(Port()) as another:
+        proxy.answer_with(500, b"", matching=b"/v2/keys")
+        with Helper(conf("auto", host=[proxy.endpoint, dead.endpoint, another.endpoint], acquire_timeout=3)) as helper:
+            assert helper.status() == "2", helper.describe()
+            helper.wait_exit()
+            assert "whether etcd serves the v2 API" in helper.stderr

@@ -26,7 +26,7 @@ from .record import SAMBA, Change, Operation, Record, Removal
 
 FOREVER = float("inf")
 ENDED_BY_KERNEL = (-SIGALRM, -SIGKILL)
-GONE_AFTER_CONTINUING = 0.5  # s for the kernel to carry out what was due while it was stopped
+GONE_AFTER_CONTINUING = 2.0  # s, on a busy machine, for the kernel to carry out what was due while it was stopped
 LIVENESS = 6.0  # s, on top of a lease
 
 Span = tuple[float, float]
