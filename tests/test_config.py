@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given
+from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from ctdb_etcd import config
@@ -171,6 +172,8 @@ def tenths(least, most):
     return st.integers(least, most).map(lambda tenth: tenth / 10)
 
 
+# A package may be built on a machine that is slow for a moment.
+@hypothesis(deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(3, 30), tenths(2, 300), tenths(2, 50))
 def test_every_combination_either_leaves_time_for_two_tries_or_is_refused_and_each_value_named_would_do(
     ttl, refresh, read_timeout
