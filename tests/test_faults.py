@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from harness import kinds
 from harness.helper import Helper, successor_of
 from harness.machine import wait_until
 from harness.proxy import Proxy
@@ -17,40 +18,13 @@ pytestmark = [pytest.mark.etcd, pytest.mark.slow]
 TTL, REFRESH = 9, 2
 
 
-# api, and what is added to the names of the fixtures of etcd
-KINDS = {"v3": ("auto", ""), "v2": ("2", "_v2"), "both": ("auto", "_v2")}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    """What the lock is kept in, and an etcd for it: Debian's at its default flags, or with the v2 API."""
-    return KINDS[request.param]
-
-
-@pytest.fixture
-def etcd(kind, request):
-    etcd = request.getfixturevalue(f"etcd{kind[1]}_of_session")
-    yield etcd
-    etcd.heal()
-
-
-@pytest.fixture
-def etcd3(kind, request):
-    etcd = request.getfixturevalue(f"etcd3{kind[1]}_of_session")
-    yield etcd
-    etcd.heal()
+kind, etcd, etcd3, conf = kinds.kind, kinds.etcd, kinds.etcd3, kinds.conf
 
 
 @pytest.fixture
 def proxy(etcd):
     with Proxy(etcd.endpoints[0]) as proxy:
         yield proxy
-
-
-@pytest.fixture
-def conf(kind, helper_conf, etcd):
-    """Write a file for this kind of lock; straight to etcd unless host says otherwise."""
-    return lambda **keys: helper_conf(**{"api": kind[0], "host": etcd.endpoints[0], **keys})
 
 
 def keys(etcd, lock_name):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Takeover before CTDB's next try: from a dead process of this machine, and when a lease that nobody renews ends."""
+"""Takeover from a dead process of this machine, and from nobody of whom that is not proven."""
 
 from __future__ import annotations
 
@@ -14,40 +14,16 @@ from urllib.parse import urlencode
 import pytest
 
 from ctdb_etcd.proof import Witness, passport
-from harness.helper import PROGRAM, Helper, contend
+from harness import kinds
+from harness.helper import PROGRAM, Helper, contend, crash
 from harness.machine import wait_until
 from harness.process import Watched
 from harness.proxy import Proxy
 
 pytestmark = pytest.mark.etcd
 
-TTL, REFRESH = 9, 2
-# api, and what is added to the name of etcd's fixture
-KINDS = {"v3": ("3", ""), "v2": ("2", "_v2"), "both": ("auto", "_v2")}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    """What the lock is kept in, and an etcd for it."""
-    return KINDS[request.param]
-
-
-@pytest.fixture
-def etcd(kind, request):
-    etcd = request.getfixturevalue(f"etcd{kind[1]}_of_session")
-    yield etcd
-    etcd.heal()
-
-
-@pytest.fixture
-def conf(kind, helper_conf, etcd):
-    return lambda **keys: helper_conf(**{"api": kind[0], "host": etcd.endpoints[0], **keys})
-
-
-@pytest.fixture
-def keys(etcd, lock_name):
-    """The keys of the lock in both APIs."""
-    return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/") + etcd.keys_v2(f"/_locks/_ctdb/{lock_name}")
+TTL = 9
+kind, etcd, conf, keys = kinds.kind, kinds.etcd, kinds.conf, kinds.keys
 
 
 @pytest.fixture
@@ -65,21 +41,6 @@ def change(etcd, keys):
     return write
 
 
-@pytest.fixture
-def witness(witness_of, lock_name):
-    return witness_of(lock_name)
-
-
-def kill(holder, witness, elsewhere=False):
-    """End a holder as a crash does; `elsewhere`: on a machine that nobody else can look at."""
-    assert holder.status() == "0"
-    wait_until(lambda: witness.exists() and witness.read_text(), 2, "the holder's witness")
-    if elsewhere:
-        witness.unlink()
-    holder.kill()
-    holder.wait_exit()
-
-
 def answer(conf):
     """What a helper answers now; what it got it gives back."""
     with Helper(conf) as helper:
@@ -94,7 +55,7 @@ def test_a_killed_holder_of_this_machine_is_replaced_at_once(etcd, conf, keys, w
     with Helper(conf(), own_parent=own_parent) as holder:
         assert holder.status() == "0"
         before = keys()
-        kill(holder, witness)
+        crash(holder, witness)
         with Helper(conf(), "-v") as successor:
             assert successor.status() == "0" and keys() != before, successor.describe()
             wait_until(lambda: "holding" in successor.stderr, 2, "the line that says so")
@@ -138,7 +99,7 @@ def test_a_holder_of_which_anything_is_in_doubt_is_not_dead(conf, keys, change, 
     ]
     # Long enough for all of them.
     with Helper(conf(lock_ttl=60), own_parent=True) as holder:
-        kill(holder, witness)
+        crash(holder, witness)
         true = json.loads(keys()[0]["value"])
         for fields in doubts:
             change(**fields)
@@ -158,7 +119,7 @@ def test_a_holder_in_another_pid_namespace_is_not_dead(conf, witness, keys):
     # A shell between process 1 and the helper: nobody is to be the child of process 1.
     inside = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", 'sh -c "\\"\\$@\\"; exit" "$@"; exit']
     with Helper(None, *inside, "sh", "sh", PROGRAM, "-c", str(conf()), program="unshare") as holder:
-        kill(holder, witness)
+        crash(holder, witness)
         assert answer(conf()) == "1" and keys()
 
 
@@ -188,7 +149,7 @@ def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, witness):
 def test_of_16_who_find_a_dead_holder_one_replaces_it(conf, keys, witness):
     for _ in range(4):
         with Helper(conf(), own_parent=True) as holder:
-            kill(holder, witness)
+            crash(holder, witness)
             with contend(16, lambda _: conf()) as helpers:
                 said = sorted(helper.stdout for helper in helpers)
                 assert said == [b"0"] + [b"1"] * 15, [helper.describe() for helper in helpers]
@@ -198,13 +159,13 @@ def test_of_16_who_find_a_dead_holder_one_replaces_it(conf, keys, witness):
             assert not keys()
 
 
-@pytest.mark.parametrize("kind", [KINDS["v3"]], ids=["v3"])
+@pytest.mark.parametrize("kind", [kinds.KINDS["v3"]], ids=["v3"])
 def test_nobody_is_replaced_over_the_head_of_who_waits_for_the_lock(etcd, conf, witness, lock_name):
     with Helper(conf(), own_parent=True) as holder:
         assert holder.status() == "0"
         with etcd.lock_process(f"/_locks/_ctdb/{lock_name}") as waiting:
             wait_until(lambda: len(etcd.keys(f"/_locks/_ctdb/{lock_name}/")) == 2, 5, "etcdctl to wait")
-            kill(holder, witness)
+            crash(holder, witness)
             assert answer(conf()) == "1" and not waiting.acquired
             waiting.wait_acquired(TTL + 3)
             assert answer(conf()) == "1"
@@ -216,7 +177,7 @@ def test_a_replacement_whose_answer_is_lost_is_known_by_its_key(etcd, conf, keys
     # At another moment of the takeover each time.
     for step in range(12):
         with Helper(conf(), own_parent=True) as holder, Proxy(etcd.endpoints[0]) as proxy:
-            kill(holder, witness)
+            crash(holder, witness)
             count = len(keys())
             with Helper(conf(host=proxy.endpoint)) as successor:
                 wait_until(lambda: proxy.seen().connections or successor.output, 5, "its first connection")
@@ -229,105 +190,3 @@ def test_a_replacement_whose_answer_is_lost_is_known_by_its_key(etcd, conf, keys
                 successor.terminate()
                 successor.wait_exit()
         assert not keys()
-
-
-@pytest.mark.slow
-def test_a_leader_that_is_elected_waits_for_the_end_of_a_lease_that_is_not_renewed(conf, witness, elected):
-    with Helper(conf()) as holder:
-        kill(holder, witness, elsewhere=True)
-        died = time.monotonic()
-        # CTDB's first election.
-        time.sleep(4.5)
-        with Helper(conf(), "-v") as successor:
-            assert successor.status() == "0", successor.describe()
-            assert "waiting for the end of a lease" in successor.stderr
-            assert TTL - REFRESH - 1 < successor.first_byte - died < TTL + 3
-
-
-@pytest.mark.slow
-def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, witness, elected):
-    with Helper(conf()) as holder:
-        assert holder.status() == "0"
-        time.sleep(REFRESH)
-        holder.stop()
-        time.sleep(4.5)
-        with Helper(conf(), "-v") as waiting:
-            wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 5, "it to wait")
-            assert not waiting.output
-            holder.cont()
-            continued = time.monotonic()
-            assert waiting.status() == "1" and waiting.first_byte - continued < 1.5
-            assert holder.alive
-
-
-@pytest.mark.slow
-def test_of_8_who_wait_for_the_end_of_a_lease_one_gets_the_lock(conf, keys, witness, elected):
-    with Helper(conf()) as holder:
-        kill(holder, witness, elsewhere=True)
-        time.sleep(4.5)
-        # Their parents are shells before, but it is our name that they see as helpers.
-        with contend(8, lambda _: conf(), "-v") as helpers:
-            said = sorted(helper.stdout for helper in helpers)
-            assert said == [b"0"] + [b"1"] * 7, [helper.describe() for helper in helpers]
-            assert all("waiting for the end of a lease" in helper.stderr for helper in helpers)
-            for helper in helpers:
-                helper.terminate()
-                helper.wait_exit()
-    assert not keys()
-
-
-@pytest.mark.slow
-def test_sigterm_ends_the_wait_for_a_lease_at_once(conf, witness, elected):
-    with Helper(conf()) as holder:
-        kill(holder, witness, elsewhere=True)
-        time.sleep(4.5)
-        with Helper(conf(), "-v") as waiting:
-            wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 5, "it to wait")
-            waiting.terminate()
-            asked = time.monotonic()
-            assert waiting.wait_exit() - asked < 0.5 and not waiting.output
-
-
-@pytest.mark.slow
-def test_the_check_of_a_recovery_waits_for_nothing(conf, witness):
-    with Helper(conf()) as holder:
-        kill(holder, witness, elsewhere=True)
-        time.sleep(4.5)
-        with Helper(conf(), "-v") as check:
-            assert check.status() == "1"
-            check.wait_exit()
-            assert "waiting" not in check.stderr
-
-
-@pytest.mark.parametrize("kind", [KINDS["v3"]], ids=["v3"])
-def test_a_live_holder_costs_the_check_one_request_and_an_election_two(request, conf, witness):
-    with Helper(conf()) as holder:
-        assert holder.status() == "0"
-        for requests in (["kv/range"], ["kv/range", "lease/timetolive"]):
-            with Helper(conf(), "-vv") as contender:
-                assert contender.status() == "1"
-                contender.wait_exit()
-                lines = contender.stderr.splitlines()
-                assert [line.split(": ")[2] for line in lines if " 200 from " in line] == requests
-            if len(requests) == 1:
-                request.getfixturevalue("elected")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [KINDS["v3"]], ids=["v3"])
-def test_who_renews_in_another_rhythm_is_not_waited_for(etcd, conf, lock_name, elected):
-    # etcdctl renews every third of its lease; a holder whose file has a longer refresh says so.
-    with etcd.lock_process(f"/_locks/_ctdb/{lock_name}", ttl=6) as other:
-        other.wait_acquired()
-        for _ in range(5):
-            with Helper(conf(), "-v") as helper:
-                assert helper.status() == "1"
-                assert "waiting" not in helper.stderr
-            time.sleep(0.5)
-        other.release()
-    with Helper(conf(refresh=5, read_timeout=1)) as holder:
-        assert holder.status() == "0"
-        time.sleep(4)
-        with Helper(conf(), "-v") as helper:
-            assert helper.status() == "1"
-            assert "waiting" not in helper.stderr

@@ -89,6 +89,12 @@ def witness_of() -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.fixture
+def witness(witness_of: Callable[[str], Path], lock_name: str) -> Path:
+    """That of the test's lock."""
+    return witness_of(lock_name)
+
+
+@pytest.fixture
 def elected() -> Iterator[None]:
     """Our children see that CTDB's recovery daemon runs them, to become the leader."""
     comm = Path("/proc/self/comm")

@@ -194,3 +194,13 @@ def successor_of(conf: Conf, timeout: float = 25) -> Iterator[Helper]:
                 yield helper
                 return
     raise AssertionError("nobody can take the lock")
+
+
+def crash(holder: Helper, witness: Path, elsewhere: bool = False) -> None:
+    """Kill a holder, once it has left its witness; `elsewhere`: as on a machine that nobody else can look at."""
+    assert holder.status() == "0"
+    wait_until(lambda: witness.exists() and witness.read_text(), 2, "the holder's witness")
+    if elsewhere:
+        witness.unlink()
+    holder.kill()
+    holder.wait_exit()

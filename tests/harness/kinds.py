@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Fixtures for tests that hold for each way of keeping the lock: in the v3 API, in the v2 API, in both at once.
+
+A module that wants them gives them its own names: `kind, etcd, conf = kinds.kind, kinds.etcd, kinds.conf`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+
+from .etcd import Etcd
+
+Kind = tuple[str, str]
+
+# api, and what is added to the names of the fixtures of etcd
+KINDS = {"v3": ("auto", ""), "v2": ("2", "_v2"), "both": ("auto", "_v2")}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """What the lock is kept in, and an etcd for it: Debian's at its default flags, or with the v2 API."""
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def etcd(kind: Kind, request: pytest.FixtureRequest) -> Iterator[Etcd]:
+    """One member, healthy at the start of each test."""
+    etcd = request.getfixturevalue(f"etcd{kind[1]}_of_session")
+    yield etcd
+    etcd.heal()
+
+
+@pytest.fixture
+def etcd3(kind: Kind, request: pytest.FixtureRequest) -> Iterator[Etcd]:
+    """Three members, healthy at the start of each test."""
+    etcd = request.getfixturevalue(f"etcd3{kind[1]}_of_session")
+    yield etcd
+    etcd.heal()
+
+
+@pytest.fixture
+def conf(kind: Kind, helper_conf: Callable[..., Path], etcd: Etcd) -> Callable[..., Path]:
+    """Write a file for this kind of lock; straight to etcd unless host says otherwise."""
+    return lambda **keys: helper_conf(**{"api": kind[0], "host": etcd.endpoints[0], **keys})
+
+
+@pytest.fixture
+def keys(etcd: Etcd, lock_name: str) -> Callable[[], list[dict[str, Any]]]:
+    """The keys of the test's lock in both APIs."""
+    return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/") + etcd.keys_v2(f"/_locks/_ctdb/{lock_name}")
