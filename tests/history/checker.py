@@ -51,8 +51,9 @@ class Run:
         self.holders = sorted((o for o in self.operations if o.status[:1] == "0"), key=lambda o: o.answered or 0)
         self.ours = [o for o in self.operations if o.kind != SAMBA]
         changes = sorted(record.changes, key=lambda c: c.revision)
-        # v2 may have a key come back, so that it goes twice.
+        # A key may come back, and then goes twice.
         self.removed = {c.key: c for c in reversed(changes) if not c.put}
+        self.removed_last = {c.key: c for c in changes if not c.put}
         self.puts = [(change, self._writer(change)) for change in changes if change.put]
         self._puts_by: dict[int, list[Change]] = {}  # by the operation's id()
         for change, writer in self.puts:
@@ -169,21 +170,24 @@ def one_key_at_a_time(run: Run) -> Iterator[Violation]:
 
 
 def no_key_comes_back(run: Run) -> Iterator[Violation]:
-    """What has gone stays gone: a v2 key that is written again is in front of its successor's."""
+    """What has gone stays gone: a v2 key that is written again is in front of its successor's.
+
+    In v3 a request may be repeated, or come late, as long as its process does not hold: it asks for an empty directory.
+    """
     gone: set[str] = set()
-    for change in sorted(run.record.changes, key=lambda c: c.revision):
-        if change.put and change.key in gone:
-            text = f"{change.key} came back in revision {change.revision}"
-            yield Violation("no key comes back", change.seen, text, apart=change.pid == 0)
+    for change, writer in sorted(run.puts + [(c, None) for c in run.removed.values()], key=lambda p: p[0].revision):
         if not change.put:
             gone.add(change.key)
+        elif change.key in gone and (change.v2 or writer in run.holders and (writer.answered or 0) < change.seen):
+            text = f"{change.key} came back in revision {change.revision}"
+            yield Violation("no key comes back", change.seen, text, apart=change.pid == 0)
 
 
 def contention_is_real(run: Run) -> Iterator[Violation]:
     """Each `1` had a key in the directory at some moment of its operation, by the widest reading of the watch."""
     keys = []
     for put, writer in run.puts:
-        gone = run.removed.get(put.key)
+        gone = run.removed_last.get(put.key)
         keys.append((writer.started if writer else put.seen - 30, gone.seen if gone else FOREVER, writer))
     for operation in run.ours:
         if operation.status == "1" and operation.answered is not None:

@@ -38,6 +38,8 @@ WITNESSES = Path("/run/ctdb")
 LOCK = DIRECTORY.rpartition("/")[2]
 FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")
 
+# s for helpers to end when all is healed: they take 2, but on a busy machine python-etcd alone takes long to import.
+PATIENCE = 15
 # refresh and read_timeout that are allowed with each lock_ttl, from eager to lazy.
 TIMES = {
     3: [(0.2, 3), (0.5, 0.8), (1, 0.5)],
@@ -176,11 +178,11 @@ def _end(world: World) -> None:
     time.sleep(0.5)
     world.driver.stop_taking()
     try:
-        wait_until(lambda: not world.driver.busy(), 5, "the end of all helpers")
+        wait_until(lambda: not world.driver.busy(), PATIENCE, "the end of all helpers")
     except AssertionError:
         for node in world.nodes:
             for left in node.runs.values():
-                record.left.append(f"the process of {left.operation.name}, 5 s after it was asked to end")
+                record.left.append(f"the process of {left.operation.name}, {PATIENCE} s after it was asked to end")
                 left.signal(signal.SIGKILL)
     # A helper that was killed leaves its key to its lease, and etcd's new leaders lengthen leases.
     try:
