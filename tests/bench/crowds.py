@@ -52,6 +52,8 @@ def measure_try(scratch: Path, figures: Figures) -> None:
             renewals = sum("lease/keepalive" in line for line in lines)
             figures.add(TRY, "requests", "number", len(lines) - 2 * renewals)
             figures.add(TRY, "writes", "number", etcd.revision() - revision)
+            holder.terminate()
+            holder.wait_exit()
 
 
 def measure_endpoints(scratch: Path, turns: int, figures: Figures) -> None:
@@ -76,6 +78,8 @@ def measure_endpoints(scratch: Path, turns: int, figures: Figures) -> None:
                     with Helper(conf) as helper:
                         assert helper.status() == "1", helper.describe()
                         figures.add(ENDPOINTS, way, "1", helper.answered_after)
+            holder.terminate()
+            holder.wait_exit()
 
 
 def _conf(scratch: Path, name: str, hosts: Sequence[str]) -> Path:

@@ -105,19 +105,23 @@ def elected() -> Iterator[None]:
 
 
 @pytest.fixture
-def helper_conf(request: pytest.FixtureRequest, tmp_path: Path, lock_name: str) -> HelperConf:
+def helper_conf(
+    request: pytest.FixtureRequest, tmp_path: Path, lock_name: str, witness_of: Callable[[str], Path]
+) -> Iterator[HelperConf]:
     """`helper_conf(key=value, ...)` writes a new configuration file and returns its path.
 
     By default `host` and `port` are those of `etcd` (started only then) and `netbios_name` is `lock_name`.  A value
     may be a list; None leaves a key out; everything else is written as it is.
     """
     numbers = itertools.count(1)
+    names: set[str] = set()
 
     def write(**keys: Any) -> Path:
         if "host" not in keys:
             host, port = request.getfixturevalue("etcd").endpoints[0].split(":")
             keys = {"host": host, "port": port, **keys}
         keys = {"netbios_name": lock_name, **keys}
+        names.add(str(keys["netbios_name"]))
         path = tmp_path / f"ctdb_etcd_lock.{next(numbers)}.conf"
         path.write_text("".join(f"{key} = {text(value)}\n" for key, value in keys.items() if value is not None))
         return path
@@ -127,4 +131,7 @@ def helper_conf(request: pytest.FixtureRequest, tmp_path: Path, lock_name: str) 
             return str(value).lower()
         return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
-    return write
+    yield write
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):
+            witness_of(name).unlink()
