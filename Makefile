@@ -37,9 +37,9 @@ TARBALL = dist/ctdb-etcd-$(VERSION).tar.gz
 
 help:
 	@echo "make demo        show the lock at work: three CTDB nodes and etcd on this machine"
-	@echo "make check       lint and all tests; TESTS='tests/test_x.py' PYTEST_ARGS='-x' narrow it"
+	@echo "make check       lint and all tests; TESTS='tests/etcd/test_x.py' PYTEST_ARGS='-x' narrow it"
 	@echo "make check-unit  only the tests that need neither root nor etcd; installs nothing"
-	@echo "make history     the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
+	@echo "make chaos       the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
 	@echo "                 SABOTAGE='no fence' breaks the program first; SABOTAGE=all: in every known way"
 	@echo "make bench       the times of the helper beside those of others, in ten minutes; QUICK=1: in two;"
 	@echo "                 OUTPUT=tests/bench renews what README shows"
@@ -55,11 +55,11 @@ help:
 	@echo "demo, check and bench need root for network namespaces, and ask sudo for it."
 
 demo:
-	tests/install-deps demo
-	$(AS_ROOT) $(PYTHON) tests/demo.py; status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
+	.ci/install-deps demo
+	$(AS_ROOT) $(PYTHON) -m tests.demo; status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 check:
-	tests/install-deps check
+	.ci/install-deps check
 	$(MAKE) --no-print-directory lint
 	$(AS_ROOT) $(PYTEST) -n $(JOBS) --dist loadgroup; status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
@@ -67,19 +67,19 @@ check-unit:
 	$(PYTEST) -m "not root and not etcd"; status=$$?; $(REMOVE_LEFTOVERS); exit $$status
 
 # "all" and the names of sabotages have blanks, so they go by the environment.
-history: export SABOTAGE ?=
-history:
-	tests/install-deps check
-	cd tests && $(AS_ROOT) $(PYTHON) -m history --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
+chaos: export SABOTAGE ?=
+chaos:
+	.ci/install-deps check
+	$(AS_ROOT) $(PYTHON) -m tests.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
 		$(if $(MIX),--mix $(MIX)) $(if $(OUTPUT),--output "$(abspath $(OUTPUT))") --sabotage "$$SABOTAGE"
 
 bench:
-	tests/install-deps check
-	cd tests && $(AS_ROOT) $(PYTHON) -m bench $(if $(QUICK),--quick) $(if $(OUTPUT),--output "$(abspath $(OUTPUT))"); \
-		status=$$?; cd .. && $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
+	.ci/install-deps check
+	$(AS_ROOT) $(PYTHON) -m tests.bench $(if $(QUICK),--quick) $(if $(OUTPUT),--output "$(abspath $(OUTPUT))"); \
+		status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 lint:
-	tests/install-deps lint
+	.ci/install-deps lint
 	$(PYTHON) -m flake8 ctdb_etcd_lock.py ctdb_etcd tests
 	$(PYTHON) -m mypy --cache-dir=/dev/null
 
@@ -94,11 +94,11 @@ dist:
 		$${commit:-HEAD} | gzip -9n > $(TARBALL)
 
 deb: dist
-	tests/install-deps packaging
+	.ci/install-deps packaging
 	tests/packages/build-deb $(TARBALL)
 
 rpm: dist
-	tests/install-deps packaging
+	.ci/install-deps packaging
 	tests/packages/build-rpm $(TARBALL)
 
 install: man
@@ -120,4 +120,4 @@ clean:
 	$(REMOVE_LEFTOVERS)
 	rm -rf dist man/ctdb-etcd.7
 
-.PHONY: help demo check check-unit history bench lint man dist deb rpm install clean
+.PHONY: help demo check check-unit chaos bench lint man dist deb rpm install clean

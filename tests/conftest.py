@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What all tests share: the fixtures of the harness, the mark of those that start etcd, and the slow ones last."""
+"""What all tests share: the fixtures of support, the mark of those that start etcd, and the slow ones last."""
 
 from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["harness.fixtures"]
+pytest_plugins = ["tests.support.fixtures"]
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects by the marks

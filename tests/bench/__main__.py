@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Callable
 
-from harness.etcd import Etcd
-from harness.machine import Scratch
+from tests.support.etcd import Etcd
+from tests.support.machine import Scratch
 
 from . import clusters, crowds, holding, plot, report, starts
 from .figures import Figures

@@ -14,10 +14,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Callable
 
-from harness.cluster import NAME, Cluster, Node
-from harness.helper import PROGRAM
-from harness.holder_watch import HolderWatch, Life
-from harness.samba import PROGRAM as SAMBAS_PROGRAM
+from tests.support.cluster import NAME, Cluster, Node
+from tests.support.helper import PROGRAM
+from tests.support.holder_watch import HolderWatch, Life
+from tests.support.samba import PROGRAM as SAMBAS_PROGRAM
 
 from .figures import Figures
 from .peers import FCNTL, FCNTL_PROGRAM, SAMBAS

@@ -10,10 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from harness.etcd import Etcd
-from harness.helper import Helper, at_once
-from harness.machine import Port
-from harness.proxy import Proxy
+from tests.support import TREE
+from tests.support.etcd import Etcd
+from tests.support.helper import Helper, at_once
+from tests.support.machine import Port
+from tests.support.proxy import Proxy
 
 from .figures import Figures
 from .peers import Peer
@@ -21,7 +22,7 @@ from .peers import Peer
 CONTENDERS, ENDPOINTS, TRY = "contenders", "endpoints", "a contended try"
 ALL_KEYS = "1, all keys in the file"
 
-SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "ctdb_etcd_lock.conf"
+SHIPPED = TREE / "etc" / "ctdb_etcd_lock.conf"
 
 
 def measure_contenders(peers: Sequence[Peer], counts: Sequence[int], turns: int, figures: Figures) -> None:

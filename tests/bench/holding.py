@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Sequence
 
-from harness.helper import Helper
-from harness.proxy import Proxy
+from tests.support.helper import Helper
+from tests.support.proxy import Proxy
 
 from .figures import Figures
 from .peers import ETCDCTL, FCNTL, Peer, Peers
@@ -72,7 +72,7 @@ def _state(holder: Helper, proxy: Proxy) -> tuple[float, int, int]:
 
 
 def _session(leader: int) -> list[int]:
-    """The processes of a session: the harness gives each helper one of its own."""
+    """The processes of a session: the support code gives each helper one of its own."""
     found = []
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:

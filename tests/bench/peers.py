@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 from urllib.parse import quote
 
-from harness.helper import Helper
-from harness.samba import Samba
+from tests.support.helper import Helper
+from tests.support.samba import Samba
 
 SAMBAS = "Samba's helper"
 FCNTL = "fcntl helper"

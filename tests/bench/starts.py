@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Sequence
 
-from harness.helper import Helper
+from tests.support.helper import Helper
 
 from .figures import Figures
 from .peers import ETCDCTL, Peer

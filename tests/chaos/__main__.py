@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The command: makes the namespace, lets the run happen in it, checks and shows the record.
+
+Exit status: 0 all is well, 1 the checker found something, 2 the run itself did not come to its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Optional
+
+from tests.support import TREE
+from tests.support.namespace import Namespace
+
+from . import groups, plot, report
+from .checker import check
+from .inside import RECORD, Options
+from .record import Record
+from .sabotage import SABOTAGES
+
+# Not among them, because they don't exclude each other: v3 alone beside 2 or samba.
+MIXES = ["v3,v3,v3,v3,v3", "auto,auto,auto,auto,auto", "auto,v3,v3,auto,auto", "2,2,2,2,2", "auto,2,2,auto,auto"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60, help="how long there are faults")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 16))
+    parser.add_argument("--mix", default="", help="each node's helper, v3, 2, auto or samba (by the seed)")
+    parser.add_argument("--gap", type=float, default=0.08, help="seconds from fault to fault, on average")
+    parser.add_argument("--output", help="a directory for record.json, report.txt, timeline.svg, also if all is well")
+    parser.add_argument("--ttl", type=int, choices=[3, 4, 9, 15], default=0, help="lock_ttl (by the seed)")
+    parser.add_argument("--faults", default="", help="only kinds of faults with this in their names")
+    parser.add_argument("--sabotage", choices=["", "all", *SABOTAGES], default="", help="break the program first")
+    options = parser.parse_args()
+    if options.sabotage == "all":
+        return _all_sabotages(options)
+    return one_run(options)
+
+
+def _all_sabotages(options: argparse.Namespace) -> int:
+    """Each must be found; 1 if one is not."""
+    missed = []
+    for name in SABOTAGES:
+        print(f"--- {name}", flush=True)
+        if one_run(argparse.Namespace(**{**vars(options), "sabotage": name})) != 1:
+            missed.append(name)
+    print("not found: " + ", ".join(missed) if missed else "every sabotage was found")
+    return int(bool(missed))
+
+
+def one_run(options: argparse.Namespace) -> int:
+    """One run, its report, its picture; the exit status."""
+    broken = SABOTAGES.get(options.sabotage)
+    mix = options.mix or (broken.mix if broken else random.Random(options.seed).choice(MIXES))
+    name = f"ctdb-etcd-chaos-{os.getpid()}"
+    chosen = (options.seconds, options.seed, mix.split(","), options.gap, name)
+    record = _run(Options(*chosen, options.ttl, options.faults, options.sabotage))
+    if record is None:
+        return 2
+    violations = check(record)
+    words = report.text(record, violations)
+    print(words, flush=True)
+    bad = any(not violation.apart for violation in violations)
+    output = options.output or (tempfile.mkdtemp(prefix=f"chaos-{options.seed}-") if bad and not broken else None)
+    if output:
+        Path(output).mkdir(exist_ok=True)
+        record.save(Path(output) / "record.json")
+        (Path(output) / "report.txt").write_text(words + "\n")
+        (Path(output) / "timeline.svg").write_text(plot.svg(record, violations))
+    if bad and not broken:
+        print(f"look at {output}/timeline.svg")
+    return int(bad)
+
+
+def _run(options: Options) -> Optional[Record]:
+    """Have it happen in a namespace of its own; None if it did not come to its end."""
+    # Begun first, so that it ends last.
+    janitor = groups.janitor(options.groups)
+    namespace = Namespace()
+    try:
+        env = {"PYTHONPATH": str(TREE), "PYTHONDONTWRITEBYTECODE": "1"}
+        # timeout(1) must not outlive us any more than the rest: it is inside.
+        limit = str(options.seconds + 150)
+        argv = ["timeout", "-k", "1", limit, sys.executable, "-m", "tests.chaos.inside", json.dumps(asdict(options))]
+        # A file and no pipe: what is left running inside would keep that open.
+        with tempfile.TemporaryFile() as said, namespace.popen(*argv, env=env, output=said) as inside:
+            inside.wait()
+            said.seek(0)
+            sys.stdout.write(said.read().decode(errors="replace"))
+        return Record.load(namespace.outside(RECORD)) if inside.returncode == 0 else None
+    finally:
+        namespace.close()
+        assert janitor.stdin
+        janitor.stdin.close()
+        janitor.wait(20)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Ways to break the program on purpose, each in one place: a run must find every one of them.
+
+What no run can find, because it breaks no promise: a lock that is never given back (the lease's end does it),
+and stale reads alone (the decision is v3's transaction, or the order of v2's keys).
+
+A text that is not found (once) in its file means that the program has moved on: then `apply` fails, and the table is
+to be mended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Sabotage:
+    """In each file each first text becomes the second. It shows with leases of `ttl` s, `hosts` endpoints for each
+    node (0: any number), nodes of that `mix`, and soonest with those `faults`."""
+
+    edits: list[tuple[str, str, str]]
+    ttl: int = 3
+    hosts: int = 0
+    mix: str = "v3,v3,v3,v3,v3"
+    faults: str = ""
+
+    def apply(self, program: Path) -> None:
+        for file, old, new in self.edits:
+            path = program / file
+            text = path.read_text()
+            assert text.count(old) == 1, f"{old!r} is in {file} {text.count(old)} times"
+            path.write_text(text.replace(old, new))
+
+
+FENCE, HELPER, PROOF, V3, V2 = (f"ctdb_etcd/{name}.py" for name in ("fence", "helper", "proof", "lock_v3", "lock_v2"))
+
+SABOTAGES = {
+    "no fence": Sabotage(
+        [(FENCE, "signal.setitimer(signal.ITIMER_REAL, max(self.left(), _AT_ONCE))", "pass")], faults="holder stopped"
+    ),
+    "a negative margin": Sabotage([(FENCE, "return min(1.0, ttl / 4)", "return -1.5")]),
+    "counted from receipt": Sabotage(
+        [(V3, "        return Grant(sent, ttl)\n", "        return Grant(Moment.now(), ttl)\n")],
+        # An answer must be later than the margin and etcd's own slowness together, and still be waited for.
+        ttl=15,
+        hosts=1,
+        faults="answers late",
+    ),
+    "contention decided by a stale read": Sabotage(
+        [
+            (V3, '            "limit": 1,\n', '            "limit": 1,\n            "serializable": True,\n'),
+            (V3, "self._put([self._all_created(0)], [], deadline)", "self._put([], [], deadline)"),
+        ]
+    ),
+    "the key is never looked at": Sabotage(
+        [(V3, 'if not any(_number(key, "create_revision") == self._revision for key', "if [] and any(0 for key")],
+        faults="key deleted",
+    ),
+    "given back before ctdbd knows": Sabotage([(HELPER, "        status.end()\n", "")], faults="helper asked to end"),
+    "contention is an error": Sabotage([(HELPER, "status.say(CONTENTION)", "status.say(ERROR)")]),
+    "the dead replaced without a compare": Sabotage(
+        [
+            (V3, "self._put([same, alone], [", "self._put([], ["),
+            # Two have to come to it at one time.
+            (
+                V3,
+                "first = self._replace(first, deadline)",
+                "first = (time.sleep(0.5), self._replace(first, deadline))[1]",
+            ),
+        ],
+        faults="helper killed",
+    ),
+    "who is stopped counts as dead": Sabotage([(PROOF, 'state in "ZX"', 'state in "TZX"')], faults="stopped"),
+    "v2: renewed by a plain write": Sabotage(
+        [(V2, "ttl=self._ttl, prevValue=value)", "ttl=self._ttl)")], mix="2,2,2,2,2"
+    ),
+}

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Follows the locks' keys in one member's v2 store, and tells of them as `etcdctl watch -w json` does of v3's.
+
+    python3 -m tests.chaos.watch_v2 HOST INDEX      (from that index on, until it is killed)
+
+Told is the coming and going of keys, not their renewal. The keys' names begin with "v2:" here. A member remembers the
+last 1000 events; one that has been left behind by more goes on from where it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import sys
+import time
+from typing import Any, Optional
+
+# Not one above it: etcd keeps silent about what is hidden (its name begins with _) below the key that is watched.
+DIRECTORY = "/_locks/_ctdb/HISTORY"
+
+_GONE = ("delete", "expire", "compareAndDelete")
+_CLEARED = 401  # etcd's error code: the index is older than all that it remembers
+
+
+def wait(connection: http.client.HTTPConnection, index: int) -> tuple[Optional[dict[str, Any]], int]:
+    """The next event from this index on (None: there was none), and the index to go on from."""
+    connection.request("GET", f"/v2/keys{DIRECTORY}?wait=true&recursive=true&waitIndex={index}")
+    answer = connection.getresponse()
+    event = json.loads(answer.read())
+    if "errorCode" in event:
+        return None, int(answer.headers["X-Etcd-Index"]) + 1 if event["errorCode"] == _CLEARED else index
+    return event, event["node"]["modifiedIndex"] + 1
+
+
+def tell(event: dict[str, Any]) -> None:
+    """Print it, if it is the coming or going of a key."""
+    node, gone = event["node"], event["action"] in _GONE
+    if event.get("prevNode", {}).get("dir") or node.get("dir") or not gone and "prevNode" in event:
+        return
+    key, value = (base64.b64encode(text.encode()).decode() for text in ("v2:" + node["key"], node.get("value", "")))
+    kv = {"key": key, "value": value, "mod_revision": node["modifiedIndex"]}
+    print(json.dumps({"Events": [{"type": int(gone), "kv": kv}]}), flush=True)
+
+
+def main() -> None:
+    host, index = sys.argv[1], int(sys.argv[2])
+    connection = http.client.HTTPConnection(host, 2379)
+    while True:
+        try:
+            event, index = wait(connection, index)
+            if event:
+                tell(event)
+        except (OSError, http.client.HTTPException, ValueError):
+            connection.close()
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()

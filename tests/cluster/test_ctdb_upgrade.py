@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A running cluster is moved from Samba's helper to ours, node by node, and its etcd then loses the v2 API."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support.cluster import DIRECTORY, NAME, Cluster
+from tests.support.helper import PROGRAM
+from tests.support.holder_watch import HolderWatch
+from tests.support.samba import PROGRAM as SAMBAS
+
+pytestmark = [pytest.mark.root, pytest.mark.etcd, pytest.mark.slow]
+
+TTL = 9
+# The path is the same on all nodes, as CTDB wants it; what is installed there differs.
+HELPER = "/run/helper"
+
+
+def install(node, command):
+    """As a package would: what stands at the path on this node."""
+    lock = node.files / "helper"
+    lock.write_text(f"#!/bin/sh\nexport SMB_CONF_PATH=/run/smb.conf\nexec {command}\n")
+    lock.chmod(0o755)
+
+
+@pytest.fixture
+def cluster():
+    cluster = Cluster(HELPER, etcd_members=3, etcd_args=["--enable-v2=true"])
+    outside = cluster.namespace.outside
+    outside("/run/ours").symlink_to(PROGRAM)
+    outside("/run/smb.conf").write_text(f"[global]\nnetbios name = {NAME}\n")
+    outside(HELPER).write_text('#!/bin/sh\nexec "$CTDB_BASE/helper"\n')
+    outside(HELPER).chmod(0o755)
+    cluster.also_helpers = {(SAMBAS,), ("/run/ours", "-v")}
+    for node in cluster.nodes:
+        (node.files / "etcd").write_text(f"host=127.0.24.{node.number}\nport=2379\n")
+        install(node, SAMBAS)
+    with cluster:
+        yield cluster
+
+
+def rest(watch):
+    """The cluster is healthy and exactly one holds; so it stays in two recoveries."""
+    cluster = watch.cluster
+    cluster.wait_healthy(timeout=120)
+    cluster.set_tunable("RerecoveryTimeout", 1)
+    for _ in range(2):
+        cluster.recover(timeout=60)
+        cluster.wait_healthy(timeout=120)
+    cluster.wait_until(lambda: len(watch.living()) == 1, 60, "exactly one holder")
+    assert watch.overlaps() == []
+
+
+def test_a_cluster_moved_node_by_node_and_then_without_v2_never_has_two_holders(cluster):
+    with HolderWatch(cluster) as watch:
+        rest(watch)
+        for node in cluster.nodes:
+            # What the losers of Samba's helper leave in etcd blocks everybody for as long: the manual says to wait.
+            time.sleep(TTL + 1)
+            node.shutdown(timeout=60)
+            install(node, "/run/ours -v")
+            node.start()
+            rest(watch)
+        assert cluster.etcd.keys(DIRECTORY), "the v3 lock is not held"
+        cluster.etcd.args = []
+        for port in cluster.etcd.ports:
+            cluster.etcd.kill_member(port)
+            cluster.etcd.start_member(port)
+            cluster.etcd.wait_healthy()
+            rest(watch)
+        holding = [line for node in cluster.nodes for line in node.log().splitlines() if " holding " in line]
+        assert "(v2, " in holding[0] and "(v2, " not in max(holding)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""--check: each thing that the lock needs is tried on a real etcd, and the lock is not touched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from tests.support.etcd import Etcd
+from tests.support.helper import Helper
+from tests.support.member import Tls
+from tests.support.view import View
+
+pytestmark = pytest.mark.etcd
+
+PASSWORD = "s3cret-of-the-test"
+
+
+def check(conf, **env):
+    return View(conf, "--check", "--json", **env)
+
+
+def texts(view, item):
+    return " ".join(found["text"] for found in view.json["items"] if found["item"] == item)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_node_that_could_answer_0_or_1_is_good_and_nothing_is_left_behind(etcd, helper_conf, lock_name, held):
+    conf, directory = helper_conf(), f"/_locks/_ctdb/{lock_name}/"
+    with Helper(conf if held else helper_conf(netbios_name="OTHER")) as holder:
+        assert holder.status() == "0"
+        before = etcd.keys(directory), etcd.revision(), etcd.leases()
+        view = check(conf)
+        assert (view.code, set(view.levels().values())) == (0, {"ok"}), view.text
+        assert (etcd.keys(directory), etcd.revision(), etcd.leases()) == before
+        assert holder.alive
+    assert ("answer 1" in texts(view, "permission to read")) == held
+    assert f"{lock_name}, from netbios_name" == texts(view, "name")
+    assert set(view.levels()) == {
+        *("file", "name", f"endpoint {etcd.endpoints[0]}", "lease", "login"),
+        *("permission to read", "permission to write", "v2", "clock"),
+    }
+    assert View(conf, "--check").text.endswith("this node can take the lock, or tell that another one holds it\n")
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_v2_is_tried_where_it_is_served_and_no_key_is_left_there(etcd_v2, helper_conf, lock_name, held):
+    conf, directory = helper_conf(host=etcd_v2.endpoints[0]), f"/_locks/_ctdb/{lock_name}"
+    with Helper(conf if held else helper_conf(host=etcd_v2.endpoints[0], netbios_name="OTHER")) as holder:
+        assert holder.status() == "0"
+        before = etcd_v2.keys_v2(directory)
+        view = check(conf)
+        assert view.code == 0 and "readwrite" in texts(view, "v2"), view.text
+        assert etcd_v2.keys_v2(directory) == before and len(before) == held
+        assert check(helper_conf(host=etcd_v2.endpoints[0], api="2")).code == 0
+
+
+def test_v2_that_the_file_wants_and_etcd_does_not_serve_is_a_fault(helper_conf):
+    view = check(helper_conf(api="2"))
+    assert view.code == 1 and "--enable-v2=true" in texts(view, "v2")
+
+
+def test_the_name_is_asked_of_testparm_and_where_it_is_from_is_said(helper_conf, tmp_path):
+    smb = tmp_path / "smb.conf"
+    smb.write_text("[global]\nnetbios name = FROMSMB\n")
+    view = check(helper_conf(netbios_name=None), SMB_CONF_PATH=str(smb))
+    assert view.code == 0 and texts(view, "name") == "FROMSMB, from testparm"
+    smb.write_text("[global]\n")
+    view = check(helper_conf(netbios_name=None), SMB_CONF_PATH=str(smb))
+    assert view.code == 1 and view.levels()["name"] == "fault" and "netbios_name" in texts(view, "name")
+
+
+@pytest.mark.slow
+def test_one_of_three_members_dead_is_a_warning_and_all_dead_a_fault(etcd3, helper_conf):
+    conf = helper_conf(host=etcd3.endpoints)
+    etcd3.members[0].kill()
+    etcd3.leader()
+    view = check(conf)
+    assert view.code == 0 and view.levels()[f"endpoint {etcd3.endpoints[0]}"] == "warning", view.text
+    etcd3.members[1].pause()
+    view = check(conf)
+    assert view.code == 1 and view.seconds < 15 and view.levels()["lease"] == "fault"
+    for member in etcd3.members:
+        member.kill()
+    view = check(conf)
+    assert view.code == 1 and view.levels()["etcd"] == "fault" and view.seconds < 5
+
+
+@pytest.fixture(scope="module")
+def etcd_with_login():
+    """One where auth is on; users `rw` and `ro` have these permissions on all locks, `none` has none."""
+    with Etcd(1, ["--bcrypt-cost=4"]) as etcd:
+        for user, permission in (("root", None), ("rw", "readwrite"), ("ro", "read"), ("none", None)):
+            etcd.etcdctl("user", "add", f"{user}:{PASSWORD}")
+            etcd.etcdctl("role", "add", user)
+            etcd.etcdctl("user", "grant-role", user, user)
+            if permission:
+                etcd.etcdctl("role", "grant-permission", user, "--prefix=true", permission, "/_locks/_ctdb/TEST/")
+        etcd.etcdctl("auth", "enable")
+        etcd.user = f"root:{PASSWORD}"
+        yield etcd
+
+
+@pytest.mark.parametrize(
+    "user, password, fault, advice",
+    [
+        ("rw", PASSWORD, None, ""),
+        ("ro", PASSWORD, "permission to write", "grant-permission ROLE --prefix=true readwrite /_locks/_ctdb/TEST/"),
+        ("none", PASSWORD, "permission to read", "readwrite"),
+        ("rw", "wrong", "login", "check username (rw) and password"),
+        (None, None, "permission to read", "set username and password"),
+    ],
+)
+def test_login_and_permissions_are_really_tried_and_no_secret_is_shown(
+    etcd_with_login, helper_conf, user, password, fault, advice
+):
+    host = etcd_with_login.endpoints[0]
+    conf = helper_conf(host=host, username=user, password=password, netbios_name="TEST")
+    os.chmod(conf, 0o600)
+    before = etcd_with_login.revision()
+    view = check(conf)
+    assert [item for item, level in view.levels().items() if level == "fault"] == ([fault] if fault else []), view.text
+    assert view.code == (1 if fault else 0)
+    if fault:
+        assert advice in texts(view, fault)
+    assert etcd_with_login.keys("/_locks/") == [] and etcd_with_login.revision() == before
+    status = View(conf, "--status", "--json")
+    # Reading is enough for the status of a free lock.
+    assert status.code == (3 if fault and "write" not in fault else 1), status.text
+    assert advice in status.json["summary"] or status.code == 1
+    for args in (["--check", "-vvv"], ["--status", "-vvv"]):
+        loud = View(conf, *args)
+        assert PASSWORD not in view.text + status.text + loud.text + loud.errors
+        assert (password or PASSWORD) not in loud.text + loud.errors
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """PEM files: a CA, its certificate for 127.0.0.1, and another CA that has signed nothing."""
+    path = tmp_path_factory.mktemp("tls")
+
+    def openssl(*args):
+        subprocess.run(["openssl", *args], cwd=path, check=True, capture_output=True, timeout=30)
+
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    for name in ("ca", "other"):
+        openssl("req", "-x509", *curve, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
+    openssl("req", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=etcd")
+    (path / "extensions").write_text("subjectAltName=IP:127.0.0.1\n")
+    signing = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "extensions", "-days", "2"]
+    openssl("x509", "-req", "-in", "server.csr", "-out", "server.pem", *signing)
+    return path
+
+
+@pytest.fixture(scope="module")
+def etcd_tls(certificates):
+    files = (str(certificates / name) for name in ("server.pem", "server.key", "ca.pem"))
+    with Etcd(1, tls=Tls(*files)) as etcd:
+        yield etcd
+
+
+@pytest.mark.parametrize(
+    "keys, advice",
+    [
+        ({"protocol": "https", "ca_cert": "ca.pem"}, None),
+        ({"protocol": "https", "ca_cert": "other.pem"}, "set ca_cert to its CA's file"),
+        ({"protocol": "http"}, "set protocol = https"),
+        ({"protocol": "https", "ca_cert": "missing.pem"}, "name a file that can be read"),
+    ],
+)
+def test_tls_that_is_wrong_is_told_from_tls_that_is_good(etcd_tls, certificates, helper_conf, keys, advice):
+    keys = {key: str(certificates / value) if key == "ca_cert" else value for key, value in keys.items()}
+    conf = helper_conf(host=etcd_tls.endpoints[0], **keys)
+    view, status = check(conf), View(conf, "--status", "--json")
+    assert (view.code, status.code) == ((1, 3) if advice else (0, 1)), view.text + status.text
+    if advice:
+        assert advice in view.text, view.text
+        assert any(advice in problem for problem in status.json["problems"]), status.text

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Wall clocks of the members that differ: v3 leases do not care, v2 keys live shorter or longer by the difference."""
+
+from __future__ import annotations
+
+import platform
+import time
+
+import pytest
+
+from tests.support.etcd import Etcd
+from tests.support.machine import wait_until
+
+pytestmark = [
+    pytest.mark.etcd,
+    pytest.mark.slow,
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the clock of a member is moved by qemu-x86_64"),
+]
+
+TTL, AHEAD = 9, 3
+
+
+@pytest.fixture(scope="module")
+def etcd():
+    """Three members, one of them with a wall clock that is ahead."""
+    with Etcd(3, ["--enable-v2=true"]) as etcd:
+        fast = etcd.members[0]
+        fast.kill()
+        fast.clock_ahead = AHEAD
+        fast.start()
+        etcd.wait_healthy(60)
+        yield etcd
+
+
+def lead(etcd, member):
+    """Make it the leader."""
+    leader = etcd.leader()
+    if leader is not member:
+        # Only the leader can hand over.
+        etcd.etcdctl(f"--endpoints={leader.endpoint}", "move-leader", f"{int(member.ids()[0]):x}")
+        wait_until(member.is_leader, 15, "the leader to move")
+
+
+def life_of_a_v2_key(etcd, asked):
+    """Seconds from the making of a key with a TTL of 9 s, at this member, to its end."""
+    asked.request("PUT", f"/v2/keys/skew?value=x&ttl={TTL}", timeout=10)
+    made = time.monotonic()
+    observer = etcd.members[2]
+    wait_until(lambda: observer.request("GET", "/v2/keys/skew?quorum=true", 10).get("errorCode") == 100, 30, "its end")
+    return time.monotonic() - made
+
+
+def test_a_leader_whose_clock_is_ahead_shortens_v2_keys_and_no_v3_lease(etcd):
+    fast, normal = etcd.members[:2]
+    lead(etcd, fast)
+    assert TTL - AHEAD - 1 < life_of_a_v2_key(etcd, normal) < TTL - AHEAD + 1.5
+    lease = etcd.grant(TTL)
+    granted = time.monotonic()
+    wait_until(lambda: etcd.lease_left(lease) < 0, 30, "the lease to end")
+    assert TTL - 0.5 < time.monotonic() - granted
+
+
+def test_a_member_whose_clock_is_ahead_lengthens_the_v2_keys_made_through_it(etcd):
+    fast, normal = etcd.members[:2]
+    lead(etcd, normal)
+    assert TTL + AHEAD - 1 < life_of_a_v2_key(etcd, fast) < TTL + AHEAD + 2

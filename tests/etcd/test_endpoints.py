@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Where etcd is: addresses of all kinds, names that do not resolve, strangers behind a known address."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support.etcd import Etcd
+from tests.support.helper import Helper
+from tests.support.machine import wait_until
+from tests.support.names import Names, Relay, black_hole
+from tests.support.proxy import Proxy
+from tests.support.view import View
+
+pytestmark = pytest.mark.etcd
+
+APIS = pytest.mark.parametrize("api", ["3", "2", "auto"])
+
+
+@pytest.fixture
+def names(tmp_path):
+    (tmp_path / "etc").mkdir()
+    with Names(tmp_path / "etc") as names:
+        yield names
+
+
+@pytest.fixture(scope="module")
+def both():
+    """One etcd with both APIs."""
+    with Etcd(1, ["--enable-v2=true"]) as etcd:
+        yield etcd
+
+
+@pytest.fixture(scope="module")
+def stranger():
+    """Another cluster with both APIs."""
+    with Etcd(1, ["--enable-v2=true"]) as etcd:
+        yield etcd
+
+
+def port_of(etcd):
+    return etcd.endpoints[0].split(":")[1]
+
+
+def cluster_id(etcd):
+    return f"{int(etcd.members[0].request('POST', '/v3/maintenance/status')['header']['cluster_id']):016X}"
+
+
+@APIS
+def test_an_ipv6_endpoint_works_with_and_without_a_port_of_its_own(both, helper_conf, api):
+    with Relay(both.endpoints[0], "::1") as relay:
+        for keys in {"host": relay.endpoint}, {"host": "::1", "port": relay.port}:
+            with Helper(helper_conf(api=api, **keys)) as helper:
+                assert helper.status() == "0", helper.describe()
+                helper.terminate()
+                helper.wait_exit()
+                assert helper.stderr == ""
+
+
+@pytest.mark.root
+@APIS
+@pytest.mark.parametrize("how", ["refuses", "is a black hole"])
+def test_one_dead_address_of_a_name_costs_a_moment(both, names, helper_conf, api, how):
+    port = port_of(both)
+    # All of 127.0.0.0/8 is this machine; etcd listens at 127.0.0.1 alone. Dead ones around it: any order will do.
+    names.hosts("127.78.0.1 m.test\n127.0.0.1 m.test\n127.78.0.2 m.test\n")
+    with black_hole("127.78.0.1", int(port)), black_hole("127.78.0.2", int(port)):
+        if how == "refuses":
+            names.hosts("127.79.0.1 m.test\n127.0.0.1 m.test\n127.79.0.2 m.test\n")
+        with names.helper(helper_conf(host=f"m.test:{port}", api=api)) as helper:
+            assert helper.status() == "0"
+            assert helper.answered_after < 3
+            assert helper.stderr == ""
+
+
+@pytest.mark.root
+@APIS
+@pytest.mark.parametrize("first", ["the name", "the number"])
+def test_a_name_server_that_hangs_for_one_endpoint_does_not_delay_another(both, names, helper_conf, api, first):
+    names.fall_silent()
+    hosts = ["m.test:1", both.endpoints[0]]
+    with names.helper(helper_conf(host=hosts if first == "the name" else hosts[::-1], api=api)) as helper:
+        assert helper.status() == "0"
+        # python-etcd is asked one endpoint at a time.
+        assert helper.answered_after < (6 if api == "2" else 2.5)
+        assert helper.stderr == ""
+
+
+@pytest.mark.root
+def test_a_name_server_that_hangs_is_waited_for_until_the_deadline(names, helper_conf):
+    names.fall_silent()
+    with names.helper(helper_conf(host="m.test", acquire_timeout=5)) as helper:
+        wait_until(lambda: helper.stderr, 4.5, "a line after the first round")
+        assert "m.test:2379: the name servers give no answer" in helper.stderr
+        assert helper.status() == "2"
+        helper.wait_exit()
+        assert 4 < helper.answered_after < 6
+    with names.helper(helper_conf(host="m.test")) as helper:
+        time.sleep(1.5)
+        helper.terminate()
+        asked = time.monotonic()
+        assert helper.wait_exit() - asked < 1
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_an_answer_of_the_name_server_that_takes_longer_than_read_timeout_still_counts(etcd, names, helper_conf):
+    names.serve("host-record=m.test,127.0.0.1", delay=2.5)
+    conf = helper_conf(host=f"m.test:{port_of(etcd)}", read_timeout=1, acquire_timeout=10, api="3")
+    with names.helper(conf) as helper:
+        assert helper.status(12) == "0"
+
+
+@pytest.mark.root
+def test_a_name_that_is_not_known_is_said_and_another_endpoint_taken(etcd, names, helper_conf):
+    names.serve()
+    with names.helper(helper_conf(host=["m.test", etcd.endpoints[0]], api="3")) as helper:
+        assert helper.status() == "0"
+    with names.helper(helper_conf(host="m.test")) as helper:
+        wait_until(lambda: helper.stderr, 4, "a line after the first round")
+        assert "m.test:2379: Name or service not known" in helper.stderr
+
+
+@pytest.mark.root
+def test_a_name_that_is_not_known_may_be_where_v2_is_served_unless_most_others_say_no(both, etcd, names, helper_conf):
+    names.serve()
+    # Nothing listens at the last one: that is an answer.
+    two, three = ["m.test", etcd.endpoints[0]], ["m.test", etcd.endpoints[0], "127.0.0.1:1"]
+    conf = helper_conf(host=two, acquire_timeout=3)
+    with names.helper(conf) as helper:
+        assert helper.status() == "2"
+        helper.wait_exit()
+        first, last = helper.stderr.splitlines()
+        assert "too few endpoints answer to tell whether etcd serves the v2 API, trying on: m.test:2379: Name" in first
+        assert "or set api = 3 once no node runs Samba's helper" in last
+    view = View(conf, "--check", "--json", enter=names.enter)
+    assert view.code == 1 and view.levels()["v2"] == "fault" and "set api = 3" in view.text
+    for hosts in three, ["m.test", both.endpoints[0]]:
+        conf = helper_conf(host=hosts, netbios_name="A" if hosts is three else "B")
+        assert View(conf, "--check", enter=names.enter).code == 0
+        with names.helper(conf) as helper:
+            assert helper.status() == "0", helper.describe()
+
+
+@APIS
+def test_a_proxy_in_the_environment_is_ignored(both, helper_conf, api):
+    nobody = "http://127.0.0.1:1"
+    env = {name: nobody for base in ("http_proxy", "https_proxy", "all_proxy") for name in (base, base.upper())}
+    with Helper(helper_conf(host=both.endpoints[0], api=api), env=env) as helper:
+        assert helper.status() == "0"
+        assert helper.stderr == ""
+
+
+@APIS
+def test_the_cluster_expected_gives_the_lock_and_another_one_is_refused(both, stranger, helper_conf, api):
+    keys = {"expected_cluster_id": cluster_id(both), "api": api}
+    with Helper(helper_conf(host=both.endpoints[0], **keys)) as helper:
+        assert helper.status() == "0", helper.describe()
+        helper.terminate()
+        helper.wait_exit()
+    with Helper(helper_conf(host=stranger.endpoints[0], **keys)) as helper:
+        assert helper.status() == "3"
+        assert helper.answered_after < 3
+        helper.wait_exit()
+        (line,) = helper.stderr.splitlines()
+        ours, theirs = (cluster_id(etcd).lower().lstrip("0") for etcd in (both, stranger))
+        assert ours in line and theirs in line and "expected_cluster_id" in line
+    with Helper(helper_conf(host=[stranger.endpoints[0], both.endpoints[0]], **keys)) as helper:
+        assert helper.status() == "0"
+        assert helper.stderr == ""
+
+
+@APIS
+def test_another_cluster_behind_the_same_address_is_a_loss_at_the_next_refresh(both, stranger, helper_conf, api):
+    with Relay(both.endpoints[0]) as relay:
+        conf = helper_conf(host=relay.endpoint, expected_cluster_id=cluster_id(both), api=api)
+        with Helper(conf) as helper:
+            assert helper.status() == "0"
+            relay.switch(stranger.endpoints[0])
+            switched = time.monotonic()
+            assert helper.wait_eof() - switched < 4
+            helper.wait_exit()
+            assert "lost " in helper.stderr and "etcd is not the one that granted it" in helper.stderr
+
+
+@APIS
+def test_read_timeout_is_the_longest_that_one_endpoint_is_waited_for(both, helper_conf, api):
+    with Proxy(both.endpoints[0]) as proxy:
+        proxy.freeze()
+        conf = helper_conf(host=[proxy.endpoint, both.endpoints[0]], read_timeout=0.5, api=api)
+        with Helper(conf) as helper:
+            assert helper.status() == "0"
+            assert helper.answered_after < 2.5
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_redirect_in_the_v2_api_is_followed_if_allow_redirect_says_so(both, helper_conf, lock_name, allowed):
+    path = f"/v2/keys/_locks/_ctdb/{lock_name}"
+    with Proxy(both.endpoints[0]) as proxy:
+        query = "?recursive=true&sorted=true&quorum=true"
+        elsewhere = {"Location": f"http://{both.endpoints[0]}{path}{query}"}
+        proxy.answer_with(307, b"", matching=b"GET ", headers=elsewhere)
+        with Helper(helper_conf(host=proxy.endpoint, api="2", allow_redirect=allowed, acquire_timeout=3)) as helper:
+            assert helper.status() == ("0" if allowed else "2"), helper.describe()
+
+
+def test_the_v3_api_follows_no_redirect(both, helper_conf):
+    with Proxy(both.endpoints[0]) as proxy:
+        proxy.answer_with(307, b"", headers={"Location": f"http://{both.endpoints[0]}/v3/kv/range"})
+        with Helper(helper_conf(host=proxy.endpoint, api="3", acquire_timeout=2)) as helper:
+            assert helper.status() == "2"
+            helper.wait_exit()
+            assert "HTTP status 307" in helper.stderr
+
+
+def test_version_prefix_says_where_the_v2_api_is(both, helper_conf):
+    with Helper(helper_conf(host=both.endpoints[0], api="2", version_prefix="/v2")) as helper:
+        assert helper.status() == "0"
+    with Helper(helper_conf(host=both.endpoints[0], api="2", version_prefix="/nowhere")) as helper:
+        assert helper.status() == "3"
+        helper.wait_exit()
+        assert "the v2 API is not served" in helper.stderr

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""etcd and the way to it fail: what is held stays held while it can, and is over before anybody else has it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support import kinds
+from tests.support.helper import Helper, successor_of
+from tests.support.machine import wait_until
+from tests.support.proxy import Proxy
+
+pytestmark = [pytest.mark.etcd, pytest.mark.slow]
+
+TTL, REFRESH = 9, 2
+
+
+kind, etcd, etcd3, conf = kinds.kind, kinds.etcd, kinds.etcd3, kinds.conf
+
+
+@pytest.fixture
+def proxy(etcd):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        yield proxy
+
+
+def keys(etcd, lock_name):
+    return etcd.keys(f"/_locks/_ctdb/{lock_name}/") + etcd.keys_v2(f"/_locks/_ctdb/{lock_name}")
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.7, 1.4])
+@pytest.mark.parametrize("how", ["freeze", "freeze_answers"])
+def test_a_frozen_network_ends_the_holder_before_anybody_else_can_hold(etcd, proxy, conf, how, phase):
+    with Helper(conf(host=proxy.endpoint)) as helper:
+        assert helper.status() == "0"
+        time.sleep(REFRESH + phase)
+        getattr(proxy, how)()
+        with successor_of(conf()) as successor:
+            assert helper.eof is not None and helper.eof < successor.first_byte, helper.describe()
+        assert helper.stdout == b"0"
+        assert "lost " in helper.stderr and "no answer" in helper.stderr
+
+
+@pytest.mark.parametrize("how", ["freeze", "freeze_answers"])
+def test_sigterm_behind_a_frozen_network_ends_the_holder_within_2_s(proxy, conf, how):
+    with Helper(conf(host=proxy.endpoint)) as helper:
+        assert helper.status() == "0"
+        getattr(proxy, how)()
+        # Once while it waits for its next refresh, once (by then) inside of a request.
+        time.sleep(REFRESH + 0.5)
+        helper.terminate()
+        asked = time.monotonic()
+        assert helper.wait_exit() - asked < 2
+
+
+@pytest.mark.parametrize("phase", [0.1, 0.6, 1.1, 1.6, 1.95])
+@pytest.mark.parametrize("how", ["refuse", "freeze", "freeze_answers"])
+def test_etcd_away_for_3_s_at_any_phase_costs_nothing(etcd, proxy, conf, lock_name, how, phase):
+    with Helper(conf(host=proxy.endpoint)) as helper:
+        assert helper.status() == "0"
+        held = keys(etcd, lock_name)
+        time.sleep(REFRESH + phase)
+        getattr(proxy, how)()
+        time.sleep(3)
+        proxy.forward()
+        time.sleep(TTL)
+        assert helper.alive and keys(etcd, lock_name) == held, helper.describe()
+
+
+@pytest.mark.parametrize("how", ["reset", "truncate_answers"])
+def test_a_connection_that_breaks_is_made_anew(etcd, proxy, conf, lock_name, how):
+    with Helper(conf(host=proxy.endpoint)) as helper:
+        assert helper.status() == "0"
+        for _ in range(6):
+            getattr(proxy, how)()
+            time.sleep(0.3)
+            proxy.forward()
+            time.sleep(1)
+        assert helper.alive and keys(etcd, lock_name)
+
+
+@pytest.mark.parametrize("which", ["the one in use", "the leader", "another"])
+@pytest.mark.parametrize("how", ["kill", "pause"])
+def test_one_member_of_three_gone_costs_nothing(etcd3, conf, lock_name, which, how):
+    leader = etcd3.leader()
+    others = [member for member in etcd3.members if member is not leader]
+    in_use, victim = {
+        "the one in use": (others[0], others[0]),
+        "the leader": (others[0], leader),
+        "another": (leader, others[0]),
+    }[which]
+    order = [in_use] + [member for member in etcd3.members if member is not in_use]
+    with Helper(conf(host=[member.endpoint for member in order])) as helper:
+        assert helper.status() == "0"
+        held = keys(etcd3, lock_name)
+        time.sleep(REFRESH + 0.5)
+        getattr(victim, how)()
+        try:
+            time.sleep(TTL + 3)
+            assert helper.alive and keys(etcd3, lock_name) == held, helper.describe()
+            helper.terminate()
+            helper.wait_exit()
+            assert not keys(etcd3, lock_name)
+            with Helper(conf(host=etcd3.endpoints)) as successor:
+                assert successor.status() == "0"
+                assert successor.answered_after < 10  # ctdbd's patience in a recovery
+        finally:
+            etcd3.heal()
+
+
+@pytest.mark.parametrize("how", ["refuse", "freeze"])
+def test_unreachable_etcd_is_tried_until_acquire_timeout_and_then_answered_with_2(proxy, conf, how):
+    getattr(proxy, how)()
+    with Helper(conf(host=proxy.endpoint, acquire_timeout=6)) as helper:
+        wait_until(lambda: helper.stderr, 4, "a line after the first round")
+        assert len(helper.stderr.splitlines()) == 1 and proxy.endpoint in helper.stderr
+        assert helper.alive and helper.stdout == b""
+        assert helper.status() == "2"
+        assert 5 < helper.answered_after < 7
+        helper.wait_exit()
+        assert helper.stdout == b"2" and len(helper.stderr.splitlines()) == 2
+
+
+def test_etcd_that_comes_back_while_it_is_tried_gives_the_lock(proxy, conf):
+    proxy.refuse()
+    with Helper(conf(host=proxy.endpoint)) as helper:
+        time.sleep(4)
+        proxy.forward()
+        assert helper.status(3) == "0"
+        assert "answers again" in helper.stderr
+
+
+def test_a_held_back_renewal_does_not_evict_the_successor(etcd, proxy, conf, lock_name):
+    with Helper(conf(host=proxy.endpoint)) as helper:
+        assert helper.status() == "0"
+        proxy.freeze()
+        with successor_of(conf()) as successor:
+            held = keys(etcd, lock_name)
+            proxy.forward()
+            time.sleep(1)
+            assert keys(etcd, lock_name) == held and successor.alive and not helper.alive

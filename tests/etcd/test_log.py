@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""What the log says at each verbosity of a lock that is taken, held for a while and given back."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from tests.support.helper import Helper
+from tests.support.machine import wait_until
+from tests.support.proxy import Proxy
+
+pytestmark = [pytest.mark.etcd, pytest.mark.slow]
+
+
+@pytest.fixture
+def story(helper_conf):
+    """The log's lines at the taking, in the steady state of three refreshes, and at the end."""
+
+    def tell(*args):
+        with Helper(helper_conf(refresh=0.5), *args) as helper:
+            assert helper.status() == "0"
+            time.sleep(0.3)
+            taken = helper.stderr.splitlines()
+            time.sleep(1.7)
+            held = helper.stderr.splitlines()[len(taken) :]
+            helper.terminate()
+            helper.wait_exit()
+            return taken, held, helper.stderr.splitlines()[len(taken) + len(held) :]
+
+    return tell
+
+
+def test_without_v_there_is_nothing_to_tell(story):
+    assert story() == ([], [], [])
+
+
+def test_at_v_taking_and_giving_back_are_a_line_each_with_lock_endpoint_and_seconds(story, etcd, lock_name):
+    (taken,), held, (released,) = story("-v")
+    assert held == []
+    assert re.search(rf"holding /_locks/_ctdb/{lock_name}/ .* at {etcd.endpoints[0]} .*taken in \d+\.\d+ s", taken)
+    assert re.search(rf"released /_locks/_ctdb/{lock_name}/ .* at {etcd.endpoints[0]} after 2 s: SIGTERM", released)
+
+
+def test_at_vv_each_request_is_one_line_with_lock_endpoint_and_seconds(story, etcd, lock_name):
+    _, held, _ = story("-vv")
+    assert {line.split()[2] for line in held} == {"lease/keepalive:", "kv/range:"}
+    form = rf"ctdb_etcd_lock: /_locks/_ctdb/{lock_name}/: \S+: 200 from {etcd.endpoints[0]} in \d+\.\d+ s"
+    assert all(re.fullmatch(form, line) for line in held), held
+
+
+def test_at_vvv_the_wire_is_shown(story):
+    _, held, _ = story("-vvv")
+    assert any("> POST /v3/lease/keepalive" in line for line in held) and any("< 200 {" in line for line in held)
+
+
+@pytest.mark.parametrize("args", [[], ["-vv"]])
+def test_of_silences_that_come_and_go_one_in_a_minute_is_told_below_vv(etcd, helper_conf, args):
+    with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint, refresh=0.5), *args) as helper:
+        assert helper.status() == "0"
+        for _ in range(3):
+            proxy.refuse()
+            time.sleep(1)
+            proxy.forward()
+            time.sleep(1.5)
+        assert helper.alive
+        lines = helper.stderr.splitlines()
+    silences = [line for line in lines if "no endpoint of etcd answers" in line]
+    ends = [line for line in lines if "etcd answers again" in line]
+    assert (len(silences), len(ends)) == (1, 1) if not args else (len(silences) >= 3 and len(ends) == 3), lines
+    assert args or len(lines) == 2
+
+
+def test_while_etcd_is_long_away_there_is_a_line_at_its_beginning_and_one_at_the_loss(etcd, helper_conf, lock_name):
+    with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint), "-v") as helper:
+        assert helper.status() == "0"
+        proxy.refuse()
+        helper.wait_exit(15)
+        _, first, last = helper.stderr.splitlines()
+    assert f"/_locks/_ctdb/{lock_name}/: no endpoint of etcd answers, trying on: {proxy.endpoint}: " in first
+    assert re.search(
+        rf"lost /_locks/_ctdb/{lock_name}/ .* after (8|9|10) s: it was not renewed in time: .*refused", last
+    )
+
+
+def test_a_renewal_that_is_refused_and_then_is_not_is_told_once_each(etcd, helper_conf):
+    with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint)) as helper:
+        assert helper.status() == "0"
+        proxy.answer_with(403, b'{"error": "etcdserver: permission denied", "code": 7}', matching=b"keepalive")
+        wait_until(lambda: "is not renewed" in helper.stderr, 5, "a refused renewal")
+        time.sleep(1.5)
+        proxy.forward()
+        wait_until(lambda: "is renewed again" in helper.stderr, 5, "a renewal")
+        assert len(helper.stderr.splitlines()) == 2 and helper.alive, helper.describe()

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The excerpts of CTDB's log in the man page: each fault is made, and the helper says what stands there, no more.
+
+Moments, names and numbers are left out of the comparison; CTDB's own lines are not the helper's to say.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.support import TREE
+from tests.support.helper import Helper
+from tests.support.machine import wait_until
+from tests.support.proxy import Proxy
+
+pytestmark = [pytest.mark.etcd, pytest.mark.slow]
+
+PAGE = ElementTree.parse(TREE / "man" / "ctdb-etcd.7.xml").getroot()
+PREFIX = "ctdb_etcd_lock: "
+UNTOLD = (
+    (r"/_locks/_ctdb/[^/ ]+/", "LOCK"),
+    (r"127\.0\.\d+\.\d+:\d+", "ENDPOINT"),
+    (r"\d+-\d+-\d+T\d+:\d+:\d+Z", "DATE"),
+    (r"node \S+, (pnn \d+, )?pid \d+", "HOLDER"),
+    (r"Connection \w+( by peer)?|no connection in time|no answer in [\d.]+ s", "REASON"),
+    (r": (SIGTERM|nobody reads our stdout any more)$", ": END"),
+    (r"\d+(\.\d+)?", "N"),
+)
+
+
+def masked(text):
+    for pattern, word in UNTOLD:
+        text = re.sub(pattern, word, text)
+    return text
+
+
+def excerpt(name, level):
+    """The helper's lines in an excerpt that are there with so many v."""
+    (entry,) = (entry for entry in PAGE.iter("varlistentry") if entry.get("id") == f"log-{name}")
+    lines = []
+    for line in entry.find("listitem/screen").text.strip("\n").splitlines():
+        if line.startswith(" " * 9):
+            lines[-1] += " " + line.strip()
+        else:
+            lines.append(line)
+    found = set()
+    for line in lines:
+        marks, rest = re.fullmatch(r"(-v+|) +[\d:.]+ node\d [\w-]+: (.*)", line).groups()
+        if rest.startswith(PREFIX) and marks.count("v") <= level:
+            found.add(masked(rest[len(PREFIX) :]))
+    return found
+
+
+class Node:
+    """Where the helpers of a story run: their file, their verbosity, and all that they have said."""
+
+    def __init__(self, helper_conf, level, **keys):
+        self._conf = helper_conf(lock_ttl=4, refresh=0.5, **keys)
+        self._args = [f"-{'v' * level}"] if level else []
+        self._helpers = []
+
+    def helper(self, status=None):
+        helper = Helper(self._conf, *self._args)
+        self._helpers.append(helper)
+        assert status is None or helper.status() == status, helper.describe()
+        return helper
+
+    def holder(self):
+        """The first helper that is told `0`, tried again and again."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            helper = self.helper()
+            if helper.status() == "0":
+                # What it says of it comes after the status.
+                wait_until(lambda: not self._args or "holding" in helper.stderr, 5, "a word of the holder")
+                return helper
+        raise AssertionError("nobody can take the lock")
+
+    def said(self):
+        lines = [line for helper in self._helpers for line in helper.stderr.splitlines()]
+        assert all(line.startswith(PREFIX) for line in lines)
+        return {masked(line[len(PREFIX) :]) for line in lines}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for helper in self._helpers:
+            helper.close()
+
+
+@pytest.fixture(params=[0, 1], ids=["without v", "with v"])
+def level(request):
+    return request.param
+
+
+@pytest.fixture
+def node(helper_conf, level):
+    with Node(helper_conf, level) as node:
+        yield node
+
+
+@pytest.fixture
+def proxy(etcd):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def behind(helper_conf, level, proxy):
+    """A node whose way to etcd is the proxy's."""
+    with Node(helper_conf, level, host=proxy.endpoint, acquire_timeout=3) as node:
+        yield node
+
+
+@pytest.fixture
+def silent(helper_conf):
+    """A node whose words do not matter."""
+    with Node(helper_conf, 0) as node:
+        yield node
+
+
+def test_taken_and_given_back(node, level):
+    helper = node.helper("0")
+    helper.terminate()
+    helper.wait_exit()
+    assert node.said() == excerpt("taken", level)
+
+
+def test_contention(node, silent, level):
+    silent.helper("0")
+    node.helper("1").wait_exit()
+    assert node.said() == excerpt("contention", level)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_held(helper_conf, level):
+    with Node(helper_conf, level) as node:
+        helper = node.helper("0")
+        time.sleep(0.3)
+        before = len(helper.stderr)
+        time.sleep(1.2)
+        said = {masked(line[len(PREFIX) :]) for line in helper.stderr[before:].splitlines()}
+    assert said == excerpt("held", level)
+
+
+@pytest.fixture
+def elsewhere(lock_name, witness_of):
+    """From now on the holder could be one of another machine."""
+    witness = witness_of(lock_name)
+
+    def forget():
+        wait_until(lambda: witness.exists() and witness.read_text(), 2, "the holder's witness")
+        witness.unlink()
+
+    return forget
+
+
+def test_killed(node, silent, level, lock_name, witness_of):
+    holder = silent.helper("0")
+    node.helper("1").wait_exit()
+    wait_until(witness_of(lock_name).exists, 2, "the holder's witness")
+    holder.kill()
+    holder.wait_exit()
+    node.holder()
+    assert node.said() == excerpt("killed", level)
+
+
+def test_crashed(node, silent, level, elsewhere, elected):
+    holder = silent.helper("0")
+    elsewhere()
+    holder.kill()
+    time.sleep(2)
+    node.holder()
+    assert node.said() == excerpt("crashed", level)
+
+
+def test_stopped(node, silent, level):
+    helper = silent.helper("0")
+    helper.stop()
+    time.sleep(5)
+    node.holder()
+    helper.cont()
+    helper.wait_exit()
+    assert silent.said() == set() and node.said() == excerpt("stopped", level)
+
+
+def test_deleted(etcd, node, level, lock_name):
+    helper = node.helper("0")
+    etcd.delete(f"/_locks/_ctdb/{lock_name}/", prefix=True)
+    helper.wait_exit()
+    node.holder()
+    assert node.said() == excerpt("deleted", level)
+
+
+def test_away_for_a_moment(behind, proxy, level):
+    helper = behind.helper("0")
+    proxy.refuse()
+    time.sleep(1.5)
+    proxy.forward()
+    wait_until(lambda: "answers again" in helper.stderr, 5, "an answer")
+    assert behind.said() - excerpt("taken", level) == excerpt("moment", level)
+
+
+def test_away_for_longer(behind, proxy, level):
+    helper = behind.helper("0")
+    proxy.refuse()
+    helper.wait_exit()
+    behind.helper("2").wait_exit()
+    last = behind.helper()
+    wait_until(lambda: last.stderr, 5, "a line after the first round")
+    proxy.forward()
+    wait_until(lambda: "answers again" in last.stderr, 5, "an answer")
+    assert last.status() == "0"
+    assert behind.said() == excerpt("away", level)
+
+
+def test_cut_off(behind, node, proxy, level, elsewhere, elected):
+    helper = behind.holder()
+    elsewhere()
+    proxy.freeze()
+    helper.wait_exit()
+    node.holder()
+    assert (behind.said() | node.said()) - excerpt("taken", level) == excerpt("cut", level) - excerpt("taken", level)
+
+
+def test_follower_cut_off(behind, silent, proxy, level):
+    silent.helper("0")
+    proxy.freeze()
+    helper = behind.helper()
+    wait_until(lambda: helper.stderr, 5, "a line after the first round")
+    helper.close_stdout()
+    helper.wait_exit()
+    assert behind.said() == excerpt("follower", level)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Which lock: the netbios name as the real testparm answers it, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+import pytest
+
+from tests.support.helper import PATH, Helper
+
+HOST = socket.gethostname().split(".")[0][:15].upper()
+
+
+@pytest.fixture
+def with_smb_conf(tmp_path):
+    """An environment in which testparm, the real one, reads the file given."""
+
+    def environment(text):
+        (tmp_path / "smb.conf").write_text(text)
+        return {"SMB_CONF_PATH": str(tmp_path / "smb.conf")}
+
+    return environment
+
+
+def with_testparm(tmp_path, script):
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    (tmp_path / "bin" / "testparm").write_text(script)
+    (tmp_path / "bin" / "testparm").chmod(0o755)
+    return {"PATH": f"{tmp_path}/bin:{PATH}"}
+
+
+def conf_without_name(tmp_path, etcd):
+    conf = tmp_path / "no-name.conf"
+    conf.write_text(f"host = {etcd.endpoints[0]}\n")
+    return conf
+
+
+def refusal(conf, env):
+    with Helper(conf, env=env) as helper:
+        assert helper.status() == "3", helper.describe()
+        helper.wait_exit()
+        (line,) = helper.stderr.splitlines()
+        assert "netbios_name" in line
+        return line
+
+
+@pytest.mark.etcd
+def test_testparms_name_in_upper_case_names_the_lock(etcd, tmp_path, with_smb_conf, lock_name):
+    env = with_smb_conf(f"[global]\n  netbios name = {lock_name.lower()}\n")
+    with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
+        assert helper.status() == "0"
+        assert len(etcd.keys(f"/_locks/_ctdb/{lock_name}/")) == 1
+
+
+@pytest.mark.etcd
+def test_with_netbios_name_testparm_is_not_run(etcd, tmp_path, helper_conf):
+    ran = tmp_path / "ran"
+    with Helper(helper_conf(), env=with_testparm(tmp_path, f"#!/bin/sh\ntouch {ran}\necho X\n")) as helper:
+        assert helper.status() == "0"
+        assert not ran.exists()
+
+
+@pytest.mark.etcd
+def test_smb_conf_without_a_netbios_name_is_refused_with_the_reason(etcd, tmp_path, with_smb_conf):
+    line = refusal(conf_without_name(tmp_path, etcd), with_smb_conf("[global]\n  workgroup = X\n"))
+    assert f"smb.conf sets no netbios name, and {HOST} is this host's own name" in line
+
+
+@pytest.mark.etcd
+def test_a_cluster_may_bear_the_name_of_one_of_its_hosts_if_smb_conf_says_so(etcd, tmp_path, with_smb_conf):
+    env = with_smb_conf(f"[global]\n  NetBIOS Name = {HOST}\n")
+    with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
+        assert helper.status() == "0"
+
+
+@pytest.mark.etcd
+@pytest.mark.parametrize("name", ["has blank", "a/b", "naïve", "a\tb", "a#b", "a%41", "..", "x" * 64])
+def test_a_name_that_cannot_be_a_lock_is_refused(etcd, tmp_path, with_smb_conf, name):
+    line = refusal(conf_without_name(tmp_path, etcd), with_smb_conf(f"[global]\n  netbios name = {name}\n"))
+    assert "cannot name a lock" in line or "this host's own name" in line
+
+
+@pytest.mark.etcd
+def test_an_smb_conf_that_is_missing_is_named(etcd, tmp_path):
+    env = {"SMB_CONF_PATH": str(tmp_path / "missing.conf")}
+    line = refusal(conf_without_name(tmp_path, etcd), env)
+    assert "missing.conf" in line
+
+
+@pytest.mark.etcd
+def test_a_missing_testparm_is_named_with_what_to_install(etcd, tmp_path):
+    env = {"PATH": str(tmp_path)}
+    with Helper(None, "-c", str(conf_without_name(tmp_path, etcd)), env=env) as helper:
+        assert helper.status() == "3"
+        helper.wait_exit()
+        assert "testparm cannot be run" in helper.stderr and "install Samba's tools" in helper.stderr
+
+
+@pytest.mark.etcd
+@pytest.mark.slow
+def test_a_testparm_that_hangs_is_answered_with_2_and_ended(etcd, tmp_path):
+    pid = tmp_path / "pid"
+    env = with_testparm(tmp_path, f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60\n")
+    with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
+        assert helper.status(15) == "2"
+        assert 9 < helper.answered_after < 11.5
+        helper.wait_exit()
+        assert "testparm gave no answer in 10 s" in helper.stderr
+        assert not os.path.exists(f"/proc/{pid.read_text().strip()}")
+
+
+@pytest.mark.etcd
+@pytest.mark.slow
+def test_a_hanging_testparm_does_not_outlive_a_killed_helper(etcd, tmp_path):
+    pid = tmp_path / "pid"
+    env = with_testparm(tmp_path, f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60\n")
+    with Helper(None, "-c", str(conf_without_name(tmp_path, etcd)), env=env) as helper:
+        while not pid.exists() or not pid.read_text().strip():
+            time.sleep(0.01)
+        helper.kill()
+        deadline = time.monotonic() + 13
+        while os.path.exists(f"/proc/{pid.read_text().strip()}"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.mark.etcd
+def test_a_testparm_that_floods_or_prints_nonsense_is_refused(etcd, tmp_path):
+    conf = conf_without_name(tmp_path, etcd)
+    for output in ("yes", "head -c 100000 /dev/urandom", "printf 'A\\nB\\n'", "printf '\\033[2J'", "true"):
+        refusal(conf, with_testparm(tmp_path, f"#!/bin/sh\n{output}\n"))

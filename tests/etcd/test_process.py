@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The helper as a process: signals, its parent, its reader, what it inherits, and the kernel timer that ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.support.helper import PROGRAM, Helper, full_pipe
+from tests.support.machine import wait_until
+
+pytestmark = pytest.mark.etcd
+
+TTL = 9
+
+
+@pytest.fixture
+def keys(etcd, lock_name):
+    return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/")
+
+
+@pytest.mark.slow
+def test_sigterm_at_any_moment_of_the_start_leaves_nothing(etcd, helper_conf, keys):
+    leases = etcd.leases()
+    with Helper(helper_conf()) as helper:
+        assert helper.status() == "0"
+        usual = helper.answered_after
+        helper.terminate()
+        helper.wait_exit()
+    said = set()
+    for step in range(60):
+        with Helper(helper_conf()) as helper:
+            time.sleep(step / 40 * usual)
+            helper.terminate()
+            helper.wait_exit(2)
+            assert helper.stderr == "" and helper.stdout in (b"", b"0"), helper.describe()
+            said.add(helper.stdout)
+        assert not keys() and set(etcd.leases()) <= set(leases), f"at {step} of 40 parts of {usual} s"
+    # Else the moments were all too early or too late to show anything.
+    assert said == {b"", b"0"}
+
+
+@pytest.mark.slow
+def test_a_parent_killed_at_any_moment_of_the_start_leaves_no_helper(etcd, helper_conf, keys):
+    leases = etcd.leases()
+    for step in range(40):
+        with Helper(helper_conf(), own_parent=True) as helper:
+            time.sleep(step * 0.006)
+            helper.kill_parent()
+            # ctdbd is the reader, too.
+            helper.close_stdout()
+            helper.wait_exit(2)
+            assert "Traceback" not in helper.stderr and "bug" not in helper.stderr
+        assert not keys() and set(etcd.leases()) <= set(leases), f"at {step * 6} ms"
+
+
+def test_ctrl_c_of_somebody_who_tries_it_by_hand_frees_the_lock(helper_conf, keys):
+    with Helper(helper_conf()) as helper:
+        assert helper.status() == "0" and keys()
+        helper.signal(signal.SIGINT)
+        helper.wait_exit()
+        assert not keys() and helper.stderr == ""
+
+
+@pytest.mark.parametrize("pidfd", [True, False])
+def test_a_parent_killed_while_holding_ends_the_helper_and_frees_the_lock(helper_conf, keys, pidfd):
+    strace = None if pidfd else ["-o", "/dev/null", "-e", "inject=pidfd_open:error=ENOSYS"]
+    with Helper(helper_conf(), own_parent=True, strace=strace) as helper:
+        assert helper.status() == "0" and keys()
+        helper.kill_parent()
+        killed = time.monotonic()
+        assert helper.wait_exit() - killed < (0.3 if pidfd else 0.6)
+        assert not keys() and helper.stderr == ""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("command", ['"$@"', '"$@"; exit $?'], ids=["parent 0", "parent 1"])
+def test_a_helper_without_a_parent_takes_nothing(helper_conf, keys, command):
+    inside = [
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "sh",
+        "-c",
+        ("exec " if command == '"$@"' else "") + command,
+    ]
+    with Helper(None, *inside, "sh", PROGRAM, "-c", str(helper_conf()), program="unshare") as helper:
+        assert helper.status() == "3"
+        helper.wait_exit()
+        assert "the parent process is gone" in helper.stderr and not keys()
+
+
+def test_nobody_reading_stdout_any_more_frees_the_lock(helper_conf, keys):
+    with Helper(helper_conf(), "-v") as helper:
+        assert helper.status() == "0" and keys()
+        helper.close_stdout()
+        closed = time.monotonic()
+        assert helper.wait_exit() - closed < 0.3
+        assert not keys() and "nobody reads our stdout" in helper.stderr
+
+
+@pytest.mark.slow
+def test_stopped_past_its_lease_and_continued_the_holder_is_gone_at_once(helper_conf, keys):
+    with Helper(helper_conf()) as helper:
+        assert helper.status() == "0"
+        helper.stop()
+        wait_until(lambda: not keys(), TTL + 3, "the lease to end")
+        with Helper(helper_conf()) as successor:
+            assert successor.status() == "0"
+            (key,) = keys()
+            helper.cont()
+            continued = time.monotonic()
+            assert helper.wait_exit() - continued < 0.3
+            assert helper.stdout == b"0" and helper.returncode == -14
+            time.sleep(1)
+            assert keys() == [key] and successor.alive
+
+
+@pytest.mark.slow
+def test_stopped_for_less_than_its_lease_the_holder_goes_on(helper_conf, keys):
+    with Helper(helper_conf()) as helper:
+        assert helper.status() == "0"
+        (key,) = keys()
+        helper.stop()
+        time.sleep(5)
+        helper.cont()
+        time.sleep(TTL)
+        assert helper.alive and keys() == [key]
+
+
+@pytest.mark.slow
+def test_a_blocked_and_ignored_sigalrm_of_the_parent_does_not_disarm_the_fence(helper_conf):
+    inherited = ["--ignore-signal=ALRM", "--block-signal=ALRM,TERM"]
+    with Helper(None, *inherited, PROGRAM, "-c", str(helper_conf()), program="env") as helper:
+        assert helper.status() == "0"
+        helper.stop()
+        time.sleep(TTL)
+        helper.cont()
+        continued = time.monotonic()
+        assert helper.wait_exit() - continued < 0.3 and helper.returncode == -14
+
+
+def test_descriptors_that_ctdbd_leaks_are_closed(helper_conf):
+    leaked, other = os.pipe()
+    try:
+        with Helper(helper_conf(), extra_fds=[leaked, other]) as helper:
+            assert helper.status() == "0"
+            ours = {os.readlink(f"/proc/{os.getpid()}/fd/{leaked}")}
+            theirs = {os.readlink(f"/proc/{helper.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{helper.pid}/fd")}
+            assert not ours & theirs
+            # stdin, stdout, stderr, the wake-up pipe's two ends, the parent's pidfd, the connection; for a moment
+            # after the `0` its witness.
+            wait_until(lambda: len(os.listdir(f"/proc/{helper.pid}/fd")) <= 7, 2, "no more than seven descriptors")
+    finally:
+        os.close(leaked)
+        os.close(other)
+
+
+@pytest.mark.slow
+def test_a_log_that_nobody_reads_stops_neither_holding_nor_the_release(helper_conf, keys):
+    reader, writer = full_pipe()
+    try:
+        with Helper(helper_conf(), "-vvv", stderr=writer) as helper:
+            assert helper.status() == "0"
+            time.sleep(TTL + 1)
+            assert helper.alive and keys()
+            helper.terminate()
+            asked = time.monotonic()
+            assert helper.wait_exit() - asked < 0.2 and not keys()
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_no_child_is_left_and_none_has_our_stdout(helper_conf, lock_name, tmp_path):
+    smb_conf = tmp_path / "smb.conf"
+    smb_conf.write_text(f"[global]\nnetbios name = {lock_name}\n")
+    with Helper(helper_conf()) as helper:
+        assert helper.status() == "0"
+        with open(f"/proc/{helper.pid}/task/{helper.pid}/children", encoding="ascii") as children:
+            assert children.read() == ""
+
+
+def test_vvv_shows_the_wire_and_vv_every_request(helper_conf):
+    with Helper(helper_conf(), "-vvv") as wire, Helper(helper_conf(), "-vv") as requests:
+        for helper in wire, requests:
+            helper.status()
+        assert "> POST /v3/kv/range" in wire.stderr and '"header"' in wire.stderr
+        assert "kv/range: 200 from 127.0.0.1:" in requests.stderr and "> POST" not in requests.stderr

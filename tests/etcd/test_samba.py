@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Beside Samba's own helper, and what api = auto, 3 and 2 mean where etcd serves the v2 API or doesn't."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, closing
+
+import pytest
+
+from tests.support.etcd import Etcd
+from tests.support.helper import PROGRAM, Helper, successor_of
+from tests.support.machine import Port
+from tests.support.proxy import Proxy
+from tests.support.samba import Samba
+
+pytestmark = pytest.mark.etcd
+
+# Not where packages are built: Fedora, for one, has it no more.
+etcd_module = pytest.importorskip("etcd")
+
+TTL = 9
+
+
+@pytest.fixture
+def samba(etcd_v2, tmp_path, lock_name):
+    (tmp_path / "samba").mkdir()
+    return Samba(tmp_path / "samba", lock_name, etcd_v2.endpoints[0])
+
+
+@pytest.fixture
+def conf(helper_conf, etcd_v2):
+    return lambda api, **keys: helper_conf(**{"api": api, "host": etcd_v2.endpoints[0], **keys})
+
+
+@pytest.fixture
+def keys(etcd_v2, lock_name):
+    """The keys of the lock in v2 and in v3."""
+    return lambda: (
+        etcd_v2.keys_v2(f"/_locks/_ctdb/{lock_name}"),
+        etcd_v2.keys(f"/_locks/_ctdb/{lock_name}/"),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("api", ["auto", "2"])
+def test_sambas_helper_and_ours_exclude_each_other_in_50_alternations(samba, conf, keys, api):
+    for _ in range(25):
+        with samba.helper() as theirs:
+            assert theirs.status() == "0"
+            with Helper(conf(api)) as ours:
+                assert ours.status() == "1" and not ours.stderr
+                ours.wait_exit()
+            # Nothing of ours is left: its next refresh is the lowest key's, alone.
+            in_v2, in_v3 = keys()
+            assert len(in_v2) == 1 and not in_v3
+            theirs.terminate()
+            theirs.wait_exit()
+        with Helper(conf(api)) as ours:
+            assert ours.status() == "0", ours.describe()
+            with Helper(conf(api)) as contender:
+                assert contender.status() == "1"
+                contender.wait_exit()
+            in_v2, in_v3 = keys()
+            assert len(in_v2) == 1 and len(in_v3) == (api == "auto")
+            ours.terminate()
+            ours.wait_exit()
+        assert keys() == ([], [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("api", ["auto", "2"])
+def test_what_a_loser_of_sambas_leaves_behind_blocks_us_only_as_long_as_etcd_keeps_it(samba, conf, keys, api):
+    with Helper(conf(api)) as ours:
+        assert ours.status() == "0"
+        with samba.helper() as theirs:
+            assert theirs.status() == "1"
+            theirs.wait_exit()
+        left = time.monotonic()
+        assert len(keys()[0]) == 2
+        ours.terminate()
+        ours.wait_exit()
+    tries = 0
+    while True:
+        with Helper(conf(api)) as ours:
+            tries += 1
+            if ours.status() == "0":
+                assert ours.first_byte - left < TTL + 4
+                break
+            # A contender of ours adds nothing to the queue, and nothing to v3.
+            ours.wait_exit()
+            assert keys()[1] == []
+    assert tries > 1
+
+
+@pytest.mark.slow
+def test_of_16_of_all_kinds_one_holds(samba, conf, etcd_v2, lock_name):
+    for start in range(6):
+        with ExitStack() as stack:
+            kinds = ["samba", "auto", "2", "auto"]
+            helpers = []
+            for number in range(16):
+                kind = kinds[(start + number) % 4]
+                helper = samba.helper() if kind == "samba" else Helper(conf(kind))
+                helpers.append(stack.enter_context(helper))
+            answers = [helper.status(20) for helper in helpers]
+            assert answers.count("0") == 1 and answers.count("1") == 15, [helper.describe() for helper in helpers]
+            holder = helpers[answers.index("0")]
+            holder.terminate()
+            holder.wait_exit()
+        # What Samba's losers left would block the next round.
+        etcd_v2.members[0].request("DELETE", f"/v2/keys/_locks/_ctdb/{lock_name}?recursive=true")
+
+
+@pytest.mark.slow
+def test_a_key_of_sambas_that_comes_back_in_front_of_ours_is_a_loss(conf, etcd_v2, lock_name, tmp_path):
+    with Proxy(etcd_v2.endpoints[0]) as proxy, Samba(tmp_path, lock_name, proxy.endpoint).helper() as theirs:
+        assert theirs.status() == "0"
+        # Its renewal is a plain write, and late.
+        proxy.hold_next_request(b"PUT /v2/keys", every=True)
+        with successor_of(conf("auto")) as ours:
+            proxy.release()
+            released = time.monotonic()
+            assert ours.wait_eof() - released < 2.5
+            assert "another key is in front of it" in ours.stderr
+
+
+@pytest.mark.parametrize("api", ["auto", "2"])
+@pytest.mark.parametrize("key", [0, 1])
+def test_the_loss_of_either_lock_is_the_loss(conf, etcd_v2, keys, api, key):
+    if api == "2" and key == 1:
+        pytest.skip("there is only one")
+    with Helper(conf(api)) as helper:
+        assert helper.status() == "0"
+        name = keys()[key][0]["key"]
+        if key == 0:
+            etcd_v2.members[0].request("DELETE", f"/v2/keys{name}")
+        else:
+            etcd_v2.delete(name)
+        gone = time.monotonic()
+        assert helper.wait_eof() - gone < 2.5
+        assert "its key is gone" in helper.stderr
+
+
+def test_contention_on_the_v2_lock_gives_the_v3_lock_back(samba, conf, keys):
+    with samba.helper() as theirs:
+        assert theirs.status() == "0"
+        with Helper(conf("auto")) as ours:
+            assert ours.status() == "1"
+            assert keys()[1] == []
+
+
+def test_api_3_takes_no_part_in_the_v2_lock(samba, conf, keys):
+    with samba.helper() as theirs, Helper(conf("3")) as ours:
+        assert theirs.status() == ours.status() == "0"
+
+
+@pytest.mark.slow
+def test_sigterm_at_any_moment_leaves_neither_lock(conf, keys, etcd_v2):
+    with Helper(conf("auto")) as helper:
+        assert helper.status() == "0"
+        usual = helper.answered_after
+        helper.terminate()
+        helper.wait_exit()
+    said = set()
+    for step in range(30):
+        with Helper(conf("auto")) as helper:
+            time.sleep(step / 20 * usual)
+            helper.terminate()
+            helper.wait_exit(2)
+            said.add(helper.stdout)
+            assert helper.stderr == ""
+        assert keys() == ([], [])
+    assert said == {b"", b"0"}
+
+
+def test_where_v2_is_not_served_python_etcd_is_not_even_imported(helper_conf, tmp_path):
+    trace = tmp_path / "trace"
+    with Helper(helper_conf(api="auto"), "-vv", strace=["-o", str(trace), "-e", "trace=openat"]) as helper:
+        assert helper.status() == "0"
+        assert "GET /v2/keys" in helper.stderr and "v2:" not in helper.stderr
+        assert "dist-packages/configobj" in trace.read_text()
+        assert "dist-packages/etcd" not in trace.read_text()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("api", ["auto", "2"])
+def test_a_missing_python_etcd_is_named_where_v2_is_served(conf, tmp_path, api):
+    missing = tmp_path / "missing.py"
+    missing.write_text("raise ImportError(\"No module named 'etcd'\")\n")
+    script = f'mount --bind {missing} {etcd_module.__file__} && exec "$@"'
+    hidden = ["--mount", "sh", "-c", script, "sh", PROGRAM, "-c", str(conf(api))]
+    with Helper(None, *hidden, program="unshare") as helper:
+        assert helper.status() == "3"
+        helper.wait_exit()
+        (line,) = helper.stderr.splitlines()
+        assert "install python3-etcd" in line and "api = 3" in line
+
+
+@pytest.mark.slow
+def test_etcd_without_v2_and_api_2_is_refused_with_one_line(helper_conf):
+    with Helper(helper_conf(api="2")) as helper:
+        assert helper.status() == "3"
+        helper.wait_exit()
+        (line,) = helper.stderr.splitlines()
+        assert "the v2 API is not served" in line and "api = 3" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("api", ["auto", "2"])
+def test_a_late_renewal_cannot_bring_back_a_key_of_ours(etcd_v2, conf, keys, api):
+    with Proxy(etcd_v2.endpoints[0]) as proxy, Helper(conf(api, host=proxy.endpoint)) as helper:
+        assert helper.status() == "0"
+        # The swap that renews the key, held back until its time is over.
+        proxy.hold_next_request(b"prevValue", every=True)
+        helper.wait_eof(15)
+        with successor_of(conf(api)) as successor:
+            held = keys()[0]
+            proxy.release()
+            time.sleep(3)
+            assert successor.alive and keys()[0] == held
+
+
+@pytest.mark.slow
+def test_v2_taken_from_the_members_one_by_one_leaves_one_holder(helper_conf):
+    """While v2 is switched off, the lock is lost at most for the moment in which the last member loses it."""
+    with Etcd(3, ["--enable-v2=true"]) as etcd:
+        conf = helper_conf(api="auto", host=etcd.endpoints)
+        with ExitStack() as stack:
+            holder = stack.enter_context(Helper(conf, "-v"))
+            assert holder.status() == "0"
+            for member in etcd.members:
+                member.extra_args = []
+                member.restart()
+                etcd.wait_healthy()
+                time.sleep(3)
+                with Helper(conf) as contender:
+                    if holder.alive:
+                        assert contender.status() == "1"
+                    else:
+                        assert contender.status() == "0" and member is etcd.members[-1], holder.describe()
+            with Helper(conf, "-v") as after:
+                if not holder.alive:
+                    assert after.status() == "0" and "(v2" not in after.stderr
+
+
+def test_v2_is_not_thought_unserved_while_nobody_says_so(conf, etcd_v2):
+    with Proxy(etcd_v2.endpoints[0]) as proxy, closing(Port()) as dead, closing(Port()) as another:
+        proxy.answer_with(500, b"", matching=b"/v2/keys")
+        with Helper(conf("auto", host=[proxy.endpoint, dead.endpoint, another.endpoint], acquire_timeout=3)) as helper:
+            assert helper.status() == "2", helper.describe()
+            helper.wait_exit()
+            assert "whether etcd serves the v2 API" in helper.stderr

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Takeover from a dead process of this machine, and from nobody of whom that is not proven."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from ctdb_etcd.proof import Witness, passport
+from tests.support import TREE
+from tests.support import kinds
+from tests.support.helper import PROGRAM, Helper, contend, crash
+from tests.support.machine import wait_until
+from tests.support.process import Watched
+from tests.support.proxy import Proxy
+
+pytestmark = pytest.mark.etcd
+
+TTL = 9
+kind, etcd, conf, keys = kinds.kind, kinds.etcd, kinds.conf, kinds.keys
+
+
+@pytest.fixture
+def change(etcd, keys):
+    """Write other fields into the values of the holder's keys, which stay where they are."""
+
+    def write(**fields):
+        for key in keys():
+            value = json.dumps({**json.loads(key["value"]), **fields})
+            if "lease" in key:
+                etcd.put(key["key"], value, key["lease"])
+            else:
+                etcd.members[0].request("PUT", f"/v2/keys{key['key']}?" + urlencode({"value": value, "ttl": 60}))
+
+    return write
+
+
+def answer(conf):
+    """What a helper answers now; what it got it gives back."""
+    with Helper(conf) as helper:
+        said = helper.status()
+        helper.terminate()
+        helper.wait_exit()
+        return said
+
+
+@pytest.mark.parametrize("own_parent", [True, False], ids=["reaped", "zombie"])
+def test_a_killed_holder_of_this_machine_is_replaced_at_once(etcd, conf, keys, witness, own_parent):
+    with Helper(conf(), own_parent=own_parent) as holder:
+        assert holder.status() == "0"
+        before = keys()
+        crash(holder, witness)
+        with Helper(conf(), "-v") as successor:
+            assert successor.status() == "0" and keys() != before, successor.describe()
+            wait_until(lambda: "holding" in successor.stderr, 2, "the line that says so")
+            assert successor.stderr.count(f"its process is gone: node {os.uname().nodename}") == len(before)
+            assert len(keys()) == len(before)
+            assert not {key["lease"] for key in before if "lease" in key} & set(etcd.leases())
+
+
+def test_what_a_holder_leaves_on_the_machine_goes_with_its_release(conf, witness):
+    with Helper(conf()) as holder:
+        assert holder.status() == "0"
+        wait_until(witness.exists, 2, "the holder's witness")
+        holder.terminate()
+        holder.wait_exit()
+        assert not witness.exists()
+
+
+def test_a_stopped_holder_is_not_dead(conf, witness):
+    with Helper(conf()) as holder:
+        assert holder.status() == "0"
+        wait_until(witness.exists, 2, "the holder's witness")
+        holder.stop()
+        assert answer(conf()) == "1"
+
+
+def test_a_holder_of_which_anything_is_in_doubt_is_not_dead(conf, keys, change, witness):
+    me = passport("")
+    doubts = [
+        {"boot_id": "00000000-0000-4000-8000-000000000000"},
+        {"pid_namespace": 1},
+        {"time_namespace": 1},
+        {"version": "0.0"},
+        {"nonce": "0" * 16},
+        {"nonce": None},
+        {"pid": "1234567"},
+        {"pid": 0},
+        {"pid": -1},
+        {"pid": True},
+        {"start_time": None},
+        {"pid": me["pid"], "start_time": me["start_time"]},
+    ]
+    # Long enough for all of them.
+    with Helper(conf(lock_ttl=60), own_parent=True) as holder:
+        crash(holder, witness)
+        true = json.loads(keys()[0]["value"])
+        for fields in doubts:
+            change(**fields)
+            assert answer(conf()) == "1", fields
+            change(**true)
+        nonce = witness.read_text()
+        for left in ("", "0" * 16, nonce + "0"):
+            witness.write_text(left)
+            assert answer(conf()) == "1", left
+        witness.write_text(nonce)
+        # Its number is that of another process by now: that is no doubt.
+        change(pid=me["pid"])
+        assert answer(conf()) == "0"
+
+
+def test_a_holder_in_another_pid_namespace_is_not_dead(conf, witness, keys):
+    # A shell between process 1 and the helper: nobody is to be the child of process 1.
+    inside = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", 'sh -c "\\"\\$@\\"; exit" "$@"; exit']
+    with Helper(None, *inside, "sh", "sh", PROGRAM, "-c", str(conf()), program="unshare") as holder:
+        crash(holder, witness)
+        assert answer(conf()) == "1" and keys()
+
+
+def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, witness):
+    code = (
+        "import ctypes, sys, threading, time\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from ctdb_etcd.proof import Witness, passport\n"
+        "me = passport('a nonce')\n"
+        "Witness(sys.argv[2], me['nonce']).leave()\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "print(me, flush=True)\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    root = str(TREE)
+    with Watched([sys.executable, "-c", code, root, lock_name]) as process:
+        who = eval(process.wait_output())
+        state = Path(f"/proc/{process.pid}/stat")
+        wait_until(lambda: state.read_text().rpartition(") ")[2][0] == "Z", 5, "the first thread's end")
+        assert not Witness(lock_name, "").proves_dead(who)
+        process.kill()
+        process.wait_exit()
+        assert Witness(lock_name, "").proves_dead(who)
+
+
+@pytest.mark.slow
+def test_of_16_who_find_a_dead_holder_one_replaces_it(conf, keys, witness):
+    for _ in range(4):
+        with Helper(conf(), own_parent=True) as holder:
+            crash(holder, witness)
+            with contend(16, lambda _: conf()) as helpers:
+                said = sorted(helper.stdout for helper in helpers)
+                assert said == [b"0"] + [b"1"] * 15, [helper.describe() for helper in helpers]
+                for helper in helpers:
+                    helper.terminate()
+                    helper.wait_exit()
+            assert not keys()
+
+
+@pytest.mark.parametrize("kind", [kinds.KINDS["v3"]], ids=["v3"])
+def test_nobody_is_replaced_over_the_head_of_who_waits_for_the_lock(etcd, conf, witness, lock_name):
+    with Helper(conf(), own_parent=True) as holder:
+        assert holder.status() == "0"
+        with etcd.lock_process(f"/_locks/_ctdb/{lock_name}") as waiting:
+            wait_until(lambda: len(etcd.keys(f"/_locks/_ctdb/{lock_name}/")) == 2, 5, "etcdctl to wait")
+            crash(holder, witness)
+            assert answer(conf()) == "1" and not waiting.acquired
+            waiting.wait_acquired(TTL + 3)
+            assert answer(conf()) == "1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["reset", "truncate_answers"])
+def test_a_replacement_whose_answer_is_lost_is_known_by_its_key(etcd, conf, keys, witness, how):
+    # At another moment of the takeover each time.
+    for step in range(12):
+        with Helper(conf(), own_parent=True) as holder, Proxy(etcd.endpoints[0]) as proxy:
+            crash(holder, witness)
+            count = len(keys())
+            with Helper(conf(host=proxy.endpoint)) as successor:
+                wait_until(lambda: proxy.seen().connections or successor.output, 5, "its first connection")
+                time.sleep(step * 0.002)
+                getattr(proxy, how)()
+                time.sleep(0.05)
+                proxy.forward()
+                assert successor.status() == "0", successor.describe()
+                assert len(keys()) == count
+                successor.terminate()
+                successor.wait_exit()
+        assert not keys()

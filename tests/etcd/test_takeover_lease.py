@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Takeover when a lease ends that nobody renews: awaited by whom CTDB's recovery daemon runs, and by nobody else."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support import kinds
+from tests.support.helper import Helper, contend, crash
+from tests.support.machine import wait_until
+
+pytestmark = pytest.mark.etcd
+
+TTL, REFRESH = 9, 2
+kind, etcd, conf, keys = kinds.kind, kinds.etcd, kinds.conf, kinds.keys
+
+
+@pytest.mark.slow
+def test_a_leader_that_is_elected_waits_for_the_end_of_a_lease_that_is_not_renewed(conf, witness, elected):
+    with Helper(conf()) as holder:
+        crash(holder, witness, elsewhere=True)
+        died = time.monotonic()
+        # CTDB's first election.
+        time.sleep(4.5)
+        with Helper(conf(), "-v") as successor:
+            assert successor.status() == "0", successor.describe()
+            assert "waiting for the end of a lease" in successor.stderr
+            assert TTL - REFRESH - 1 < successor.first_byte - died < TTL + 3
+
+
+@pytest.mark.slow
+def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, witness, elected):
+    with Helper(conf()) as holder:
+        assert holder.status() == "0"
+        time.sleep(REFRESH)
+        holder.stop()
+        time.sleep(4.5)
+        with Helper(conf(), "-v") as waiting:
+            wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 5, "it to wait")
+            assert not waiting.output
+            holder.cont()
+            continued = time.monotonic()
+            assert waiting.status() == "1" and waiting.first_byte - continued < 1.5
+            assert holder.alive
+
+
+@pytest.mark.slow
+def test_of_8_who_wait_for_the_end_of_a_lease_one_gets_the_lock(conf, keys, witness, elected):
+    with Helper(conf()) as holder:
+        crash(holder, witness, elsewhere=True)
+        time.sleep(4.5)
+        # Their parents are shells before, but it is our name that they see as helpers.
+        with contend(8, lambda _: conf(), "-v") as helpers:
+            said = sorted(helper.stdout for helper in helpers)
+            assert said == [b"0"] + [b"1"] * 7, [helper.describe() for helper in helpers]
+            assert all("waiting for the end of a lease" in helper.stderr for helper in helpers)
+            for helper in helpers:
+                helper.terminate()
+                helper.wait_exit()
+    assert not keys()
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_wait_for_a_lease_at_once(conf, witness, elected):
+    with Helper(conf()) as holder:
+        crash(holder, witness, elsewhere=True)
+        time.sleep(4.5)
+        with Helper(conf(), "-v") as waiting:
+            wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 5, "it to wait")
+            waiting.terminate()
+            asked = time.monotonic()
+            assert waiting.wait_exit() - asked < 0.5 and not waiting.output
+
+
+@pytest.mark.slow
+def test_the_check_of_a_recovery_waits_for_nothing(conf, witness):
+    with Helper(conf()) as holder:
+        crash(holder, witness, elsewhere=True)
+        time.sleep(4.5)
+        with Helper(conf(), "-v") as check:
+            assert check.status() == "1"
+            check.wait_exit()
+            assert "waiting" not in check.stderr
+
+
+@pytest.mark.parametrize("kind", [kinds.KINDS["v3"]], ids=["v3"])
+def test_a_live_holder_costs_the_check_one_request_and_an_election_two(request, conf, witness):
+    with Helper(conf()) as holder:
+        assert holder.status() == "0"
+        for requests in (["kv/range"], ["kv/range", "lease/timetolive"]):
+            with Helper(conf(), "-vv") as contender:
+                assert contender.status() == "1"
+                contender.wait_exit()
+                lines = contender.stderr.splitlines()
+                assert [line.split(": ")[2] for line in lines if " 200 from " in line] == requests
+            if len(requests) == 1:
+                request.getfixturevalue("elected")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kinds.KINDS["v3"]], ids=["v3"])
+def test_who_renews_in_another_rhythm_is_not_waited_for(etcd, conf, lock_name, elected):
+    # etcdctl renews every third of its lease; a holder whose file has a longer refresh says so.
+    with etcd.lock_process(f"/_locks/_ctdb/{lock_name}", ttl=6) as other:
+        other.wait_acquired()
+        for _ in range(5):
+            with Helper(conf(), "-v") as helper:
+                assert helper.status() == "1"
+                assert "waiting" not in helper.stderr
+            time.sleep(0.5)
+        other.release()
+    with Helper(conf(refresh=5, read_timeout=1)) as holder:
+        assert holder.status() == "0"
+        time.sleep(4)
+        with Helper(conf(), "-v") as helper:
+            assert helper.status() == "1"
+            assert "waiting" not in helper.stderr

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""https: the server is verified or refused with its reason; our certificate is shown where etcd wants one."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+
+from tests.support.certs import Authority
+from tests.support.etcd import Etcd, Tls
+from tests.support.helper import Helper
+from tests.support.machine import wait_until
+from tests.support.proxy import Proxy
+
+pytestmark = pytest.mark.etcd
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    """The CA of the server and some certificates that it signed."""
+    return Authority(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def server(pki):
+    """One etcd with https on 127.0.0.1 and both APIs."""
+    with Etcd(1, ["--enable-v2=true"], tls=pki.issue("server")) as etcd:
+        yield etcd
+
+
+@pytest.fixture(scope="module")
+def strict(pki):
+    """One that wants a client's certificate."""
+    args = ["--client-cert-auth", "--trusted-ca-file", pki.ca, "--enable-v2=true"]
+    with Etcd(1, args, tls=pki.issue("strict")) as etcd:
+        yield etcd
+
+
+@pytest.fixture(params=["3", "2", "auto"])
+def conf(request, helper_conf, pki):
+    """A file for https in each API."""
+    return lambda etcd, **keys: helper_conf(
+        **{"host": etcd.endpoints[0], "protocol": "https", "ca_cert": pki.ca, "api": request.param, **keys}
+    )
+
+
+def refusal(conf, **options):
+    """The one line with which the helper says `3`."""
+    with Helper(conf, **options) as helper:
+        assert helper.status() == "3", helper.describe()
+        assert helper.answered_after < 5
+        helper.wait_exit()
+        assert len(helper.stderr.splitlines()) == 1, helper.describe()
+        return helper.stderr.strip()
+
+
+def test_a_server_verified_by_ca_cert_gives_the_lock_which_excludes_others(server, conf):
+    with Helper(conf(server)) as holder:
+        assert holder.status() == "0"
+        with Helper(conf(server)) as helper:
+            assert helper.status() == "1"
+            assert helper.stderr == ""
+        holder.terminate()
+        holder.wait_exit()
+        assert holder.stderr == ""
+    with Helper(conf(server)) as helper:
+        assert helper.status() == "0"
+
+
+def test_without_ca_cert_the_systems_store_decides(server, conf, pki):
+    # OpenSSL's own variable puts another file in the place of the system's.
+    with Helper(conf(server, ca_cert=None), env={"SSL_CERT_FILE": pki.ca}) as helper:
+        assert helper.status() == "0"
+    line = refusal(conf(server, ca_cert=None))
+    assert "its certificate is signed by none of the authorities in the system's store" in line
+    assert "set ca_cert" in line and server.endpoints[0] in line
+
+
+def test_a_server_of_another_ca_is_refused(server, conf, tmp_path):
+    other = Authority(tmp_path, "other")
+    line = refusal(conf(server, ca_cert=other.ca))
+    assert f"its certificate is signed by none of the authorities in {other.ca}" in line
+
+
+def test_an_expired_server_is_refused(conf, pki):
+    with Etcd(1, ["--enable-v2=true"], tls=pki.issue("expired", days=-1)) as etcd:
+        assert "its certificate has expired: renew it" in refusal(conf(etcd))
+
+
+def test_a_server_with_another_name_is_refused(server, conf):
+    port = server.endpoints[0].split(":")[1]
+    line = refusal(conf(server, host=f"localhost:{port}"))
+    assert "its certificate is not for localhost: name in host what it is for" in line
+
+
+def test_a_server_with_another_address_is_refused_and_its_name_does(conf, pki):
+    with Etcd(1, ["--enable-v2=true"], tls=pki.issue("named", san="DNS:localhost")) as etcd:
+        assert "its certificate is not for 127.0.0.1" in refusal(conf(etcd))
+        with Helper(conf(etcd, host="localhost:" + etcd.endpoints[0].split(":")[1])) as helper:
+            assert helper.status() == "0"
+
+
+def test_one_good_endpoint_does_where_another_does_not_verify(server, conf, pki):
+    with Etcd(1, tls=pki.issue("bad", days=-1)) as bad:
+        with Helper(conf(server, host=[bad.endpoints[0], server.endpoints[0]])) as helper:
+            assert helper.status() == "0"
+            assert helper.stderr == ""
+
+
+@pytest.mark.parametrize("api", ["3", "2", "auto"])
+def test_http_spoken_to_https_and_the_other_way_round_say_which_to_set(server, etcd, helper_conf, api):
+    # etcd 3.4 just closes the connection, as a port forwarder to nowhere would do: that may mend itself.
+    for cluster, protocol, right in ((server, "http", "https"), (etcd, "https", "http")):
+        keys = {"host": cluster.endpoints[0], "protocol": protocol, "api": api, "acquire_timeout": 3}
+        with Helper(helper_conf(**keys)) as helper:
+            assert helper.status() == "2"
+            helper.wait_exit()
+            # Now and then it resets the connection, which says nothing.
+            assert any(line.endswith(f"protocol = {right}") for line in helper.stderr.splitlines()), helper.describe()
+
+
+@pytest.mark.parametrize("files", ["one", "two"])
+def test_etcd_with_client_cert_auth_takes_our_certificate(strict, conf, pki, tmp_path, files):
+    client = pki.issue("client", san="")
+    both = tmp_path / "both.pem"
+    both.write_bytes(b"".join(open(path, "rb").read() for path in (client.cert, client.key)))
+    with Helper(conf(strict, cert=both if files == "one" else [client.cert, client.key])) as helper:
+        assert helper.status() == "0"
+
+
+def test_etcd_with_client_cert_auth_refuses_none_and_one_of_another_ca_every_time(strict, helper_conf, pki, tmp_path):
+    keys = {"host": strict.endpoints[0], "protocol": "https", "ca_cert": pki.ca}
+    # The alert comes after the handshake and races with the end of the connection.
+    for _ in range(5):
+        line = refusal(helper_conf(**keys))
+        assert "it ended the TLS handshake" in line and "set cert" in line
+    stranger = Authority(tmp_path, "other").issue("stranger", san="")
+    for _ in range(5):
+        line = refusal(helper_conf(cert=[stranger.cert, stranger.key], **keys))
+        assert f"it does not accept the certificate in {stranger.cert}" in line and "trusted-ca-file" in line
+
+
+def test_the_v2_api_without_the_certificate_that_etcd_wants_says_at_least_what_may_be_wrong(strict, helper_conf, pki):
+    # urllib3 does not wait for the alert, and often misses it.
+    conf = helper_conf(host=strict.endpoints[0], protocol="https", ca_cert=pki.ca, api="2")
+    with Helper(conf) as helper:
+        wait_until(lambda: helper.stderr, 5, "a line after the first round")
+        assert "certificate" in helper.stderr and "cert" in helper.stderr
+
+
+def test_each_file_that_cannot_be_used_is_named_with_what_is_wrong(server, conf, pki, tmp_path):
+    client, other = pki.issue("client", san=""), pki.issue("other", san="")
+    encrypted, nothing = tmp_path / "encrypted.key", tmp_path / "nothing.pem"
+    subprocess.run(
+        ["openssl", "ec", "-aes128", "-passout", "pass:x", "-in", client.key, "-out", encrypted],
+        check=True,
+        capture_output=True,
+    )
+    nothing.write_text("nothing\n")
+    for keys, says in [
+        ({"ca_cert": "/missing"}, "ca_cert: /missing: No such file or directory"),
+        ({"ca_cert": nothing}, f"ca_cert: {nothing} holds no certificate in PEM form"),
+        ({"cert": "/missing"}, "cert: /missing: No such file or directory"),
+        ({"cert": [client.cert, tmp_path]}, f"cert: {tmp_path}: Is a directory"),
+        ({"cert": nothing}, f"cert: {nothing} holds no certificate in PEM form"),
+        ({"cert": client.cert}, f"cert: {client.cert} holds no private key in PEM form: name its file, too"),
+        ({"cert": [client.cert, nothing]}, f"cert: {nothing} holds no private key in PEM form"),
+        (
+            {"cert": [client.cert, other.key]},
+            f"cert: the key in {other.key} does not belong to the certificate in {client.cert}",
+        ),
+        ({"cert": [client.cert, encrypted]}, f"cert: the key in {encrypted} is encrypted"),
+    ]:
+        assert says in refusal(conf(server, **keys))
+
+
+@pytest.mark.slow
+def test_a_handshake_that_never_ends_costs_no_more_than_a_frozen_server(server, helper_conf, pki):
+    with Proxy(server.endpoints[0]) as proxy:
+        keys = {"protocol": "https", "ca_cert": pki.ca}
+        proxy.freeze()
+        with Helper(helper_conf(host=[proxy.endpoint, server.endpoints[0]], **keys)) as helper:
+            assert helper.status() == "0"
+            assert 2.5 < helper.answered_after < 9
+        with Helper(helper_conf(host=proxy.endpoint, acquire_timeout=5, **keys)) as helper:
+            wait_until(lambda: helper.stderr, 5, "a line after the first round")
+            asked = time.monotonic()
+            helper.terminate()
+            assert helper.wait_exit() - asked < 2
+        with Helper(helper_conf(host=proxy.endpoint, acquire_timeout=5, **keys)) as helper:
+            assert helper.status() == "2"
+            helper.wait_exit()
+            assert helper.answered_after < 7.5  # not a whole read_timeout more
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["freeze", "reset", "truncate_answers"])
+def test_a_holder_through_tls_outlasts_3_s_of_a_bad_network_and_ends_in_time(server, helper_conf, pki, how):
+    with Proxy(server.endpoints[0]) as proxy:
+        keys = {"protocol": "https", "ca_cert": pki.ca, "api": "3"}
+        with Helper(helper_conf(host=proxy.endpoint, **keys)) as helper:
+            assert helper.status() == "0"
+            for _ in range(6):
+                getattr(proxy, how)()
+                time.sleep(0.5)
+            proxy.forward()
+            time.sleep(9)
+            assert helper.alive, helper.describe()
+            proxy.freeze()
+            frozen = time.monotonic()
+            assert helper.wait_eof() - frozen < 8.5
+            assert "it was not renewed in time" in helper.stderr
+
+
+@pytest.mark.slow
+def test_a_server_whose_certificate_changes_for_a_bad_one_is_lost_within_the_ttl(helper_conf, pki, tmp_path):
+    good, bad = pki.issue("live"), pki.issue("stale", days=-1)
+    tls = Tls(str(tmp_path / "server.pem"), str(tmp_path / "server.key"), pki.ca)
+
+    def install(which):
+        for source, target in ((which.cert, tls.cert), (which.key, tls.key)):
+            with open(source, "rb") as file, open(target, "wb") as copy:
+                copy.write(file.read())
+
+    install(good)
+    with Etcd(1, tls=tls) as etcd:
+        with Helper(helper_conf(host=etcd.endpoints[0], protocol="https", ca_cert=pki.ca, api="3")) as helper:
+            assert helper.status() == "0"
+            install(bad)
+            etcd.members[0].restart()
+            gone = time.monotonic()
+            assert helper.wait_eof(12) - gone < 9
+            assert "its certificate has expired" in helper.stderr and "lost " in helper.stderr
+
+
+def test_much_data_that_waits_inside_of_tls_is_read(helper_conf, pki):
+    """One record larger than what is read at once: nothing is left on the socket to wait for."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls = pki.issue("large")
+    made.load_cert_chain(tls.cert, tls.key)
+    body = b'{"message":"etcdserver: permission denied","filler":"' + b"x" * 16000 + b'"}'
+    answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    def serve(listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+                with made.wrap_socket(connection, server_side=True) as secured:
+                    while secured.recv(65536):
+                        secured.sendall(answer)
+            except OSError:
+                if listener.fileno() < 0:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        endpoint = f"127.0.0.1:{listener.getsockname()[1]}"
+        keys = {"host": endpoint, "protocol": "https", "ca_cert": pki.ca, "api": "3"}
+        assert "permission denied" in refusal(helper_conf(**keys))

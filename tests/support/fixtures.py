@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The fixtures of the tests: `pytest_plugins = ["tests.support.fixtures"]` in conftest.py.
+
+The etcd clusters live as long as the test run; after each test that used one it is healed (members that were killed or
+paused run again), so that tests may break it.  What tests do not share is the lock: each has a name of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import secrets
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+
+from .etcd import Etcd
+
+HelperConf = Callable[..., Path]
+
+WITNESSES = Path("/run/ctdb")
+
+
+@pytest.fixture(scope="session")
+def etcd_of_session() -> Iterator[Etcd]:
+    """One etcd member for the whole run; for fixtures of a wider scope than a test."""
+    with Etcd(1) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def etcd3_of_session() -> Iterator[Etcd]:
+    """Three etcd members for the whole run; for fixtures of a wider scope than a test."""
+    with Etcd(3) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def etcd_v2_of_session() -> Iterator[Etcd]:
+    """As etcd_of_session, with the v2 API."""
+    with Etcd(1, ["--enable-v2=true"]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def etcd3_v2_of_session() -> Iterator[Etcd]:
+    """As etcd3_of_session, with the v2 API."""
+    with Etcd(3, ["--enable-v2=true"]) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def etcd_v2(etcd_v2_of_session: Etcd) -> Iterator[Etcd]:
+    """As etcd, with the v2 API."""
+    yield etcd_v2_of_session
+    etcd_v2_of_session.heal()
+
+
+@pytest.fixture
+def etcd(etcd_of_session: Etcd) -> Iterator[Etcd]:
+    """One etcd member, shared by the tests and healthy at the start of each."""
+    yield etcd_of_session
+    etcd_of_session.heal()
+
+
+@pytest.fixture
+def etcd3(etcd3_of_session: Etcd) -> Iterator[Etcd]:
+    """Three etcd members, shared by the tests and healthy at the start of each."""
+    yield etcd3_of_session
+    etcd3_of_session.heal()
+
+
+@pytest.fixture
+def lock_name(witness_of: Callable[[str], Path]) -> Iterator[str]:
+    """A netbios name that no other test has; what a killed helper leaves on the machine goes at the end."""
+    name = "T" + secrets.token_hex(6).upper()
+    yield name
+    witness_of(name).unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def witness_of() -> Iterator[Callable[[str], Path]]:
+    """The file that proves of a lock's holder that it ran on this machine."""
+    yield lambda name: WITNESSES / f"ctdb_etcd_lock.{name}"
+    with contextlib.suppress(OSError):
+        WITNESSES.rmdir()  # unless it is a real CTDB's, or another test's
+
+
+@pytest.fixture
+def witness(witness_of: Callable[[str], Path], lock_name: str) -> Path:
+    """That of the test's lock."""
+    return witness_of(lock_name)
+
+
+@pytest.fixture
+def elected() -> Iterator[None]:
+    """Our children see that CTDB's recovery daemon runs them, to become the leader."""
+    comm = Path("/proc/self/comm")
+    before = comm.read_text()
+    comm.write_text("ctdb_recoverd")
+    yield
+    comm.write_text(before)
+
+
+@pytest.fixture
+def helper_conf(
+    request: pytest.FixtureRequest, tmp_path: Path, lock_name: str, witness_of: Callable[[str], Path]
+) -> Iterator[HelperConf]:
+    """`helper_conf(key=value, ...)` writes a new configuration file and returns its path.
+
+    By default `host` and `port` are those of `etcd` (started only then) and `netbios_name` is `lock_name`.  A value
+    may be a list; None leaves a key out; everything else is written as it is.
+    """
+    numbers = itertools.count(1)
+    names: set[str] = set()
+
+    def write(**keys: Any) -> Path:
+        if "host" not in keys:
+            host, port = request.getfixturevalue("etcd").endpoints[0].split(":")
+            keys = {"host": host, "port": port, **keys}
+        keys = {"netbios_name": lock_name, **keys}
+        names.add(str(keys["netbios_name"]))
+        path = tmp_path / f"ctdb_etcd_lock.{next(numbers)}.conf"
+        path.write_text("".join(f"{key} = {text(value)}\n" for key, value in keys.items() if value is not None))
+        return path
+
+    def text(value: Any) -> str:
+        if isinstance(value, bool):
+            return str(value).lower()
+        return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+    yield write
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):
+            witness_of(name).unlink()

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""One real etcd process at its default flags, which can be killed, paused, resumed and restarted.
+
+Given are only names, URLs, data directory, log level and what the test asks for.  A member that is killed or paused
+counts as not running: nothing here waits for it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import ssl
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional, Sequence
+
+from .machine import Port, end, spawn
+
+
+@dataclass
+class Tls:
+    """Paths of PEM files: what the members present to clients (the tests show the same), and who signed it."""
+
+    cert: str
+    key: str
+    ca: str
+
+
+class Member:
+    """One etcd process that can be killed, paused, resumed and restarted on its own data and ports."""
+
+    def __init__(
+        self, name: str, directory: Path, extra_args: Sequence[str], tls: Optional[Tls], cluster: Callable[[], str]
+    ) -> None:
+        self.name = name
+        self.log_path = directory / f"{name}.log"
+        self.running = False
+        self.extra_args = list(extra_args)
+        self.clock_ahead = 0.0
+        self._tls = tls
+        self._cluster = cluster
+        self._directory = directory / name
+        self._client, self._peer = Port(), Port()
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    @property
+    def endpoint(self) -> str:
+        """`host:port` for clients."""
+        return self._client.endpoint
+
+    @property
+    def peer_url(self) -> str:
+        """`http://host:port` for the other members."""
+        return f"http://{self._peer.endpoint}"
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process, "not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and return at once (`Etcd.wait_healthy` waits)."""
+        client = f'{"https" if self._tls else "http"}://{self.endpoint}'
+        argv = [
+            "/usr/bin/etcd",
+            "--name",
+            self.name,
+            "--data-dir",
+            str(self._directory),
+            "--log-level",
+            "warn",
+            "--listen-client-urls",
+            client,
+            "--advertise-client-urls",
+            client,
+            "--listen-peer-urls",
+            self.peer_url,
+            "--initial-advertise-peer-urls",
+            self.peer_url,
+            "--initial-cluster",
+            self._cluster(),
+        ]
+        if self._tls:
+            argv += ["--cert-file", self._tls.cert, "--key-file", self._tls.key]
+        env = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
+        if "ETCD_UNSUPPORTED_ARCH" in os.environ:
+            env["ETCD_UNSUPPORTED_ARCH"] = os.environ["ETCD_UNSUPPORTED_ARCH"]
+        if self.clock_ahead:
+            # Go asks the kernel without libc, where libfaketime could not answer; an emulator asks through libc.
+            argv.insert(0, "qemu-x86_64")
+            env["LD_PRELOAD"] = str(next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")))
+            env["FAKETIME"] = f"{self.clock_ahead:+g}s"
+            env["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
+        with self.log_path.open("ab") as log:
+            self._process = spawn([*argv, *self.extra_args], env=env, stdout=log.fileno(), stderr=log.fileno())
+        self.running = True
+
+    def kill(self) -> None:
+        """SIGKILL: its ports refuse connections from now on."""
+        self.running = False
+        if self._process:
+            end(self._process)
+
+    def pause(self) -> None:
+        """SIGSTOP: connections are accepted by the kernel, nobody answers."""
+        self.running = False
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+        self.running = True
+
+    def heal(self) -> None:
+        """Resume it if it is paused, start it if it is dead."""
+        if not self.running:
+            if self._process and self._process.poll() is None:
+                self.resume()
+            else:
+                self.start()
+
+    def restart(self) -> None:
+        """Start it again on its data, killed before if need be."""
+        self.kill()
+        self.start()
+
+    def log(self, lines: int = 20) -> str:
+        """The last lines of its log."""
+        text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def request(self, method: str, path: str, timeout: float = 2) -> dict[str, Any]:
+        """The JSON answer of one HTTP request to it; {} if there is none in time."""
+        host, port = self.endpoint.split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
+        if self._tls:
+            context = ssl.create_default_context(cafile=self._tls.ca)
+            # Whether a certificate is any good is for the program under test to say.
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            context.load_cert_chain(self._tls.cert, self._tls.key)
+            connection = http.client.HTTPSConnection(host, int(port), timeout=timeout, context=context)
+        try:
+            try:
+                connection.request(method, path, "{}" if method == "POST" else None)
+                answer = json.loads(connection.getresponse().read())
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException, ValueError):
+            return {}
+        return answer if isinstance(answer, dict) else {}
+
+    def ids(self) -> tuple[str, str]:
+        """Its own member id and that of the leader as it sees it; empty strings if it does not answer."""
+        status = self.request("POST", "/v3/maintenance/status")
+        return status.get("header", {}).get("member_id", ""), status.get("leader", "")
+
+    def is_leader(self) -> bool:
+        """Whether it runs and takes itself for the leader."""
+        own, leader = self.ids() if self.running else ("", "")
+        return own != "" and own == leader
+
+    def healthy(self) -> bool:
+        """Whether it answers that the cluster can commit through it."""
+        return self.running and str(self.request("GET", "/health").get("health")).lower() == "true"
+
+    def close(self) -> None:
+        """Kill it and let its ports go."""
+        self.kill()
+        self._client.close()
+        self._peer.close()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The man page: well-formed for every reader of it, and true to the program in whatever can be compared."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.support import TREE
+
+from ctdb_etcd import __version__, config
+
+SOURCE = TREE / "man" / "ctdb-etcd.7.xml"
+PAGE = ElementTree.parse(SOURCE).getroot()
+KEYS = {entry.get("id", "")[4:]: entry for entry in PAGE.iter("varlistentry") if entry.get("id", "").startswith("key-")}
+
+
+def text(element):
+    return " ".join("".join(element.itertext()).split())
+
+
+def run(*command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=TREE)
+    return done.returncode, done.stdout
+
+
+def needs(*tools):
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    return pytest.mark.skipif(bool(missing), reason=f"no {', '.join(missing)} here")
+
+
+def needs_entry_of_catalog(name):
+    known = shutil.which("xmlcatalog") and run("xmlcatalog", "/etc/xml/catalog", name)[0] == 0
+    return pytest.mark.skipif(not known, reason=f"{name} is not installed")
+
+
+needs_stylesheet = needs_entry_of_catalog("http://docbook.sourceforge.net/release/xsl/current/manpages/docbook.xsl")
+
+
+@pytest.fixture
+def page(tmp_path):
+    shutil.copytree(TREE / "man", tmp_path / "man", ignore=shutil.ignore_patterns("*.7"))
+    shutil.copy(TREE / "Makefile", tmp_path)
+    status, output = run("make", "-C", str(tmp_path), "man")
+    assert status == 0, output
+    return tmp_path / "man" / "ctdb-etcd.7"
+
+
+@pytest.mark.parametrize("key", sorted({*config.SPEC, *KEYS}))
+def test_every_key_is_there_with_what_is_allowed_and_its_default_and_no_other(key):
+    assert key in config.SPEC, "the program does not know this key"
+    assert key in KEYS, "the man page does not have this key"
+    entry = KEYS[key]
+    assert text(entry.find("term")) == key
+    value = entry.find("listitem/para")
+    assert text(value.find("*[@role='allowed']")) == config.SPEC[key][2]
+    default = value.find("*[@role='default']")
+    if default.tag == "literal":
+        documented = config.parse("man", f"{key} = {text(default)}\n".encode())
+        assert vars(documented) == vars(config.parse("man", b""))
+        assert config.SPEC[key][1] is not None
+    else:
+        # In words: there is no value that could stand in the file.
+        assert config.SPEC[key][1] is None
+
+
+def test_every_option_of_the_program_is_there():
+    _, usage = run(sys.executable, "-I", "ctdb_etcd_lock.py", "--help")
+    options = set(re.findall(r"(?<![\w-])--?[a-z]+", usage.partition("option")[2].partition("Prints")[0])) - {"-vvv"}
+    assert options >= {"-c", "-v", "--version"}
+    assert options <= {text(option) for option in PAGE.iter("option")}
+
+
+def test_every_message_is_one_of_the_program():
+    program = "".join(path.read_text() for path in (TREE / "ctdb_etcd").glob("*.py"))
+    program += (TREE / "ctdb_etcd_lock.py").read_text()
+    # A string that is continued on the next line, and what is put into it.
+    program = re.sub(r'"\s*f?"', "", program)
+    messages = [text(term) for term in PAGE.iter("term") if term.get("role") == "message"]
+    assert len(messages) > 5
+    for message in messages:
+        for part in re.split(r"\.\.\.:?", message):
+            assert part.strip() in program, message
+
+
+def test_the_version_is_the_programs():
+    assert text(PAGE.find("refmeta/refmiscinfo[@class='version']")) == __version__
+
+
+@needs("xmllint")
+@needs_entry_of_catalog("-//OASIS//DTD DocBook XML V4.5//EN")
+def test_it_is_valid_docbook():
+    assert run("xmllint", "--nonet", "--noout", "--valid", str(SOURCE)) == (0, "")
+
+
+@needs("xsltproc", "man")
+@needs_stylesheet
+def test_man_has_nothing_to_complain_about(page):
+    command = ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(page)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs("xsltproc", "mandoc")
+@needs_stylesheet
+def test_mandoc_has_nothing_to_complain_about(page):
+    assert run("mandoc", "-T", "lint", "-W", "error", str(page)) == (0, "")
+
+
+@needs("xsltproc")
+@needs_stylesheet
+def test_it_comes_out_the_same_each_time(page):
+    first = page.read_bytes()
+    page.unlink()
+    assert run("make", "-C", str(page.parents[1]), "man")[0] == 0
+    assert page.read_bytes() == first
