@@ -23,7 +23,11 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 AS_ROOT = $(SUDO) env PYTHONDONTWRITEBYTECODE=1
-PYTEST = $(PYTHON) -m pytest $(PYTEST_ARGS) $(TESTS)
+PYTEST = $(PYTHON) -m pytest $(PYTEST_ARGS)
+
+# Python modules that a target cannot do without, and for which purpose of install-deps they are: named, not installed.
+require = @missing=; for module in $(1); do $(PYTHON) -c "import $$module" 2>/dev/null || missing="$$missing $$module"; done; \
+	[ -z "$$missing" ] || { echo "make $@: $(PYTHON) lacks$$missing; run as root: .ci/install-deps $(2)" >&2; exit 1; }
 
 # The helper runs with python3 -I, which ignores PYTHONDONTWRITEBYTECODE.
 REMOVE_LEFTOVERS = find . -type d \( -name __pycache__ -o -name .hypothesis \
@@ -38,7 +42,7 @@ TARBALL = dist/ctdb-etcd-$(VERSION).tar.gz
 help:
 	@echo "make demo        show the lock at work: three CTDB nodes and etcd on this machine"
 	@echo "make check       lint and all tests; TESTS='tests/etcd/test_x.py' PYTEST_ARGS='-x' narrow it"
-	@echo "make check-unit  only the tests that need neither root nor etcd; installs nothing"
+	@echo "make check-unit  only the tests that need neither root nor etcd, in seconds"
 	@echo "make chaos       the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
 	@echo "                 SABOTAGE='no fence' breaks the program first; SABOTAGE=all: in every known way"
 	@echo "make bench       the times of the helper beside those of others, in ten minutes; QUICK=1: in two;"
@@ -51,8 +55,8 @@ help:
 	@echo "make dist        make the source archive in dist/"
 	@echo "make clean       remove what the above left in the tree"
 	@echo
-	@echo "demo, check, bench, lint, deb and rpm first install what they miss, with apt or dnf;"
-	@echo "demo, check and bench need root for network namespaces, and ask sudo for it."
+	@echo "demo, check, chaos, bench, deb and rpm first install what they miss, with apt or dnf; check-unit and"
+	@echo "lint only name it. demo, check, chaos and bench need root for network namespaces, and ask sudo for it."
 
 demo:
 	.ci/install-deps demo
@@ -61,10 +65,11 @@ demo:
 check:
 	.ci/install-deps check
 	$(MAKE) --no-print-directory lint
-	$(AS_ROOT) $(PYTEST) -n $(JOBS) --dist loadgroup; status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
+	$(AS_ROOT) $(PYTEST) -n $(JOBS) --dist loadgroup $(TESTS); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 check-unit:
-	$(PYTEST) -m "not root and not etcd"; status=$$?; $(REMOVE_LEFTOVERS); exit $$status
+	$(call require,configobj pytest,unit)
+	$(PYTEST) $(or $(TESTS),tests/unit); status=$$?; $(REMOVE_LEFTOVERS); exit $$status
 
 # "all" and the names of sabotages have blanks, so they go by the environment.
 chaos: export SABOTAGE ?=
@@ -79,7 +84,7 @@ bench:
 		status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 lint:
-	.ci/install-deps lint
+	$(call require,flake8 mypy dns pytest,lint)
 	$(PYTHON) -m flake8 ctdb_etcd_lock.py ctdb_etcd tests
 	$(PYTHON) -m mypy --cache-dir=/dev/null
 

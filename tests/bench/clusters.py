@@ -14,9 +14,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Callable
 
-from tests.support.cluster import NAME, Cluster, Node
+from tests.support.cluster import NAME, Cluster
 from tests.support.helper import PROGRAM
 from tests.support.holder_watch import HolderWatch, Life
+from tests.support.node import Node
 from tests.support.samba import PROGRAM as SAMBAS_PROGRAM
 
 from .figures import Figures
@@ -79,11 +80,12 @@ class Bench:
     def _takeovers(self, name: str, turns: int, figures: Figures) -> None:
         watch = self._watches[name]
         for _ in range(turns):
-            for what, fault in (
-                (HELPER_KILLED, Node.kill_helper),
-                (NODE_KILLED, Node.kill_all),
-                (STOPPED, lambda node: node.shutdown(timeout=60)),
-            ):
+            faults: dict[str, Callable[[Node], object]] = {
+                HELPER_KILLED: Node.kill_helper,
+                NODE_KILLED: Node.kill_all,
+                STOPPED: lambda node: node.shutdown(timeout=60),
+            }
+            for what, fault in faults.items():
                 figures.add(TABLE, name, what, _takeover(watch, fault))
                 if figures.get(TABLE, name, what)[-1] == float("inf"):
                     return  # it may never be healthy again

@@ -103,7 +103,8 @@ class Peers:
         env = self._surroundings(cluster).env
         host, _, port = endpoint.partition(":")
         conf = self._scratch / f"{cluster}.conf"
-        conf.write_text("".join(f"{key} = {value}\n" for key, value in {"host": host, "port": port, **keys}.items()))
+        lines = [f"{key} = {value}\n" for key, value in [("host", host), ("port", port), *keys.items()]]
+        conf.write_text("".join(lines))
         directory = f"/_locks/_ctdb/{cluster}/"
         view = self._plain_view if name == DEFAULTS else self._view
 

@@ -71,7 +71,7 @@ class Run:
         """The key by which it held: of those it made that which was there for longest (in v2 it may have to make
         another one, or one too many)."""
         puts = [put for put in self.puts_by(operation) if put.v2 == v2]
-        return max(puts, key=self.went, default=None)
+        return max(puts, key=self.went) if puts else None
 
     def went(self, put: Change) -> float:
         """When the key was gone for sure; never is infinite."""

@@ -16,9 +16,10 @@ import select
 import signal
 import socket
 import sys
+from typing import Any
 
 
-def start(channel: socket.socket, message: dict, stdout: int, stderr: int) -> None:
+def start(channel: socket.socket, message: dict[str, Any], stdout: int, stderr: int) -> None:
     """Fork and exec, report the pid."""
     with open("/proc/self/comm", "w", encoding="ascii") as comm:
         comm.write(message["name"])

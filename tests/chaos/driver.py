@@ -162,10 +162,10 @@ class Driver(threading.Thread):
             return
         message = json.loads(data)
         if "exited" in message:
-            run = node.runs.get(message["exited"])
-            if run:
-                run.operation.code = message["code"]
-            self._gone(node, run)
+            gone = node.runs.get(message["exited"])
+            if gone:
+                gone.operation.code = message["code"]
+                self._gone(node, gone)
             return
         why, started, stdout = node.starting.pop(message["token"])
         operation = Operation(node.name, node.kind, why, message["pid"], started)
@@ -200,9 +200,9 @@ class Driver(threading.Thread):
             self._off(pidfd)
         self._gone(node, run)
 
-    def _gone(self, node: Node, run: Optional[Run]) -> None:
+    def _gone(self, node: Node, run: Run) -> None:
         """Forget it once it is all over: the exit seen and told by ctdbd, the output at its end."""
-        if run and run.operation.exited is not None and run.stdout is None:
+        if run.operation.exited is not None and run.stdout is None:
             if run.operation.code is not None or "parent" in run.operation.asked:
                 node.runs.pop(run.operation.pid, None)
 

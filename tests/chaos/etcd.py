@@ -186,7 +186,8 @@ def last_words() -> str:
 
 
 def _id(answer: Optional[dict[str, Any]]) -> Optional[str]:
-    return (answer or {}).get("header", {}).get("member_id")
+    own: Optional[str] = (answer or {}).get("header", {}).get("member_id")
+    return own
 
 
 def _base64(text: str) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Optional
 
 from .etcd import Member
@@ -87,7 +88,7 @@ def raise_alarm(world: World) -> Optional[str]:
     if own is None or not world.claim("alarm"):
         return None
     world.etcd.post("maintenance/alarm", {"action": "ACTIVATE", "memberID": own, "alarm": "NOSPACE"})
-    world.undo(min(1.5, world.seconds()), lambda: world.etcd.silence(own), "alarm")
+    world.undo(min(1.5, world.seconds()), partial(world.etcd.silence, own), "alarm")
     return "all"
 
 

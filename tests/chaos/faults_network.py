@@ -103,7 +103,7 @@ def narrow(world: World) -> Optional[str]:
 @fault("split", 0.7)
 def split(world: World) -> Optional[str]:
     """Nodes and members in two halves that know nothing of each other."""
-    hosts = [each.name for each in (*world.nodes, *world.etcd.members)]
+    hosts = [node.name for node in world.nodes] + [member.name for member in world.etcd.members]
     half = {host for host in hosts if world.random.random() < 0.5}
     ways = [(a, b) for a, b in permutations(hosts, 2) if (a in half) != (b in half) and "etcd" in a + b]
     if not ways or not world.claim("split"):
@@ -115,9 +115,10 @@ def split(world: World) -> Optional[str]:
 @fault(f"holder's answers late, then nothing, {LONG}", 2)
 def late_then_silent(world: World) -> Optional[str]:
     """Answers take their time, and when one is under way no further request arrives: the lease began long ago."""
-    node = next((node.name for node in world.nodes if node.holder), None)
-    if node is None or not world.claim(f"{node} late"):
+    holders = [node.name for node in world.nodes if node.holder]
+    if not holders or not world.claim(f"{holders[0]} late"):
         return None
+    node = holders[0]
     members = [member.name for member in world.etcd.members]
     queue = world.random.choice({3: [3, 4, 5], 4: [3, 4, 5], 9: [5, 6, 6, 6], 15: [7]}[world.record.ttl])
     wait = QUEUES[queue - 1][0] + world.random.uniform(0.3, 1.5)

@@ -50,6 +50,7 @@ def stop_holder(world: World) -> Optional[str]:
 def _stop(world: World, run: Optional[Run], seconds: float) -> Optional[str]:
     if run is None or not world.claim(f"pid {run.operation.pid}"):
         return None
+    stopped = run
     thing, operation = f"pid {run.operation.pid}", run.operation
     run.signal(signal.SIGSTOP)
     if not _is_stopped(operation.pid):
@@ -61,7 +62,7 @@ def _stop(world: World, run: Optional[Run], seconds: float) -> Optional[str]:
 
     def go_on() -> None:
         span[1] = time.monotonic()
-        run.signal(signal.SIGCONT)
+        stopped.signal(signal.SIGCONT)
 
     world.undo(seconds, go_on, thing)
     return operation.node
@@ -180,8 +181,9 @@ def close_stdout(world: World) -> Optional[str]:
     run = world.run()
     if run is None or run.stdout is None:
         return None
+    running = run
     run.operation.asked.append("reader")
-    world.driver.do(lambda: world.driver.close_stdout(run, time.monotonic()))
+    world.driver.do(lambda: world.driver.close_stdout(running, time.monotonic()))
     return run.operation.node
 
 

@@ -41,7 +41,7 @@ FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfake
 # s for helpers to end when all is healed: they take 2, but on a busy machine python-etcd alone takes long to import.
 PATIENCE = 15
 # refresh and read_timeout that are allowed with each lock_ttl, from eager to lazy.
-TIMES = {
+TIMES: dict[int, list[tuple[float, float]]] = {
     3: [(0.2, 3), (0.5, 0.8), (1, 0.5)],
     4: [(0.3, 3), (0.5, 1), (1.5, 0.5)],
     9: [(0.5, 9), (2, 3), (4, 0.7)],

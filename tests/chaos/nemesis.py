@@ -92,13 +92,13 @@ class World:
 
     def undo(self, seconds: float, action: Action, thing: str = "") -> None:
         """Do this when the fault's time is over, or when all is healed."""
-        fault = self._now
-        assert fault
+        assert self._now
+        now = self._now
 
         def act() -> None:
             action()
             self.under.discard(thing)
-            fault.ended = time.monotonic()
+            now.ended = time.monotonic()
 
         self._agenda.append((time.monotonic() + seconds, act))
 

@@ -47,7 +47,8 @@ def _endings(run: Run) -> Counter[str]:
 def _gaps(run: Run) -> list[float]:
     """Seconds from each end of holding to the next `0`."""
     spans = sorted((o.answered or 0, run.end(o)) for o in run.holders)
-    gaps, end = [], None
+    gaps: list[float] = []
+    end = None
     for began, ended in spans:
         if end is not None and began > end:
             gaps.append(began - end)

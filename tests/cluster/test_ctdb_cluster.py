@@ -16,7 +16,7 @@ import pytest
 from tests.support.cluster import DIRECTORY, Cluster
 from tests.support.holder_watch import HolderWatch
 
-pytestmark = [pytest.mark.root, pytest.mark.etcd, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 TTL = 9
 # s, as generous as a busy machine may need: the lease's end, two elections of 5 s each, a recovery.

@@ -12,7 +12,7 @@ import pytest
 from tests.support.cluster import Cluster
 from tests.support.holder_watch import HolderWatch
 
-pytestmark = [pytest.mark.root, pytest.mark.etcd, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 TTL = 9
 FCNTL = "/usr/libexec/ctdb/ctdb_mutex_fcntl_helper /run/lock_file"

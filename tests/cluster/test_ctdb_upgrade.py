@@ -13,7 +13,7 @@ from tests.support.helper import PROGRAM
 from tests.support.holder_watch import HolderWatch
 from tests.support.samba import PROGRAM as SAMBAS
 
-pytestmark = [pytest.mark.root, pytest.mark.etcd, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 TTL = 9
 # The path is the same on all nodes, as CTDB wants it; what is installed there differs.

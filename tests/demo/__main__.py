@@ -16,9 +16,10 @@ import signal
 import sys
 import time
 
-from tests.support.cluster import DIRECTORY, Cluster, Node
+from tests.support.cluster import DIRECTORY, Cluster
 from tests.support.holder_watch import HolderWatch, Life
 from tests.support.namespace import NamespaceError
+from tests.support.node import Node
 
 BEGUN = time.monotonic()
 COLOURS = sys.stdout.isatty() and "NO_COLOR" not in os.environ

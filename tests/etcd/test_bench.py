@@ -42,7 +42,6 @@ def test_the_plot_is_a_picture_with_a_bar_for_each_median(figures):
     assert ours == pytest.approx(sambas / 4, abs=0.1) and fcntl > 0
 
 
-@pytest.mark.etcd
 def test_a_contended_try_is_one_request_and_no_write(tmp_path):
     figures = Figures()
     crowds.measure_try(tmp_path, figures)

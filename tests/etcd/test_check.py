@@ -14,8 +14,6 @@ from tests.support.helper import Helper
 from tests.support.member import Tls
 from tests.support.view import View
 
-pytestmark = pytest.mark.etcd
-
 PASSWORD = "s3cret-of-the-test"
 
 

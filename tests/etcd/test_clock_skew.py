@@ -13,7 +13,6 @@ from tests.support.etcd import Etcd
 from tests.support.machine import wait_until
 
 pytestmark = [
-    pytest.mark.etcd,
     pytest.mark.slow,
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the clock of a member is moved by qemu-x86_64"),
 ]

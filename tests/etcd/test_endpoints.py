@@ -15,8 +15,6 @@ from tests.support.names import Names, Relay, black_hole
 from tests.support.proxy import Proxy
 from tests.support.view import View
 
-pytestmark = pytest.mark.etcd
-
 APIS = pytest.mark.parametrize("api", ["3", "2", "auto"])
 
 

@@ -13,7 +13,7 @@ from tests.support.helper import Helper, successor_of
 from tests.support.machine import wait_until
 from tests.support.proxy import Proxy
 
-pytestmark = [pytest.mark.etcd, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 TTL, REFRESH = 9, 2
 

@@ -13,8 +13,6 @@ from tests.support.etcd import Etcd
 from tests.support.helper import Helper, contend
 from tests.support.machine import wait_until
 
-pytestmark = pytest.mark.etcd
-
 TTL, REFRESH = 9, 2
 
 

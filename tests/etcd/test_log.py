@@ -13,7 +13,7 @@ from tests.support.helper import Helper
 from tests.support.machine import wait_until
 from tests.support.proxy import Proxy
 
-pytestmark = [pytest.mark.etcd, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.support.helper import Helper
 from tests.support.machine import wait_until
 from tests.support.proxy import Proxy
 
-pytestmark = [pytest.mark.etcd, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 PAGE = ElementTree.parse(TREE / "man" / "ctdb-etcd.7.xml").getroot()
 PREFIX = "ctdb_etcd_lock: "

@@ -22,8 +22,6 @@ from tests.support.machine import wait_until
 from tests.support.process import Watched
 from tests.support.proxy import Proxy
 
-pytestmark = pytest.mark.etcd
-
 TTL = 9
 SHIPPED = TREE / "etc" / "ctdb_etcd_lock.conf"
 # What a masking that knows only the plain text would miss in JSON.

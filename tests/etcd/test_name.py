@@ -48,7 +48,6 @@ def refusal(conf, env):
         return line
 
 
-@pytest.mark.etcd
 def test_testparms_name_in_upper_case_names_the_lock(etcd, tmp_path, with_smb_conf, lock_name):
     env = with_smb_conf(f"[global]\n  netbios name = {lock_name.lower()}\n")
     with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
@@ -56,7 +55,6 @@ def test_testparms_name_in_upper_case_names_the_lock(etcd, tmp_path, with_smb_co
         assert len(etcd.keys(f"/_locks/_ctdb/{lock_name}/")) == 1
 
 
-@pytest.mark.etcd
 def test_with_netbios_name_testparm_is_not_run(etcd, tmp_path, helper_conf):
     ran = tmp_path / "ran"
     with Helper(helper_conf(), env=with_testparm(tmp_path, f"#!/bin/sh\ntouch {ran}\necho X\n")) as helper:
@@ -64,34 +62,29 @@ def test_with_netbios_name_testparm_is_not_run(etcd, tmp_path, helper_conf):
         assert not ran.exists()
 
 
-@pytest.mark.etcd
 def test_smb_conf_without_a_netbios_name_is_refused_with_the_reason(etcd, tmp_path, with_smb_conf):
     line = refusal(conf_without_name(tmp_path, etcd), with_smb_conf("[global]\n  workgroup = X\n"))
     assert f"smb.conf sets no netbios name, and {HOST} is this host's own name" in line
 
 
-@pytest.mark.etcd
 def test_a_cluster_may_bear_the_name_of_one_of_its_hosts_if_smb_conf_says_so(etcd, tmp_path, with_smb_conf):
     env = with_smb_conf(f"[global]\n  NetBIOS Name = {HOST}\n")
     with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
         assert helper.status() == "0"
 
 
-@pytest.mark.etcd
 @pytest.mark.parametrize("name", ["has blank", "a/b", "naïve", "a\tb", "a#b", "a%41", "..", "x" * 64])
 def test_a_name_that_cannot_be_a_lock_is_refused(etcd, tmp_path, with_smb_conf, name):
     line = refusal(conf_without_name(tmp_path, etcd), with_smb_conf(f"[global]\n  netbios name = {name}\n"))
     assert "cannot name a lock" in line or "this host's own name" in line
 
 
-@pytest.mark.etcd
 def test_an_smb_conf_that_is_missing_is_named(etcd, tmp_path):
     env = {"SMB_CONF_PATH": str(tmp_path / "missing.conf")}
     line = refusal(conf_without_name(tmp_path, etcd), env)
     assert "missing.conf" in line
 
 
-@pytest.mark.etcd
 def test_a_missing_testparm_is_named_with_what_to_install(etcd, tmp_path):
     env = {"PATH": str(tmp_path)}
     with Helper(None, "-c", str(conf_without_name(tmp_path, etcd)), env=env) as helper:
@@ -100,7 +93,6 @@ def test_a_missing_testparm_is_named_with_what_to_install(etcd, tmp_path):
         assert "testparm cannot be run" in helper.stderr and "install Samba's tools" in helper.stderr
 
 
-@pytest.mark.etcd
 @pytest.mark.slow
 def test_a_testparm_that_hangs_is_answered_with_2_and_ended(etcd, tmp_path):
     pid = tmp_path / "pid"
@@ -113,7 +105,6 @@ def test_a_testparm_that_hangs_is_answered_with_2_and_ended(etcd, tmp_path):
         assert not os.path.exists(f"/proc/{pid.read_text().strip()}")
 
 
-@pytest.mark.etcd
 @pytest.mark.slow
 def test_a_hanging_testparm_does_not_outlive_a_killed_helper(etcd, tmp_path):
     pid = tmp_path / "pid"
@@ -128,7 +119,6 @@ def test_a_hanging_testparm_does_not_outlive_a_killed_helper(etcd, tmp_path):
             time.sleep(0.1)
 
 
-@pytest.mark.etcd
 def test_a_testparm_that_floods_or_prints_nonsense_is_refused(etcd, tmp_path):
     conf = conf_without_name(tmp_path, etcd)
     for output in ("yes", "head -c 100000 /dev/urandom", "printf 'A\\nB\\n'", "printf '\\033[2J'", "true"):

@@ -13,8 +13,6 @@ import pytest
 from tests.support.helper import PROGRAM, Helper, full_pipe
 from tests.support.machine import wait_until
 
-pytestmark = pytest.mark.etcd
-
 TTL = 9
 
 

@@ -15,8 +15,6 @@ from tests.support.machine import Port
 from tests.support.proxy import Proxy
 from tests.support.samba import Samba
 
-pytestmark = pytest.mark.etcd
-
 # Not where packages are built: Fedora, for one, has it no more.
 etcd_module = pytest.importorskip("etcd")
 

@@ -16,7 +16,7 @@ from tests.support.machine import wait_until
 from tests.support.names import Names, black_hole
 from tests.support.proxy import Proxy
 
-pytestmark = [pytest.mark.etcd, pytest.mark.root]
+pytestmark = pytest.mark.root
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from tests.support.helper import Helper
 from tests.support.samba import Samba
 from tests.support.view import View
 
-pytestmark = pytest.mark.etcd
-
 
 def status(conf, *args, **env):
     return View(conf, "--status", "--json", *args, **env)

@@ -213,7 +213,6 @@ def test_no_two_ports_are_the_same_and_a_scratch_directory_goes() -> None:
     assert not scratch.path.exists()
 
 
-@pytest.mark.etcd
 def test_a_killed_test_run_leaves_nothing_behind(program: str) -> None:
     script = f"""
 from tests.support.etcd import Etcd

@@ -21,8 +21,6 @@ from tests.support.machine import wait_until
 from tests.support.process import Watched
 from tests.support.proxy import Proxy
 
-pytestmark = pytest.mark.etcd
-
 TTL = 9
 kind, etcd, conf, keys = kinds.kind, kinds.etcd, kinds.conf, kinds.keys
 

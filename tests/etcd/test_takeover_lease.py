@@ -12,8 +12,6 @@ from tests.support import kinds
 from tests.support.helper import Helper, contend, crash
 from tests.support.machine import wait_until
 
-pytestmark = pytest.mark.etcd
-
 TTL, REFRESH = 9, 2
 kind, etcd, conf, keys = kinds.kind, kinds.etcd, kinds.conf, kinds.keys
 

@@ -18,8 +18,6 @@ from tests.support.helper import Helper
 from tests.support.machine import wait_until
 from tests.support.proxy import Proxy
 
-pytestmark = pytest.mark.etcd
-
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):

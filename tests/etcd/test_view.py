@@ -24,8 +24,6 @@ from tests.support.names import Names
 from tests.support.samba import Samba
 from tests.support.view import View
 
-pytestmark = pytest.mark.etcd
-
 BOTH = pytest.mark.parametrize("command", ["--status", "--check"])
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 

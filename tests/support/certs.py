@@ -7,7 +7,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from .etcd import Tls
+from .member import Tls
 
 
 class Authority:

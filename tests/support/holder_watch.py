@@ -20,7 +20,8 @@ from .cluster import TAKEN
 from .namespace import log_time
 
 if TYPE_CHECKING:
-    from .cluster import Cluster, Node
+    from .cluster import Cluster
+    from .node import Node
 
 # What a helper run with -v logs once it has told ctdbd that it holds the lock.
 HOLDING = re.compile(r"ctdb_etcd_lock: holding .*, pid (\d+)$")

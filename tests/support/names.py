@@ -84,11 +84,11 @@ class Names:
 
     @staticmethod
     def _hold_back(asked: socket.socket, address: str, delay: float) -> None:
-        def answer(query: bytes, asker: object) -> None:
+        def answer(query: bytes, asker: tuple[str, int]) -> None:
             with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
                 asking.settimeout(5)
                 asking.sendto(query, (address, 53))
-                asked.sendto(asking.recv(4096), asker)  # type: ignore[arg-type]
+                asked.sendto(asking.recv(4096), asker)
 
         with contextlib.suppress(OSError):
             while True:

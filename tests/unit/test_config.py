@@ -262,14 +262,6 @@ def test_a_password_that_others_may_read_is_a_warning(tmp_path, mode, warned):
     assert not config.parse(str(conf), conf.read_bytes()).warnings
 
 
-@pytest.mark.etcd
-def test_warnings_are_on_stderr_and_cost_nothing_else(helper_conf):
-    with Helper(helper_conf(cert="/nowhere")) as helper:
-        assert helper.status() == "0"
-        (line,) = helper.stderr.splitlines()
-        assert "cert: has no effect with protocol = http" in line
-
-
 def test_no_message_shows_what_a_broken_line_holds():
     text = "password secret\npassword = 'secret\npassword = secret, secret\npassword = 1\npassword = secret"
     assert "secret" not in "\n".join(refused(text))

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""What the file does to a holder."""
+
+from __future__ import annotations
+
+from tests.support.helper import Helper
+
+
+def test_warnings_are_on_stderr_and_cost_nothing_else(helper_conf):
+    with Helper(helper_conf(cert="/nowhere")) as helper:
+        assert helper.status() == "0"
+        (line,) = helper.stderr.splitlines()
+        assert "cert: has no effect with protocol = http" in line

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The checker of a chaos run: each rule finds what it is there for."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.checker import check
+from tests.chaos.plot import svg
+from tests.chaos.record import SAMBA, Change, Fault, Operation, Quiet, Record, Removal
+from tests.chaos.report import text
+
+
+def holder(node, pid, answered, eof, **other):
+    return Operation(node, other.pop("kind", "v3"), "take", pid, answered - 0.5, "0", answered, eof, eof, **other)
+
+
+def keys(pid, revision, put, gone):
+    key = f"/_locks/_ctdb/X/{pid:x}"
+    return [Change(revision, key, True, pid, put), Change(revision + 1, key, False, 0, gone)]
+
+
+def two_holders(first_eof=10.0, second_answered=11.0, **first):
+    """A good record: one holder after the other, and each key as long as its holder."""
+    record = Record(ttl=3, began=0, ended=20)
+    record.operations = [holder("node1", 7, 1, first_eof, **first), holder("node2", 8, second_answered, 15)]
+    record.changes = keys(7, 2, 0.9, 10.5) + keys(8, 4, 10.9, 15.5)
+    return record
+
+
+def broken(record):
+    return sorted({violation.rule for violation in check(record) if not violation.apart})
+
+
+def test_one_holder_after_the_other_is_good():
+    assert broken(two_holders()) == []
+
+
+def test_two_holders_at_one_time_are_found():
+    assert broken(two_holders(first_eof=11.01)) == ["gone before the key", "no two hold"]
+
+
+def test_a_holder_that_outlives_its_key_is_found_before_anybody_else_holds():
+    assert broken(two_holders(first_eof=10.6)) == ["gone before the key"]
+
+
+def test_a_stopped_holder_does_not_count_until_it_is_continued():
+    assert broken(two_holders(first_eof=14.01, stops=[[9.0, 14.0]], code=-14)) == []
+    assert broken(two_holders(first_eof=16.5, stops=[[9.0, 14.0]], code=-14)) == ["gone before the key", "no two hold"]
+
+
+def test_a_stopped_holder_that_does_anything_more_is_found():
+    assert "no two hold" in broken(two_holders(first_eof=14.01, stops=[[9.0, 14.0]], code=0))
+
+
+def test_a_holder_whose_key_the_nemesis_removed_must_notice():
+    record = two_holders(first_eof=12.0)
+    record.removals = [Removal(record.changes[0].key, 10.4, 10.5)]
+    assert broken(record) == []
+    record.operations[0].eof = 13.6
+    assert broken(record) == ["gone before the key"]
+
+
+def test_an_overlap_of_sambas_helper_is_told_apart():
+    record = two_holders(first_eof=12, kind=SAMBA)
+    record.changes[:2] = []
+    assert broken(record) == []
+    assert [violation.rule for violation in check(record)] == ["no two hold"]
+
+
+def test_a_holder_without_a_key_or_out_of_order_is_found():
+    record = two_holders()
+    record.changes = record.changes[:2]
+    assert broken(record) == ["a key to each hold"]
+    record = two_holders()
+    record.changes[0].revision, record.changes[1].revision = 6, 7
+    assert "a key to each hold" in broken(record)
+
+
+def test_a_holder_that_had_to_make_another_v2_key_is_good():
+    record = two_holders(kind="2")
+    for change in record.changes:
+        change.key = "v2:" + change.key
+    record.operations[1].kind = "2"
+    record.changes += [Change(0, "v2:/first", True, 7, 0.6), Change(1, "v2:/first", False, 0, 0.8)]
+    assert broken(record) == []
+    record.operations[0].eof = 10.6
+    assert broken(record) == ["gone before the key"]
+
+
+def test_two_keys_at_one_time_are_found():
+    record = two_holders()
+    record.changes[1].revision = 9
+    assert broken(record) == ["one key at a time"]
+
+
+def test_a_key_that_comes_back_is_found():
+    record = two_holders()
+    record.changes.append(Change(9, record.changes[0].key, True, 7, 16))
+    assert broken(record) == ["no key comes back"]
+
+
+def test_contention_with_nobody_is_found():
+    record = two_holders()
+    record.operations.append(Operation("node3", "v3", "check", 9, 12, "1", 12.2, 12.2, 12.2, 1))
+    assert broken(record) == []
+    record.operations[2].started, record.operations[2].answered = 16, 16.2
+    assert broken(record) == ["contention is real"]
+
+
+@pytest.mark.parametrize("status, code", [("3", 3), ("", 0), ("11", 1)])
+def test_a_bad_answer_is_found(status, code):
+    record = two_holders()
+    record.operations.append(Operation("node3", "v3", "check", 9, 12, status, 12.2, 12.3, 12.3, code))
+    assert broken(record) == ["good answers"]
+
+
+def test_silence_of_a_helper_that_was_asked_to_end_is_good():
+    record = two_holders()
+    record.operations.append(Operation("node3", "v3", "check", 9, 12, "", None, 12.3, 12.3, 0, asked=["TERM"]))
+    assert broken(record) == []
+
+
+@pytest.mark.parametrize("line", ["Traceback (most recent call last):", "ctdb_etcd_lock: this is a bug, please ..."])
+def test_a_line_that_is_not_for_ctdbs_log_is_found(line):
+    record = two_holders()
+    record.lines = {"node1": ["ctdb_etcd_lock: holding", line]}
+    assert broken(record) == ["clean lines"]
+
+
+def test_a_lock_that_nobody_holds_is_found():
+    record = two_holders()
+    record.quiets = [Quiet(1, 5, held=6), Quiet(10, 9.1, gave_up=19.2)]
+    assert broken(record) == ["somebody holds"]
+
+
+def test_what_is_left_behind_is_found():
+    record = two_holders()
+    record.left = ["key /_locks/_ctdb/X/7"]
+    assert broken(record) == ["nothing is left"]
+
+
+def test_a_record_can_be_shown(tmp_path):
+    record = two_holders(first_eof=12)
+    record.faults = [Fault("partition", "node1 & <etcd>", 3, 4), Fault("helper killed", "node1", 5)]
+    record.save(tmp_path / "record.json")
+    again = Record.load(tmp_path / "record.json")
+    assert again == record
+    assert "no two hold" in text(again, check(again)) and "partition 1" in text(again, check(again))
+    picture = svg(again, check(again))
+    assert picture.startswith("<svg") and "node1 &amp; &lt;etcd&gt;" in picture and 'class="bad"' in picture
