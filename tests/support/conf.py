@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The text of a file as the program reads it."""
+
+from __future__ import annotations
+
+from typing import Union
+
+import pytest
+
+from ctdb_etcd import config
+from ctdb_etcd.lock import Refused
+
+
+def parse(text: str) -> config.Config:
+    """What it means."""
+    return config.parse("the.conf", text.encode())
+
+
+def refused(text: Union[str, bytes]) -> list[str]:
+    """The lines that say what is wrong with it."""
+    with pytest.raises(Refused) as failure:
+        config.parse("the.conf", text if isinstance(text, bytes) else text.encode())
+    return str(failure.value).splitlines()

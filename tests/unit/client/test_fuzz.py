@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Whatever etcd answers, and whatever is on the wire: an object, or one known error, in time."""
+
+from __future__ import annotations
+
+import json
+import select
+import time
+
+import pytest
+
+from ctdb_etcd import config
+from ctdb_etcd.answers import understand
+from ctdb_etcd.endpoints import Endpoints
+from ctdb_etcd.gateway import Gateway
+from ctdb_etcd.lock import LockError
+from ctdb_etcd.log import Log
+from tests.support.babble import CHUNKS, Server
+from tests.support.fuzz import JSON, examples, given, st
+
+
+@examples(250)
+@given(
+    st.sampled_from([200, 200, 400, 401, 403, 404, 500, 503]),
+    st.one_of(st.binary(max_size=60), JSON.map(json.dumps).map(str.encode), st.just(b"[" * 100000)),
+)
+def test_any_answer_is_an_object_or_a_known_error(status, body):
+    try:
+        assert isinstance(understand(status, body), dict)
+    except LockError:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+class Waiter:
+    """As lock.Waiter; nothing ends it."""
+
+    def check(self):
+        pass
+
+    def wait(self, events, deadline):
+        poll = select.poll()
+        for fd, event in events.items():
+            poll.register(fd, event)
+        ready = {fd for fd, _ in poll.poll(max(0, int((deadline - time.monotonic()) * 1000 + 0.999)))}
+        if not ready:
+            raise TimeoutError
+        return ready
+
+
+@examples(60)
+@given(CHUNKS, st.booleans())
+def test_any_bytes_on_the_wire_end_by_the_deadline_in_a_known_way(server, chunks, rude):
+    server.chunks, server.rude = chunks, rude
+    settings = config.parse("the.conf", f"host = 127.0.0.1:{server.port}\n".encode())
+    began = time.monotonic()
+    try:
+        gateway = Gateway(settings, Endpoints(settings, Waiter(), Log()), Waiter(), Log())
+        assert isinstance(gateway.call("kv/range", {}, began + 0.06), dict)
+    except LockError:
+        pass
+    assert time.monotonic() - began < 2

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The file: how it is read, what it means, and that all of its faults are reported at once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ctdb_etcd import config
+from tests.support import TREE
+from tests.support.conf import parse, refused
+
+SHIPPED = TREE / "etc" / "ctdb_etcd_lock.conf"
+
+
+def test_an_empty_file_gives_the_documented_defaults():
+    settings = parse("")
+    assert settings.hosts == [("127.0.0.1", 2379)]
+    assert (settings.lock_ttl, settings.refresh, settings.locks_dir) == (9, 2, "_ctdb")
+    assert (settings.lock_prefix, settings.netbios_name) == ("/_locks", None)
+    assert (settings.acquire_timeout, settings.read_timeout) == (30, 3)
+
+
+def test_the_shipped_file_shows_every_key_with_its_default():
+    text = SHIPPED.read_text()
+    shown = dict(re.findall(r"^#(\w+) = ?(.*)$", text, re.MULTILINE))
+    assert shown.keys() == config.SPEC.keys()
+    for key in "netbios_name", "srv_domain", "ca_cert", "cert", "username", "password", "expected_cluster_id":
+        assert shown.pop(key) == ""
+    uncommented = "\n".join(f"{key} = {value}" for key, value in shown.items())
+    assert vars(parse(uncommented)) == vars(parse("")) == vars(parse(text))
+
+
+def test_comments_quotes_lists_and_blank_lines_are_understood():
+    settings = parse(
+        "\ufeff# a comment\r\n\r\n  host = a, 'b:1' , [::1]:2,::2, fe80::1%eth0 # another\r\n"
+        'locks_dir = "some/where"\r\nnetbios_name=files\r\nport = 99'
+    )
+    assert settings.hosts == [("a", 99), ("b", 1), ("::1", 2), ("::2", 99), ("fe80::1%eth0", 99)]
+    assert settings.locks_dir == "some/where"
+
+
+def test_a_percent_or_dollar_sign_is_nothing_special():
+    assert parse("locks_dir = a$b").locks_dir == "a$b"
+    assert "%(port)s" in refused("locks_dir = %(port)s")[0]
+
+
+def test_a_password_may_hold_anything_and_a_hash_only_in_quotes():
+    assert parse("username = u\npassword = '%(port)s$x, #1'  # note").password == "%(port)s$x, #1"
+    (fault,) = refused("username = u\npassword = secret#1")
+    assert fault == "the.conf: line 2: password: a # begins a comment: put the value into quotes"
+
+
+def test_the_name_is_taken_in_upper_case_as_testparm_answers_it():
+    assert parse("netbios_name = Files-1").netbios_name == "FILES-1"
+
+
+def test_lock_refresh_of_sambas_helper_is_taken_for_refresh_with_a_note():
+    settings = parse("\nlock_refresh = 3")
+    assert settings.refresh == 3
+    assert settings.notes == ["the.conf: line 2: lock_refresh: is taken for refresh, its name here"]
+    assert "line 1: lock_refresh: refresh is set as well" in refused("lock_refresh = 3\nrefresh = 2")[0]
+
+
+def test_all_faults_are_named_at_once():
+    faults = refused("port = x\nnonsense\n[s]\nrefresh = 0\nlock_ttl = 9\nlock_ttl = 8\nprt = 1\n")
+    assert sorted(re.findall(r"line (\d+)", "\n".join(faults))) == ["1", "2", "3", "4", "6", "7"]
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"port = 1\nhost = \xe4\n", b"\x00", b"port\x00 = 1"])
+def test_a_file_that_is_not_text_is_refused(data):
+    assert len(refused(data)) == 1
+
+
+@pytest.mark.parametrize("mode, warned", [(0o644, True), (0o604, True), (0o600, False)])
+def test_a_password_that_others_may_read_is_a_warning(tmp_path, mode, warned):
+    conf = tmp_path / "x.conf"
+    conf.write_text("username = u\npassword = p")
+    conf.chmod(mode)
+    warnings = config.parse(str(conf), conf.read_bytes()).warnings
+    assert warnings == [f"{conf}: line 2: password: others may read this file: chmod 600 {conf}"] * warned
+    conf.write_text("port = 1")
+    assert not config.parse(str(conf), conf.read_bytes()).warnings
+
+
+def test_no_message_shows_what_a_broken_line_holds():
+    text = "password secret\npassword = 'secret\npassword = secret, secret\npassword = 1\npassword = secret"
+    assert "secret" not in "\n".join(refused(text))

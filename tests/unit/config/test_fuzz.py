@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Whatever is in the file: a configuration, or lines that say what is wrong with it."""
+
+from __future__ import annotations
+
+from ctdb_etcd import config
+from ctdb_etcd.fence import margin
+from ctdb_etcd.lock import Refused
+from tests.support.conf import parse, refused
+from tests.support.fuzz import assume, examples, given, st
+
+
+KEYS = st.sampled_from([*config.SPEC, "lock_refresh", "[section]", "#", ""])
+VALUES = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(
+        ["'", '"', "'''", '"""', "1,", ",", "[::1]:1", "nan", "inf", "-1", "1e9", "9" * 400, "%(x)s", "$x"]
+    ),
+)
+LINES = st.lists(st.one_of(st.tuples(KEYS, VALUES).map(" = ".join), st.text(max_size=40)), max_size=8)
+
+
+def is_refused_or_a_config(data):
+    try:
+        settings = config.parse("the.conf", data)
+    except Refused as refusal:
+        for line in str(refusal).splitlines():
+            assert line.startswith("the.conf: ")
+    else:
+        assert settings.hosts and 3 <= settings.lock_ttl <= 3600
+
+
+@examples(200)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_file_that_is_good_or_refused(data):
+    is_refused_or_a_config(data)
+
+
+@examples(300)
+@given(LINES)
+def test_any_lines_are_a_file_that_is_good_or_refused(lines):
+    is_refused_or_a_config("\n".join(lines).encode("utf-8", "surrogatepass"))
+
+
+def tenths(least, most):
+    return st.integers(least, most).map(lambda tenth: tenth / 10)
+
+
+@examples(100)
+@given(st.integers(3, 30), tenths(2, 300), tenths(2, 50))
+def test_every_combination_either_leaves_time_for_two_tries_or_is_refused_and_each_value_named_would_do(
+    ttl, refresh, read_timeout
+):
+    values = {"lock_ttl": ttl, "refresh": refresh, "read_timeout": read_timeout}
+    spare = ttl - margin(ttl) - refresh - 2 * min(read_timeout, 1)
+    # A hair's breadth either way is not what this is about.
+    assume(abs(spare) > 1e-6)
+    text = "\n".join(f"{key} = {value}" for key, value in values.items())
+    if spare > 0:
+        parse(text)
+        return
+    (line,) = refused(text)
+    for way in line.rpartition(": set ")[2].split(" or "):
+        key, _, value = way.partition(" = ")
+        parse("\n".join(f"{name} = {value if name == key else old}" for name, old in values.items()))

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The command line, and the file that it names."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support.helper import Helper
+
+
+def test_ctdb_base_says_where_the_default_file_is(tmp_path):
+    (tmp_path / "ctdb_etcd_lock.conf").write_text("port = bad\n")
+    with Helper(None, env={"CTDB_BASE": str(tmp_path)}) as helper:
+        assert helper.status() == "3"
+        helper.wait_exit()
+        assert f"{tmp_path}/ctdb_etcd_lock.conf: line 1: port" in helper.stderr
+
+
+def test_a_bad_option_gives_status_3_and_a_line():
+    with Helper(None, "--verbose") as helper:
+        assert helper.status() == "3"
+        helper.wait_exit()
+        assert helper.stderr == "ctdb_etcd_lock: unrecognized arguments: --verbose: see --help\n"
+
+
+def test_help_and_version_are_for_people():
+    with Helper(None, "--help") as helper:
+        helper.wait_exit()
+        assert b"cluster lock = !" in helper.stdout and b"-v" in helper.stdout
+    with Helper(None, "--version") as helper:
+        helper.wait_exit()
+        assert re.fullmatch(rb"ctdb_etcd_lock \d+\.\d+\S*\n", helper.stdout)
+
+
+def test_a_bad_file_gives_status_3_and_all_its_lines_on_stderr(tmp_path):
+    conf = tmp_path / "bad.conf"
+    conf.write_text("port = 0\nnetbios_name = X\nhots = a\n")
+    with Helper(conf) as helper:
+        assert helper.status() == "3"
+        helper.wait_exit()
+        assert helper.stderr.splitlines() == [
+            f"ctdb_etcd_lock: {conf}: line 3: hots: is not a known key; the nearest one is host",
+            f"ctdb_etcd_lock: {conf}: line 1: port: '0' is not allowed: it takes a whole number from 1 to 65535",
+        ]
+
+
+@pytest.mark.parametrize("make", ["missing", "directory"])
+def test_a_file_named_with_c_that_cannot_be_read_is_an_error(tmp_path, make):
+    conf = tmp_path / "x.conf"
+    if make == "directory":
+        conf.mkdir()
+    with Helper(conf) as helper:
+        assert helper.status() == "3"
+        helper.wait_exit()
+        assert helper.stdout == b"3"
+        assert len(helper.stderr.splitlines()) == 1 and str(conf) in helper.stderr
