@@ -8,10 +8,12 @@ a test takes milliseconds. What a double does beyond its interface is to record.
 
 from __future__ import annotations
 
+import select
 import signal
 import time
 from typing import Any, Callable, Dict, List, NoReturn, Optional, Set, Tuple, TypeVar
 
+from ctdb_etcd.fence import Grant, Moment
 from ctdb_etcd.lock import Stopped, Unavailable
 
 Result = TypeVar("Result")
@@ -52,6 +54,10 @@ class Clock:
     def at(self, moment: float, action: Callable[[], object]) -> None:
         """Plan an action for a moment on the monotonic clock."""
         self._planned.append((moment, len(self._planned), action))
+
+    def next(self) -> float:
+        """The moment of what is planned next."""
+        return min((plan[0] for plan in self._planned), default=float("inf"))
 
     def pass_(self, seconds: float) -> None:
         self.until(self.now + seconds)
@@ -245,3 +251,81 @@ def _quietly(effect: Callable[[], object]) -> None:
         effect()
     except Exception:
         pass  # nobody waits for this answer
+
+
+class Lock:
+    """A lock that does what the test says, verb by verb, and takes a quarter of a second for each.
+
+    `plan` names what comes next of a verb: an exception to raise, a value to return, a function to call for either, or
+    None for what a sound lock does. `events` is where each call is noted, `name` in front if there is one.
+    """
+
+    TOOK = 0.25
+
+    def __init__(self, clock: Clock, events: List[str], ttl: float = 8, name: str = "") -> None:
+        self._clock = clock
+        self._events = events
+        self._plans: Dict[str, List[Any]] = {}
+        self.ttl = ttl
+        self.endpoint = f"{name or 'etcd1'}:2379"
+        self.name = name
+        self.deadlines: Dict[str, List[float]] = {}
+
+    def plan(self, verb: str, *outcomes: Any) -> None:
+        self._plans.setdefault(verb, []).extend(outcomes)
+
+    def _do(self, verb: str, deadline: float) -> Any:
+        self._events.append(f"{self.name} {verb}".strip())
+        self.deadlines.setdefault(verb, []).append(deadline)
+        sent = Moment.now()
+        plans = self._plans.get(verb)
+        outcome = plans.pop(0) if plans else None
+        self._clock.until(min(self._clock.now + self.TOOK, deadline))
+        if callable(outcome):
+            outcome = outcome()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome or Grant(sent, self.ttl)
+
+    def look(self, deadline: float) -> None:
+        self._do("look", deadline)
+
+    def take(self, deadline: float) -> Grant:
+        grant: Grant = self._do("take", deadline)
+        return grant
+
+    def refresh(self, deadline: float) -> Grant:
+        grant: Grant = self._do("refresh", deadline)
+        return grant
+
+    def release(self, deadline: float) -> None:
+        self._do("release", deadline)
+
+    def __str__(self) -> str:
+        return self.name or "/the/lock/"
+
+
+class Poll:
+    """select.poll on the fake clock: real descriptors, but time passes at once while none of them is ready."""
+
+    def __init__(self, clock: Clock, make: Callable[[], Any]) -> None:
+        self._clock = clock
+        self._poll = make()
+
+    @classmethod
+    def install(cls, monkeypatch: Any, clock: Clock) -> None:
+        real = select.poll
+        monkeypatch.setattr(select, "poll", lambda: cls(clock, real))
+
+    def register(self, fd: int, events: int) -> None:
+        self._poll.register(fd, events)
+
+    def poll(self, milliseconds: Optional[float] = None) -> List[Tuple[int, int]]:
+        until = float("inf") if milliseconds is None else self._clock.now + milliseconds / 1000
+        while True:
+            ready: List[Tuple[int, int]] = self._poll.poll(0)
+            if ready or self._clock.now >= until:
+                return ready
+            moment = min(until, self._clock.next())
+            assert moment < float("inf"), "nothing would ever end this wait"
+            self._clock.until(moment)
