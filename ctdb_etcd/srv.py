@@ -12,6 +12,10 @@ import random
 
 from .lock import Refused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterable
+
 # Seconds for which dnspython may ask one name server after the other.
 _LIFETIME = 10.0
 
@@ -39,7 +43,8 @@ def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
         resolver = dns.resolver.Resolver()
         for service in services(protocol):
             try:
-                answer = resolver.resolve(f"{service}.{domain}.", "SRV", lifetime=_LIFETIME)
+                # By its types a record of any kind, though there are only those of the kind asked for.
+                answer: Iterable[Any] = resolver.resolve(f"{service}.{domain}.", "SRV", lifetime=_LIFETIME)
             except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
                 continue
             found = [(record.priority, record.weight, str(record.target).rstrip("."), record.port) for record in answer]
