@@ -12,8 +12,7 @@ and `plot` show it. `sabotage` breaks the program on purpose: the checker must f
 The seed decides which faults come, in which order, for how long; the machine decides the rest, so a seed repeats a
 run's kind and not its every moment.
 
-Not covered: the wall clock of an etcd member (Go asks the kernel without libc, where libfaketime cannot reach, and an
-emulator that it can reach is too slow for storms: test_clock_skew.py measures that one by itself); duplication and
+Not covered: the wall clock of an etcd member (test_clock_skew.py measures that one by itself); duplication and
 reordering are of whole packets, so TCP hides them from HTTP (test_faults.py holds and repeats whole requests, by
 support.proxy); a node's suspend to RAM; disks that fail.
 """

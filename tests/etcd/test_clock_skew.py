@@ -14,7 +14,7 @@ from tests.support.machine import wait_until
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="the clock of a member is moved by qemu-x86_64"),
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the clock of a member is moved on x86_64 only"),
 ]
 
 TTL, AHEAD = 9, 3

@@ -14,11 +14,14 @@ import os
 import signal
 import ssl
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional, Sequence
 
 from .machine import Port, end, spawn
+
+WALL_CLOCK = str(Path(__file__).with_name("wall_clock.py"))
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Member:
         self.log_path = directory / f"{name}.log"
         self.running = False
         self.extra_args = list(extra_args)
-        self.clock_ahead = 0.0
+        self.clock_ahead = 0  # seconds
         self._tls = tls
         self._cluster = cluster
         self._directory = directory / name
@@ -91,11 +94,7 @@ class Member:
         if "ETCD_UNSUPPORTED_ARCH" in os.environ:
             env["ETCD_UNSUPPORTED_ARCH"] = os.environ["ETCD_UNSUPPORTED_ARCH"]
         if self.clock_ahead:
-            # Go asks the kernel without libc, where libfaketime could not answer; an emulator asks through libc.
-            argv.insert(0, "qemu-x86_64")
-            env["LD_PRELOAD"] = str(next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")))
-            env["FAKETIME"] = f"{self.clock_ahead:+g}s"
-            env["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
+            argv = [sys.executable, "-I", WALL_CLOCK, str(self.clock_ahead), *argv]
         with self.log_path.open("ab") as log:
             self._process = spawn([*argv, *self.extra_args], env=env, stdout=log.fileno(), stderr=log.fileno())
         self.running = True
