@@ -110,13 +110,13 @@ class Several:
 
     def take(self, deadline: float) -> Grant:
         """See Lock.take."""
-        grant = min((lock.take(deadline) for lock in self._locks), key=usable)
+        grant = _oldest([lock.take(deadline) for lock in self._locks])
         # The first ones aged while the last was taken.
         return grant if grant.left() > grant.ttl / 2 else self.refresh(deadline)
 
     def refresh(self, deadline: float) -> Grant:
         """See Lock.refresh."""
-        return min((lock.refresh(deadline) for lock in self._locks), key=usable)
+        return _oldest([lock.refresh(deadline) for lock in self._locks])
 
     def release(self, deadline: float) -> None:
         """See Lock.release."""
@@ -133,3 +133,8 @@ class Several:
 
     def __str__(self) -> str:
         return " and ".join(map(str, self._locks))
+
+
+def _oldest(grants: list[Grant]) -> Grant:
+    """The one that ends first, once all are there: each ages while the next one is waited for."""
+    return min(grants, key=usable)

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A small linearizable etcd with the v3 API, on the fake clock, and the gateway's calls to it over a faulty wire.
+
+Answers look as etcd's: int64 are strings, zeros are absent. Leases end to the moment, which is as soon as etcd may.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Dict, List, Tuple
+
+from ctdb_etcd.answers import understand
+
+from .fakes import Clock, Request, Waiter, Wire
+
+
+class Refusal(Exception):
+    """An error of etcd's: HTTP status and message."""
+
+
+class EtcdV3:
+    """Its state, and `answer` to one request. `least` is the shortest lease in seconds that it grants."""
+
+    def __init__(self, clock: Clock, least: int = 2) -> None:
+        self._clock = clock
+        self._least = least
+        self.revision = 1
+        self.term = 7
+        # The next keepalives that reach a leader which is none any more: it answers in its own term, for nothing.
+        self.deposed = 0
+        self._keys: Dict[str, Dict[str, Any]] = {}
+        self._leases: Dict[int, Tuple[int, float]] = {}
+
+    @property
+    def keys(self) -> Dict[str, str]:
+        """Names and values of all keys that there are now, the oldest first."""
+        self._expire()
+        found = sorted(self._keys.items(), key=lambda item: int(item[1]["create"]))
+        return {name: key["value"] for name, key in found}
+
+    @property
+    def leases(self) -> Dict[int, float]:
+        """The seconds that each lease has left."""
+        self._expire()
+        return {lease: end - self._clock.now for lease, (_, end) in self._leases.items()}
+
+    def put(self, name: str, value: str, lease: int = 0, ttl: int = 0) -> None:
+        """What another client writes, under a lease of its own if there is a ttl."""
+        if ttl:
+            self._leases[lease] = ttl, self._clock.now + ttl
+        self._write(name, value, lease, self._next())
+
+    def revoke(self, lease: int) -> None:
+        """Another client, or the end of the lease."""
+        self._leases.pop(lease, None)
+        bound = [name for name, key in self._keys.items() if key["lease"] == lease]
+        if bound:
+            self._next()
+        for name in bound:
+            del self._keys[name]
+
+    def delete(self, name: str) -> None:
+        """Another client deletes a key; its lease stays."""
+        self._next()
+        del self._keys[name]
+
+    def answer(self, path: str, body: Dict[str, Any]) -> Tuple[int, bytes]:
+        """HTTP status and body."""
+        self._expire()
+        try:
+            found = {
+                "kv/range": self._range,
+                "kv/txn": self._txn,
+                "lease/grant": self._grant,
+                "lease/keepalive": self._keepalive,
+                "lease/revoke": self._revoke,
+                "lease/timetolive": self._time_to_live,
+            }[path](body)
+            return 200, json.dumps(found).encode()
+        except Refusal as refusal:
+            status, message = refusal.args
+            return status, json.dumps({"error": message, "message": message, "code": 5}).encode()
+
+    def _expire(self) -> None:
+        for lease, (_, end) in list(self._leases.items()):
+            if end <= self._clock.now:
+                self.revoke(lease)
+
+    def _next(self) -> int:
+        self.revision += 1
+        return self.revision
+
+    def _header(self) -> Dict[str, Any]:
+        return {"cluster_id": "77", "member_id": "1", "revision": str(self.revision), "raft_term": str(self.term)}
+
+    def _write(self, name: str, value: str, lease: int, revision: int) -> None:
+        before = self._keys.get(name)
+        create = before["create"] if before else revision
+        self._keys[name] = {"value": value, "create": create, "mod": revision, "lease": lease}
+
+    def _within(self, body: Dict[str, Any]) -> List[str]:
+        first, end = decoded(body["key"]), decoded(body.get("range_end", ""))
+        return [name for name in self._keys if (first <= name < end if end else name == first)]
+
+    def _range(self, body: Dict[str, Any]) -> Dict[str, Any]:
+        names = self._within(body)
+        if body.get("sort_target") == "CREATE":
+            names.sort(key=lambda name: int(self._keys[name]["create"]), reverse=body.get("sort_order") == "DESCEND")
+        else:
+            names.sort()
+        answer: Dict[str, Any] = {"header": self._header()}
+        if names:
+            answer["count"] = str(len(names))
+            answer["kvs"] = [self._shown(name) for name in names[: body.get("limit") or None]]
+        return answer
+
+    def _shown(self, name: str) -> Dict[str, str]:
+        key = self._keys[name]
+        shown = {
+            "key": encoded(name),
+            "create_revision": str(key["create"]),
+            "mod_revision": str(key["mod"]),
+            "version": "1",
+            "value": encoded(key["value"]),
+            "lease": str(key["lease"]),
+        }
+        return {field: text for field, text in shown.items() if text not in ("", "0")}
+
+    def _txn(self, body: Dict[str, Any]) -> Dict[str, Any]:
+        good = all(self._holds(compare) for compare in body["compare"])
+        operations = body["success" if good else "failure"]
+        for operation in operations:
+            put = operation.get("request_put")
+            if put and put.get("lease") and int(put["lease"]) not in self._leases:
+                raise Refusal(404, "etcdserver: requested lease not found")
+        revision = self.revision + 1
+        responses = [self._do(operation, revision) for operation in operations]
+        answer: Dict[str, Any] = {"header": self._header(), "responses": responses}
+        return {**answer, "succeeded": True} if good else answer
+
+    def _holds(self, compare: Dict[str, Any]) -> bool:
+        assert compare["result"] == "EQUAL"
+        field = {"CREATE": "create", "MOD": "mod"}[compare["target"]]
+        wanted = int(compare.get(f"{field}_revision", 0))
+        if "range_end" in compare:
+            return all(self._keys[name][field] == wanted for name in self._within(compare))
+        key = self._keys.get(decoded(compare["key"]))
+        return int(key[field] if key else 0) == wanted
+
+    def _do(self, operation: Dict[str, Any], revision: int) -> Dict[str, Any]:
+        ((kind, body),) = operation.items()
+        if kind == "request_range":
+            return {"response_range": self._range(body)}
+        self.revision = revision
+        if kind == "request_put":
+            self._write(decoded(body["key"]), decoded(body["value"]), int(body.get("lease", 0)), revision)
+            return {"response_put": {"header": {"revision": str(revision)}}}
+        assert kind == "request_delete_range"
+        for name in self._within(body):
+            del self._keys[name]
+        return {"response_delete_range": {"header": {"revision": str(revision)}}}
+
+    def _grant(self, body: Dict[str, Any]) -> Dict[str, Any]:
+        if body["ID"] in self._leases:
+            raise Refusal(412, "etcdserver: lease already exists")
+        ttl = max(body["TTL"], self._least)
+        self._leases[body["ID"]] = ttl, self._clock.now + ttl
+        return {"header": self._header(), "ID": str(body["ID"]), "TTL": str(ttl)}
+
+    def _keepalive(self, body: Dict[str, Any]) -> Dict[str, Any]:
+        header = self._header()
+        ttl, _ = self._leases.get(body["ID"], (0, 0.0))
+        if self.deposed:
+            self.deposed -= 1
+            header["raft_term"] = str(self.term - 1)
+        elif ttl:
+            self._leases[body["ID"]] = ttl, self._clock.now + ttl
+        result = {"header": header, "ID": str(body["ID"])}
+        return {"result": {**result, "TTL": str(ttl)} if ttl else result}
+
+    def _revoke(self, body: Dict[str, Any]) -> Dict[str, Any]:
+        if body["ID"] not in self._leases:
+            raise Refusal(404, "etcdserver: requested lease not found")
+        self.revoke(body["ID"])
+        return {"header": self._header()}
+
+    def _time_to_live(self, body: Dict[str, Any]) -> Dict[str, Any]:
+        if body["ID"] not in self._leases:
+            return {"header": self._header(), "ID": str(body["ID"]), "TTL": "-1"}
+        ttl, end = self._leases[body["ID"]]
+        left = int(end - self._clock.now)
+        shown = {"header": self._header(), "ID": str(body["ID"]), "grantedTTL": str(ttl)}
+        return {**shown, "TTL": str(left)} if left else shown
+
+
+class Gateway:
+    """The gateway of one such etcd as the lock calls it."""
+
+    endpoint = "etcd1:2379"
+
+    def __init__(self, etcd: EtcdV3, clock: Clock, waiter: Waiter) -> None:
+        self._etcd = etcd
+        self.wire = Wire(clock, waiter)
+
+    def call(self, path: str, body: Dict[str, Any], deadline: float) -> Dict[str, Any]:
+        body = json.loads(json.dumps(body))
+        answer: Dict[str, Any] = self.wire.carry(
+            Request(path, body, deadline), lambda: understand(*self._etcd.answer(path, body))
+        )
+        return answer
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def decoded(text: str) -> str:
+    return base64.b64decode(text).decode()

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Doubles for what no real thing does on demand: clocks that are moved by hand, and requests that go astray.
+
+The real etcd, processes and networks are elsewhere in this package; here time passes only where a test says so, and
+a test takes milliseconds. What a double does beyond its interface is to record.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import time
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Set, Tuple, TypeVar
+
+from ctdb_etcd.fence import Grant, Moment
+from ctdb_etcd.lock import Stopped, Unavailable
+
+Result = TypeVar("Result")
+
+
+class Killed(BaseException):
+    """The kernel timer has ended the process; like the real one it can be caught by nothing in it."""
+
+
+class Clock:
+    """CLOCK_MONOTONIC, CLOCK_BOOTTIME and the kernel timer. `pass_` and `until` move them; `at` plans what happens."""
+
+    def __init__(self, monkeypatch: Any) -> None:
+        self.now = 1024.0
+        self.slept = 65536.0
+        # When the timer was set and to how many seconds, and when it is due.
+        self.armed: List[Tuple[float, float]] = []
+        self.alarm: Optional[float] = None
+        self._planned: List[Tuple[float, int, Callable[[], object]]] = []
+        real = time.clock_gettime
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(
+            time,
+            "clock_gettime",
+            lambda clock: self.now + self.slept if clock == time.CLOCK_BOOTTIME else real(clock),
+        )
+        monkeypatch.setattr(signal, "setitimer", self._set)
+
+    def _set(self, which: int, seconds: float, interval: float = 0.0) -> None:
+        assert which == signal.ITIMER_REAL and not interval
+        self.armed.append((self.now, seconds))
+        self.alarm = self.now + seconds if seconds else None
+
+    def suspend(self, seconds: float) -> None:
+        """The machine sleeps: neither CLOCK_MONOTONIC nor the kernel timer goes on."""
+        self.slept += seconds
+
+    def at(self, moment: float, action: Callable[[], object]) -> None:
+        """Plan an action for a moment on the monotonic clock."""
+        self._planned.append((moment, len(self._planned), action))
+
+    def next(self) -> float:
+        """The moment of what is planned next."""
+        return min((plan[0] for plan in self._planned), default=float("inf"))
+
+    def pass_(self, seconds: float) -> None:
+        self.until(self.now + seconds)
+
+    def until(self, moment: float) -> None:
+        """Go on to this moment, or to the end that the kernel timer makes. What is planned may raise."""
+        while True:
+            due = min((plan for plan in self._planned if plan[0] <= moment), default=None)
+            if self.alarm is not None and self.alarm <= min(moment, due[0] if due else moment):
+                self.now = max(self.now, self.alarm)
+                raise Killed
+            if due is None:
+                break
+            self._planned.remove(due)
+            self.now = max(self.now, due[0])
+            due[2]()
+        self.now = max(self.now, moment)
+
+
+class Waiter:
+    """A Waiter (and the Watch of a helper) over a Clock: what it waits for never comes, unless the test plans it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.stop = ""
+        self.releasing = False
+        # The deadlines that were waited for.
+        self.waits: List[float] = []
+
+    def check(self) -> None:
+        if self.stop and not self.releasing:
+            raise Stopped(self.stop)
+
+    def wait(self, events: Dict[int, int], deadline: float) -> Set[int]:
+        self.waits.append(deadline)
+        self.check()
+        self._clock.until(deadline)
+        raise TimeoutError
+
+    def release(self) -> None:
+        self.releasing = True
+
+    def stop_at(self, moment: float) -> None:
+        """Plan the end: whatever waits then is stopped."""
+
+        def stop() -> None:
+            self.stop = "SIGTERM"
+            self.check()
+
+        self._clock.at(moment, stop)
+
+
+class Log:
+    """Keeps the lines, each with its level in front: `error: ...`."""
+
+    def __init__(self) -> None:
+        self.lines: List[str] = []
+
+    def error(self, text: str) -> None:
+        self.lines.append(f"error: {text}")
+
+    def info(self, text: str) -> None:
+        self.lines.append(f"info: {text}")
+
+    def debug(self, text: str) -> None:
+        self.lines.append(f"debug: {text}")
+
+    def wire(self, text: str) -> None:
+        self.lines.append(f"wire: {text}")
+
+    def hide(self, secret: str) -> None:
+        pass
+
+    def about(self, lock: str) -> None:
+        pass
+
+
+class Holder:
+    """Who we are: a value that no other process writes."""
+
+    def __init__(self, value: str = "us") -> None:
+        self.value = value
+        self.begun = 0
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def text(self) -> str:
+        return self.value
+
+
+class Fault:
+    """What happens to one request: seconds on the way out and back, lost on the way out or back, answered otherwise.
+
+    `error` or `answer` come in place of etcd's own answer, after its effect or (`effect` False) without one;
+    `again` repeats the request at etcd, unseen, that many seconds after its answer.
+    """
+
+    def __init__(
+        self,
+        out: Optional[float] = None,
+        back: Optional[float] = None,
+        lost: str = "",
+        effect: bool = True,
+        error: Optional[BaseException] = None,
+        answer: Any = None,
+        again: Optional[float] = None,
+    ) -> None:
+        assert lost in ("", "out", "back")
+        self.out, self.back, self.lost, self.effect = out, back, lost, effect
+        self.error, self.answer, self.again = error, answer, again
+
+
+class Request:
+    """A request as it was made: its name and contents, when it was sent (each try), and until when it could wait."""
+
+    def __init__(self, name: str, body: Any, deadline: float) -> None:
+        self.name, self.body, self.deadline = name, body, deadline
+        self.sent: List[float] = []
+
+
+class Wire:
+    """The way to etcd: OUT seconds to it and BACK seconds for the answer, on the fake clock, and a test's faults."""
+
+    OUT, BACK, PAUSE = 0.25, 0.5, 1.0
+
+    def __init__(self, clock: Clock, waiter: Waiter) -> None:
+        self._clock = clock
+        self._waiter = waiter
+        self.requests: List[Request] = []
+        self._faults: Dict[str, List[Optional[Fault]]] = {}
+        self._before: Dict[str, Callable[[], object]] = {}
+
+    @property
+    def names(self) -> List[str]:
+        """What was asked, in order."""
+        return [request.name for request in self.requests]
+
+    def fault(self, name: str, *faults: Optional[Fault]) -> None:
+        """What happens to the next tries of this name, one after the other; None: nothing out of the ordinary."""
+        self._faults.setdefault(name, []).extend(faults)
+
+    def meanwhile(self, name: str, action: Callable[[], object]) -> None:
+        """Let others do something just before the next request of this name takes effect."""
+        self._before[name] = action
+
+    def carry(self, request: Request, effect: Callable[[], Result], repeated: bool = True) -> Result:
+        """Send until it is answered; Unavailable at its deadline, or after the first loss if it is not `repeated`."""
+        self.requests.append(request)
+        while True:
+            self._waiter.check()
+            if self._clock.now >= request.deadline:
+                self._give_up(request)
+            request.sent.append(self._clock.now)
+            faults = self._faults.get(request.name)
+            fault = (faults.pop(0) if faults else None) or Fault()
+            self._go_on(request, self.OUT if fault.out is None else fault.out)
+            result: Any = fault.answer
+            error = fault.error
+            if fault.lost != "out" and fault.effect:
+                self._before.pop(request.name, lambda: None)()
+                try:
+                    done = effect()
+                    result = done if result is None else result
+                except Exception as refusal:
+                    error = error or refusal
+                if fault.again is not None:
+                    self._clock.at(self._clock.now + fault.again, lambda: _quietly(effect))
+            if not fault.lost:
+                self._go_on(request, self.BACK if fault.back is None else fault.back)
+                if error:
+                    raise error
+                return result  # type: ignore[no-any-return]
+            self._go_on(request, self.PAUSE)
+            if not repeated:
+                raise Unavailable("no answer")
+
+    def _go_on(self, request: Request, seconds: float) -> None:
+        if self._clock.now + seconds > request.deadline:
+            self._clock.until(request.deadline)
+            self._give_up(request)
+        self._clock.pass_(seconds)
+
+    @staticmethod
+    def _give_up(request: Request) -> NoReturn:
+        raise Unavailable(f"no answer in time to {request.name}")
+
+
+def _quietly(effect: Callable[[], object]) -> None:
+    try:
+        effect()
+    except Exception:
+        pass  # nobody waits for this answer
+
+
+class Lock:
+    """A lock that does what the test says, verb by verb, and takes a quarter of a second for each.
+
+    `plan` names what comes next of a verb: an exception to raise, a value to return, a function to call for either, or
+    None for what a sound lock does. `events` is where each call is noted, `name` in front if there is one.
+    """
+
+    TOOK = 0.25
+
+    def __init__(self, clock: Clock, events: List[str], ttl: float = 8, name: str = "") -> None:
+        self._clock = clock
+        self._events = events
+        self._plans: Dict[str, List[Any]] = {}
+        self.ttl = ttl
+        self.endpoint = f"{name or 'etcd1'}:2379"
+        self.name = name
+        self.deadlines: Dict[str, List[float]] = {}
+
+    def plan(self, verb: str, *outcomes: Any) -> None:
+        self._plans.setdefault(verb, []).extend(outcomes)
+
+    def _do(self, verb: str, deadline: float) -> Any:
+        self._events.append(f"{self.name} {verb}".strip())
+        self.deadlines.setdefault(verb, []).append(deadline)
+        sent = Moment.now()
+        plans = self._plans.get(verb)
+        outcome = plans.pop(0) if plans else None
+        self._clock.until(min(self._clock.now + self.TOOK, deadline))
+        if callable(outcome):
+            outcome = outcome()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome or Grant(sent, self.ttl)
+
+    def look(self, deadline: float) -> None:
+        self._do("look", deadline)
+
+    def take(self, deadline: float) -> Grant:
+        grant: Grant = self._do("take", deadline)
+        return grant
+
+    def refresh(self, deadline: float) -> Grant:
+        grant: Grant = self._do("refresh", deadline)
+        return grant
+
+    def release(self, deadline: float) -> None:
+        self._do("release", deadline)
+
+    def __str__(self) -> str:
+        return self.name or "/the/lock/"
+
+
+class Poll:
+    """select.poll on the fake clock: real descriptors, but time passes at once while none of them is ready."""
+
+    def __init__(self, clock: Clock, make: Callable[[], Any]) -> None:
+        self._clock = clock
+        self._poll = make()
+
+    @classmethod
+    def install(cls, monkeypatch: Any, clock: Clock) -> None:
+        real = select.poll
+        monkeypatch.setattr(select, "poll", lambda: cls(clock, real))
+
+    def register(self, fd: int, events: int) -> None:
+        self._poll.register(fd, events)
+
+    def poll(self, milliseconds: Optional[float] = None) -> List[Tuple[int, int]]:
+        until = float("inf") if milliseconds is None else self._clock.now + milliseconds / 1000
+        while True:
+            ready: List[Tuple[int, int]] = self._poll.poll(0)
+            if ready or self._clock.now >= until:
+                return ready
+            moment = min(until, self._clock.next())
+            assert moment < float("inf"), "nothing would ever end this wait"
+            self._clock.until(moment)

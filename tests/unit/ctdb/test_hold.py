@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The life of a lock: in what order things happen, what CTDB reads, and that the end comes before the lease's."""
+
+from __future__ import annotations
+
+import gc
+from types import SimpleNamespace
+
+import pytest
+
+from ctdb_etcd.fence import Grant, Moment, margin
+from ctdb_etcd.helper import run
+from ctdb_etcd.lock import Contended, Lost, Refused, Stopped, Unavailable
+from tests.support.fakes import Clock, Killed, Lock, Log, Waiter
+
+TTL, REFRESH, ACQUIRE = 9, 2.0, 4.0
+TOOK = Lock.TOOK
+
+
+class Life:
+    """One helper's life over a lock that the test plans; `events` is what happens, in order."""
+
+    def __init__(self, monkeypatch):
+        self.clock = Clock(monkeypatch)
+        self.waiter, self.log, self.events = Waiter(self.clock), Log(), []
+        self.lock = Lock(self.clock, self.events, TTL)
+        self.witness = SimpleNamespace(leave=lambda: self.note("witness"), remove=lambda: self.note("no witness"))
+        self.said = ""
+        self.alarm_when_said = None
+
+    def note(self, event):
+        self.events.append(event)
+
+    def say(self, character):
+        if not self.said:
+            self.note(f"say {character}")
+            self.said = character
+            self.alarm_when_said = self.clock.alarm
+
+    def end(self):
+        self.note("end stdout")
+
+    def run(self, refresh=REFRESH):
+        config = SimpleNamespace(acquire_timeout=ACQUIRE, refresh=refresh)
+        run(config, self.lock, self.witness, self.waiter, self, self.log)
+
+    def granted(self, ttl=TTL, age=0.0):
+        """A grant that was asked for `age` seconds ago."""
+        now = Moment.now()
+        return Grant(Moment(now.monotonic - age, now.boottime - age), ttl)
+
+
+@pytest.fixture
+def life(monkeypatch):
+    monkeypatch.setattr(gc, "enable", lambda: None)
+    return Life(monkeypatch)
+
+
+def end_of(grant):
+    """When the process has to be gone."""
+    return grant.sent.monotonic + grant.ttl - margin(grant.ttl)
+
+
+# Before the character
+
+
+def test_the_fence_is_armed_for_the_very_grant_before_the_character_is_written(life):
+    grant = life.granted(7, age=1.5)
+    life.lock.plan("take", grant)
+    life.lock.plan("refresh", Lost(""))
+    life.run()
+    assert life.events == ["look", "take", "say 0", "witness", "refresh"]
+    assert life.alarm_when_said == end_of(grant)
+    assert len(life.clock.armed) == 1
+
+
+@pytest.mark.parametrize("left, said", [(1.25, "0"), (1.0, "2"), (0.0, "2"), (-5.0, "2")])
+def test_a_grant_of_which_nothing_is_left_but_the_margin_is_no_lock(life, left, said):
+    life.lock.plan("take", lambda: life.granted(TTL, TTL - left))
+    life.lock.plan("refresh", Lost(""))
+    life.run()
+    assert life.said == said
+    assert life.events[2:4] == (["say 0", "witness"] if said == "0" else ["release", "say 2"])
+    assert bool(life.clock.armed) == (said == "0")
+
+
+def test_looking_and_taking_have_the_acquire_timeout_together(life):
+    began = life.clock.now
+    life.lock.plan("refresh", Lost(""))
+    life.run()
+    assert life.lock.deadlines["look"] == life.lock.deadlines["take"] == [began + ACQUIRE]
+
+
+def test_a_stop_between_the_fence_and_the_character_is_no_lock(life):
+    life.clock.at(life.clock.now + 2 * TOOK, lambda: setattr(life.waiter, "stop", "SIGTERM"))
+    life.run()
+    assert life.events == ["look", "take", "end stdout", "release", "no witness"] and life.said == ""
+
+
+# Holding
+
+
+def test_each_refresh_that_succeeds_arms_the_fence_for_its_own_grant_and_no_other_does(life):
+    grants = [life.granted(TTL) for _ in range(2)]
+    answers = [Unavailable("x"), grants[0], Refused("x"), grants[1]]
+
+    def answer():
+        outcome = answers.pop(0)
+        if isinstance(outcome, Grant):
+            outcome.sent = Moment.now()
+        return outcome
+
+    life.lock.plan("refresh", *[answer] * 4, Lost(""))
+    life.run()
+    assert life.clock.armed[1:] == [
+        (grant.sent.monotonic, pytest.approx(end_of(grant) - grant.sent.monotonic)) for grant in grants
+    ]
+    assert life.events.count("refresh") == 5
+
+
+def test_a_refresh_is_due_after_its_time_from_before_the_last_one_was_sent(life):
+    asked = []
+    life.lock.plan("refresh", *[lambda: asked.append(life.clock.now - TOOK)] * 3, Lost(""))
+    began = life.clock.now + TOOK
+    life.run()
+    assert asked == [began + REFRESH, began + 2 * REFRESH, began + 3 * REFRESH]
+
+
+def test_a_refresh_has_until_a_moment_before_the_fence(life):
+    life.lock.plan("refresh", Lost(""))
+    life.run()
+    (deadline,) = life.lock.deadlines["refresh"]
+    assert deadline == pytest.approx(life.clock.alarm - 0.2)
+
+
+TTLS = [(2, 0.5), (3, 0.75), (4, 1), (5, 1), (9, 1), (60, 1)]
+
+
+@pytest.mark.parametrize("ttl, early", TTLS)
+def test_a_holder_that_hangs_is_ended_by_the_kernel_the_margin_before_its_lease(life, ttl, early):
+    grant = life.granted(ttl)
+    life.lock.plan("take", grant)
+    life.lock.plan("refresh", lambda: life.clock.pass_(10000))
+    with pytest.raises(Killed):
+        life.run(refresh=ttl / 8)
+    assert life.clock.now == pytest.approx(grant.sent.monotonic + ttl - early)
+
+
+@pytest.mark.parametrize("ttl, early", TTLS)
+def test_a_holder_whose_etcd_is_silent_says_why_and_ends_just_before_the_kernel_does_it(life, ttl, early):
+    life.lock.plan("refresh", *[lambda: silence(life)] * 200)
+    grant = life.granted(ttl)
+    life.lock.plan("take", grant)
+    life.run(refresh=ttl / 8)
+    assert life.clock.now == pytest.approx(grant.sent.monotonic + ttl - early - 0.2)
+    assert life.log.lines[-1].startswith("error: lost /the/lock/ at etcd1:2379")
+    assert "it was not renewed in time: etcd1: no answer" in life.log.lines[-1]
+    assert life.said == "0" and "release" not in life.events
+
+
+def silence(life):
+    """No answer, up to a deadline that is at most a second away."""
+    life.clock.until(min(life.clock.now + 0.75, life.lock.deadlines["refresh"][-1]))
+    return Unavailable("etcd1: no answer")
+
+
+def test_a_machine_that_slept_for_too_long_has_lost_the_lock_when_it_wakes(life):
+    life.clock.at(life.clock.now + 1, lambda: life.clock.suspend(TTL))
+    life.run()
+    assert life.events == ["look", "take", "say 0", "witness"]
+    assert "it was not renewed in time" in life.log.lines[-1]
+
+
+def test_a_machine_that_slept_for_a_moment_renews_the_lock(life):
+    life.clock.at(life.clock.now + 1, lambda: life.clock.suspend(TTL - 5))
+    life.lock.plan("refresh", None, Lost(""))
+    life.run()
+    assert life.events[4:] == ["refresh"] * 2
+
+
+def test_a_refresh_that_fails_is_repeated_after_a_moment(life):
+    asked = []
+
+    def fail():
+        asked.append(life.clock.now)
+        return Unavailable("x")
+
+    life.lock.plan("refresh", *[fail] * 3, Lost(""))
+    life.run()
+    assert [later - earlier for earlier, later in zip(asked, asked[1:])] == [0.5 + TOOK] * 2
+
+
+@pytest.mark.parametrize("error", [Unavailable, Refused])
+def test_a_failure_is_said_once_and_its_end_too(life, error):
+    life.lock.plan("refresh", error("x"), error("x"), error("y"), None, None, Lost("z"))
+    life.run()
+    lines = [line for line in life.log.lines if line.startswith("error: ")]
+    assert [line.rpartition(": ")[2] for line in lines] == ["x", "y", "/the/lock/ is renewed again, at etcd1:2379", "z"]
+
+
+def test_a_definite_loss_ends_it_at_once(life):
+    life.lock.plan("refresh", None, Lost("its key is gone"))
+    life.run()
+    assert life.events == ["look", "take", "say 0", "witness", "refresh", "refresh"]
+    assert "lost /the/lock/" in life.log.lines[-1] and "its key is gone" in life.log.lines[-1]
+
+
+def test_a_holder_without_a_witness_holds(life):
+    def fail():
+        raise OSError(30, "Read-only file system", "/run/ctdb/x")
+
+    life.witness.leave = fail
+    life.lock.plan("refresh", None, Lost(""))
+    life.run()
+    assert life.said == "0" and life.events.count("refresh") == 2
+
+
+# What CTDB reads, and what is given back before
+
+
+OUTCOMES = [
+    (Contended("them"), "1"),
+    (Unavailable("x"), "2"),
+    (Refused("x"), "3"),
+    (Lost("x"), "2"),
+]
+
+
+@pytest.mark.parametrize("outcome, said", OUTCOMES, ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("verb", ["look", "take"])
+def test_without_the_lock_all_is_given_back_and_then_the_character_written(life, verb, outcome, said):
+    life.lock.plan(verb, outcome)
+    life.run()
+    assert life.events == ["look", "take"][: 1 + (verb == "take")] + ["release", f"say {said}"]
+    assert not life.clock.armed and life.waiter.releasing
+
+
+@pytest.mark.parametrize("verb", ["look", "take", "refresh"])
+def test_an_end_that_is_asked_for_is_seen_by_ctdb_before_the_lock_is_given_back(life, verb):
+    life.lock.plan(verb, Stopped("SIGTERM"))
+    life.run()
+    assert life.events[-3:] == ["end stdout", "release", "no witness"]
+    assert life.said == ("0" if verb == "refresh" else "") and life.waiter.releasing
+
+
+def test_an_end_while_resting_gives_the_lock_back(life):
+    life.waiter.stop_at(life.clock.now + 1)
+    life.run()
+    assert life.events == ["look", "take", "say 0", "witness", "end stdout", "release", "no witness"]
+
+
+def test_giving_back_is_bounded(life):
+    life.lock.plan("take", Contended("them"))
+    life.run()
+    assert life.lock.deadlines["release"] == [life.clock.now - TOOK + 1.2]
+
+
+@pytest.mark.parametrize("failure", [Unavailable("x"), Refused("x")])
+def test_what_cannot_be_given_back_changes_nothing(life, failure):
+    life.lock.plan("take", Contended("them"))
+    life.lock.plan("release", failure)
+    life.run()
+    assert life.said == "1" and any("is left to its lease's end: x" in line for line in life.log.lines)

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""CTDB's side of the process: the character, what ends a wait and how soon, what was inherited, who the parent is."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+
+import pytest
+
+from ctdb_etcd.helper import Status, Watch, close_leaked, elects
+from ctdb_etcd.lock import Stopped
+from tests.support.fakes import Clock, Poll
+from tests.support.helper import Helper
+from tests.support.machine import wait_until
+
+ENDING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+FOREVER = float("inf")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock(monkeypatch)
+    Poll.install(monkeypatch, clock)
+    return clock
+
+
+@pytest.fixture
+def parent(monkeypatch):
+    """Another process that passes for our parent; it ends when it is called."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        theirs.recv(1)
+        os._exit(0)
+    theirs.close()
+    monkeypatch.setattr(os, "getppid", lambda: pid)
+
+    def end():
+        ours.close()
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    end.pid = pid
+    yield end
+    ours.close()
+    os.waitpid(pid, 0)
+
+
+@pytest.fixture
+def watch(clock, parent):
+    """A Watch; what it does to this process is undone."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    opened = set(os.listdir("/proc/self/fd"))
+    yield Watch(parent.pid)
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    for name in set(os.listdir("/proc/self/fd")) - opened:
+        try:
+            os.close(int(name))
+        except OSError:
+            pass  # the listing's own
+
+
+@pytest.fixture
+def pipe():
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+# What ends a wait
+
+
+def test_nothing_ends_a_helper_that_nothing_ends(watch, clock):
+    watch.check()
+    until = clock.now + 5
+    with pytest.raises(TimeoutError):
+        watch.wait({}, until)
+    assert until <= clock.now < until + 0.01
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_it_by_its_name_also_if_it_came_before(watch, clock, number):
+    os.kill(os.getpid(), number)
+    with pytest.raises(Stopped, match=number.name):
+        watch.check()
+    with pytest.raises(Stopped, match=number.name):
+        watch.wait({}, clock.now + 5)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_a_wait_without_events_at_once(watch, clock, number):
+    clock.at(clock.now + 2, lambda: os.kill(os.getpid(), number))
+    began = clock.now
+    with pytest.raises(Stopped):
+        watch.wait({}, clock.now + 100)
+    assert clock.now == began + 2
+
+
+def test_of_two_signals_the_first_is_the_reason(watch):
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Stopped):
+        watch.check()
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped, match="SIGINT"):
+        watch.check()
+
+
+def test_a_blocked_signal_ends_it_nevertheless(clock, parent, request):
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    request.getfixturevalue("watch")
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(ENDING)
+
+
+def test_the_parents_end_is_seen_though_its_number_stays(watch, clock, parent):
+    # As long as nobody has asked how it ended, getppid gives its number.
+    clock.at(clock.now + 2, parent)
+    began = clock.now
+    with pytest.raises(Stopped, match="parent process is gone"):
+        watch.wait({}, clock.now + 100)
+    assert clock.now == began + 2
+
+
+def test_a_parent_that_had_gone_before_it_was_watched_is_seen(watch, clock, monkeypatch):
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    with pytest.raises(Stopped, match="parent process is gone"):
+        watch.check()
+
+
+def test_without_pidfd_the_parent_is_looked_for_again_and_again(clock, parent, monkeypatch, request):
+    def refuse(pid):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    watch = request.getfixturevalue("watch")
+    clock.at(clock.now + 2.05, lambda: monkeypatch.setattr(os, "getppid", lambda: 1))
+    began = clock.now
+    with pytest.raises(Stopped):
+        watch.wait({}, FOREVER)
+    assert clock.now < began + 2.05 + 0.25
+
+
+def forked(action):
+    """What a function printed on its stdout and wrote into a pipe, in a process of its own."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, str(action()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="ascii") as file:
+        result = file.read()
+    os.waitpid(pid, 0)
+    return result
+
+
+def test_a_stdout_that_nobody_reads_any_more_ends_it():
+    def child():
+        reader, writer = os.pipe()
+        os.dup2(writer, 1)
+        watch = Watch(os.getppid())
+        watch.check()
+        os.close(reader)
+        try:
+            watch.wait({}, time.monotonic() + 5)
+        except Stopped as stop:
+            return stop
+
+    assert forked(child) == "nobody reads our stdout any more"
+
+
+# How long a request under way has, once the end was asked for
+
+
+def test_an_answer_that_comes_within_half_a_second_of_the_end_is_still_taken(watch, clock, pipe):
+    reader, writer = pipe
+    clock.at(clock.now + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    clock.at(clock.now + 1.4, lambda: os.write(writer, b"."))
+    assert watch.wait({reader: select.POLLIN}, clock.now + 100) == {reader}
+    # But nothing is begun any more.
+    with pytest.raises(Stopped):
+        watch.check()
+
+
+def test_an_answer_that_does_not_come_within_half_a_second_of_the_end_is_given_up(watch, clock, pipe):
+    began = clock.now
+    clock.at(began + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Stopped, match="SIGTERM"):
+        watch.wait({pipe[0]: select.POLLIN}, began + 100)
+    assert began + 1.5 <= clock.now < began + 1.51
+    # That time is for all waits together.
+    with pytest.raises(Stopped):
+        watch.wait({pipe[0]: select.POLLIN}, began + 100)
+    assert clock.now < began + 1.52
+
+
+def test_a_wait_whose_own_deadline_is_nearer_than_the_end_of_the_grace_is_over_then(watch, clock, pipe):
+    began = clock.now
+    clock.at(began + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises((TimeoutError, Stopped)):
+        watch.wait({pipe[0]: select.POLLIN}, began + 1.2)
+    assert began + 1.2 <= clock.now < began + 1.21
+
+
+def test_while_the_lock_is_given_back_only_deadlines_end_a_wait(watch, clock, pipe):
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped):
+        watch.check()
+    watch.release()
+    watch.check()
+    began = clock.now
+    os.kill(os.getpid(), signal.SIGINT)
+    for events in {}, {pipe[0]: select.POLLIN}:
+        with pytest.raises(TimeoutError):
+            watch.wait(events, clock.now + 2)
+    assert clock.now >= began + 4
+
+
+def test_a_wait_returns_what_is_ready_and_nothing_else(watch, clock, pipe):
+    reader, writer = pipe
+    with pytest.raises(TimeoutError):
+        watch.wait({reader: select.POLLIN}, clock.now)
+    assert watch.wait({reader: select.POLLIN, writer: select.POLLOUT}, clock.now + 1) == {writer}
+    os.write(writer, b".")
+    # Ready although its time is over: what has come counts.
+    assert watch.wait({reader: select.POLLIN}, clock.now - 1) == {reader}
+
+
+# The character
+
+
+def said(action):
+    """What CTDB would read."""
+
+    def child():
+        reader, writer = os.pipe()
+        os.dup2(writer, 1)
+        os.close(writer)
+        action(Status())
+        os.close(1)
+        return os.read(reader, 10).decode()
+
+    return forked(child)
+
+
+def test_one_character_is_written_and_never_a_second_one():
+    assert said(lambda status: status.say("0")) == "0"
+    assert said(lambda status: (status.say("0"), status.say("1"), status.say("3"))) == "0"
+
+
+def test_after_the_end_nothing_comes_any_more():
+    assert said(lambda status: (status.end(), status.say("0"))) == ""
+
+
+def test_the_end_is_seen_at_once_and_by_the_reader():
+    def child():
+        reader, writer = os.pipe()
+        os.dup2(writer, 1)
+        os.close(writer)
+        Status().end()
+        return os.read(reader, 10)
+
+    assert forked(child) == "b''"
+
+
+def test_a_stdout_that_cannot_be_written_to_is_no_error():
+    assert forked(lambda: (os.close(1), Status().say("0"))[1]) == "None"
+
+
+# What is inherited
+
+
+def test_what_was_left_open_above_stderr_is_closed_and_nothing_else():
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(writer, 2)
+            opened = [0, 1, 2, writer, os.dup(0), os.dup(0), os.dup2(0, 200)]
+            close_leaked()
+            os.write(2, str([fd for fd in opened if os.path.exists(f"/proc/self/fd/{fd}")]).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(reader, 100) == b"[0, 1, 2]"
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("name, answer", [("ctdb_recoverd", True), ("ctdbd", False), ("ctdb_recoverd2", False)])
+def test_it_is_the_recovery_daemon_that_elects(name, answer):
+    def child():
+        with open("/proc/self/comm", "w", encoding="ascii") as file:
+            file.write(name)
+        return elects(os.getpid())
+
+    assert forked(child) == str(answer)
+
+
+def test_a_parent_that_is_gone_elects_nobody():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert not elects(pid)
+
+
+# The start
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    """A configuration file that is as slow as a test wants."""
+    path = tmp_path / "conf"
+    os.mkfifo(path)
+    return path
+
+
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
+def test_a_parent_that_dies_while_the_file_is_read_ends_the_helper_before_etcd_is_asked(fifo):
+    with socket.create_server(("127.0.0.1", 0)) as etcd:
+        with Helper(fifo, own_parent=True) as helper:
+            # It is opened once the helper reads it.
+            with open(fifo, "w", encoding="ascii") as file:
+                helper.kill_parent()
+                wait_until(lambda: parent_of(helper.pid) != helper.parent_pid, 5, "another parent")
+                file.write(f"netbios_name = X\nport = {etcd.getsockname()[1]}\napi = 3\nacquire_timeout = 1\n")
+            helper.wait_exit()
+            assert (helper.stdout, helper.stderr) == (b"", "")
+        etcd.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            etcd.accept()
+
+
+def test_what_ctdbd_leaks_is_closed_before_the_file_is_read(fifo):
+    reader, writer = os.pipe()
+    with Helper(fifo, extra_fds=[writer]):
+        os.close(writer)
+        with open(fifo, "w", encoding="ascii"):
+            # It ends: nobody has the other end open.
+            assert os.read(reader, 1) == b""
+    os.close(reader)

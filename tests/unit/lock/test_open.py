@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Several locks held as one, and which locks a configuration means: when v2 is held as well, and when nobody knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctdb_etcd.fence import Grant, Moment, usable
+from ctdb_etcd.lock import Contended, LockError, Lost, Refused, Several, Stopped, Unavailable
+from ctdb_etcd.locks import speaks_v2, v2_served
+from tests.support.fakes import Clock, Lock, Log, Waiter
+
+TOOK = Lock.TOOK
+
+
+class Pair:
+    """A lock a that is always held and a lock b that is held as well, as one."""
+
+    def __init__(self, monkeypatch):
+        self.clock = Clock(monkeypatch)
+        self.events = []
+        self.a = Lock(self.clock, self.events, 8, "a")
+        self.b = Lock(self.clock, self.events, 8, "b")
+        self.more = [self.b]
+        self.asked = []
+        self.both = Several([self.a], self.further)
+
+    def further(self, deadline):
+        self.events.append("more")
+        self.asked.append(deadline)
+        return self.more
+
+    def look(self):
+        """Both are free; this is not recorded."""
+        self.both.look(self.clock.now + 60)
+        self.events.clear()
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    return Pair(monkeypatch)
+
+
+@pytest.fixture
+def seen(pair):
+    pair.look()
+    return pair
+
+
+def granted(age, ttl):
+    now = Moment.now()
+    return Grant(Moment(now.monotonic - age, now.boottime - age), ttl)
+
+
+def test_further_locks_are_asked_for_once_the_first_is_free_and_are_looked_at(pair):
+    deadline = pair.clock.now + 60
+    pair.both.look(deadline)
+    assert pair.events == ["a look", "more", "b look"] and pair.asked == [deadline]
+    assert pair.a.deadlines["look"] == pair.b.deadlines["look"] == [deadline]
+
+
+def test_a_first_lock_that_is_held_is_the_answer(pair):
+    pair.a.plan("look", Contended("them"))
+    with pytest.raises(Contended):
+        pair.look()
+    assert pair.events == ["a look"]
+
+
+def test_a_further_lock_that_is_held_is_the_answer(pair):
+    pair.b.plan("look", Contended("them"))
+    with pytest.raises(Contended):
+        pair.look()
+
+
+def test_they_are_taken_in_order_and_refreshed_in_order(seen):
+    deadline = seen.clock.now + 60
+    seen.both.take(deadline)
+    seen.both.refresh(deadline)
+    assert seen.events == ["a take", "b take", "a refresh", "b refresh"]
+    assert all(lock.deadlines[verb] == [deadline] for lock in (seen.a, seen.b) for verb in ("take", "refresh"))
+
+
+AGES = [((1, 8), (0, 8)), ((0, 8), (1, 8)), ((0, 6), (0, 8)), ((0, 8), (0, 6)), ((2, 9), (0, 8)), ((0, 8), (2, 9))]
+
+
+@pytest.mark.parametrize("first, second", AGES)
+@pytest.mark.parametrize("verb", ["take", "refresh"])
+def test_of_two_grants_the_one_that_ends_sooner_counts(seen, verb, first, second):
+    grants = []
+
+    def grant(age, ttl):
+        def give():
+            grants.append(granted(age, ttl))
+            return grants[-1]
+
+        return give
+
+    seen.a.plan(verb, grant(*first))
+    seen.b.plan(verb, grant(*second))
+    result = getattr(seen.both, verb)(seen.clock.now + 60)
+    assert result in grants and usable(result) == min(map(usable, grants)) < max(map(usable, grants))
+
+
+@pytest.mark.parametrize("verb", ["take", "refresh"])
+def test_a_grant_ages_while_the_next_lock_is_waited_for(seen, verb):
+    # Each took its time, the second one longer; but the first ends first.
+    seen.a.plan(verb, lambda: seen.clock.pass_(1))
+    seen.b.plan(verb, lambda: seen.clock.pass_(1.5))
+    began = seen.clock.now
+    assert getattr(seen.both, verb)(seen.clock.now + 60).sent.monotonic == began
+
+
+@pytest.mark.parametrize("slow, renewed", [(3.5, False), (4.0, True), (6.0, True)])
+def test_first_grants_that_are_half_over_once_the_last_is_taken_are_renewed(seen, slow, renewed):
+    began = seen.clock.now
+    seen.b.plan("take", lambda: seen.clock.pass_(slow - 2 * TOOK))
+    result = seen.both.take(seen.clock.now + 60)
+    assert seen.events == ["a take", "b take"] + ["a refresh", "b refresh"] * renewed
+    assert result.sent.monotonic == began + renewed * slow
+
+
+@pytest.mark.parametrize("error", [Lost, Unavailable, Refused, Stopped, Contended])
+@pytest.mark.parametrize("verb", ["take", "refresh"])
+@pytest.mark.parametrize("which", ["a", "b"])
+def test_what_ends_one_ends_all(seen, which, verb, error):
+    getattr(seen, which).plan(verb, error("x"))
+    with pytest.raises(error):
+        getattr(seen.both, verb)(seen.clock.now + 60)
+    assert seen.events[-1] == f"{which} {verb}"
+
+
+def test_they_are_given_back_in_reverse_and_one_that_hangs_leaves_time_for_the_others(seen):
+    began = seen.clock.now
+    seen.b.plan("release", lambda: seen.clock.until(seen.b.deadlines["release"][0]))
+    seen.both.release(began + 2)
+    assert seen.events == ["b release", "a release"]
+    assert seen.b.deadlines["release"] == [began + 1] and seen.a.deadlines["release"] == [began + 2]
+
+
+@pytest.mark.parametrize("error", [Unavailable, Refused])
+@pytest.mark.parametrize("which", ["a", "b"])
+def test_one_that_cannot_be_given_back_keeps_none_of_the_others(seen, which, error):
+    getattr(seen, which).plan("release", error("x"))
+    with pytest.raises(error):
+        seen.both.release(seen.clock.now + 2)
+    assert seen.events == ["b release", "a release"]
+
+
+def test_without_a_further_lock_the_first_is_all(pair):
+    pair.more = []
+    pair.look()
+    pair.both.take(pair.clock.now + 60)
+    pair.both.release(pair.clock.now + 60)
+    assert pair.events == ["a take", "a release"] and str(pair.both) == "a"
+
+
+# Whether v2 is served
+
+YES, NO, UNKNOWN = (200, b'{"node":{}}'), (404, b"404 page not found"), (500, b"")
+REFUSES, SILENT = ConnectionRefusedError(111, "Connection refused"), TimeoutError("timed out")
+
+TABLE = [
+    ([YES], True),
+    ([NO], False),
+    ([(404, b'{"errorCode":100}')], True),
+    ([NO, YES], True),
+    ([SILENT, YES], True),
+    ([NO, NO, NO], False),
+    ([NO, REFUSES], False),
+    ([NO, REFUSES, REFUSES, REFUSES], False),
+    # The silent ones must be the minority, and somebody must have said no.
+    ([NO, SILENT], None),
+    ([NO, NO, SILENT], False),
+    ([NO, NO, SILENT, SILENT], None),
+    ([NO, NO, NO, SILENT, SILENT], False),
+    ([NO, UNKNOWN], None),
+    ([NO, NO, UNKNOWN], False),
+    ([NO, REFUSES, SILENT], False),
+    ([REFUSES], None),
+    ([REFUSES, REFUSES, SILENT], None),
+    ([SILENT], None),
+    ([UNKNOWN], None),
+]
+
+
+class Answers:
+    """A gateway whose endpoints answer so to the question for v2."""
+
+    def __init__(self, clock, answers):
+        self._clock = clock
+        self.answers = dict(zip("abcdef", answers))
+        self.untils = []
+
+    @property
+    def endpoints(self):
+        return list(self.answers)
+
+    def get(self, endpoint, path, until):
+        assert path == "/v2/keys/x"
+        self.untils.append(until - self._clock.now)
+        answer = self.answers[endpoint]
+        if isinstance(answer, TimeoutError):
+            self._clock.until(until)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize("answers, served", TABLE)
+def test_whether_v2_is_served_and_that_what_nobody_knows_is_no_lock(monkeypatch, answers, served):
+    clock = Clock(monkeypatch)
+    gateway, deadline = Answers(clock, answers), clock.now + 6
+    ask = lambda: v2_served(gateway, "/v2/keys/x", Waiter(clock), Log(), deadline)  # noqa: E731
+    if served is None:
+        with pytest.raises(Unavailable, match="too few endpoints answer"):
+            ask()
+        assert clock.now <= deadline and len(gateway.untils) > len(answers)
+    else:
+        assert ask() is served
+    # A dead endpoint must not delay a takeover, nor use up what is left.
+    assert max(gateway.untils) <= 1 and gateway.untils[0] == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500, 503, 200])
+def test_an_answer_of_neither_api_says_nothing(status):
+    with pytest.raises(LockError):
+        speaks_v2(status, b"<html>")
+
+
+@pytest.mark.parametrize("body", [b"", b"404 page not found", b"[]", b'"x"', b"3", b"null"])
+def test_a_404_without_an_object_is_a_no(body):
+    assert speaks_v2(404, body) is False
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 500])
+def test_any_object_in_json_is_an_answer_of_v2(status):
+    assert speaks_v2(status, b'{"message": "x"}') is True

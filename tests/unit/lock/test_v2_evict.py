@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Taking the v2 lock over: from dead processes of this machine by compare and delete, from others when it ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctdb_etcd.lock import Contended
+from tests.support.fakes import Wire
+from tests.support.rigs import DEAD, RigV2, value
+
+pytest.importorskip("etcd", reason="python3-etcd is not installed")
+
+CORPSE = value(DEAD)
+
+
+@pytest.fixture
+def empty(monkeypatch):
+    return RigV2(monkeypatch)
+
+
+@pytest.fixture
+def rig(empty):
+    """The directory with the key of a dead process of this machine."""
+    empty.etcd.put(empty.key(1), CORPSE)
+    return empty
+
+
+def test_dead_processes_are_evicted_by_their_values(rig):
+    rig.etcd.put(rig.key(2), CORPSE)
+    rig.look()
+    rig.take()
+    assert rig.values() == ["us"]
+    assert [request.body["prevValue"] for request in rig.asked("DELETE")] == [CORPSE, CORPSE]
+    rig.refresh()
+
+
+def test_a_live_process_behind_a_dead_one_holds(rig):
+    rig.etcd.put(rig.key(2), value(1))
+    with pytest.raises(Contended) as contention:
+        rig.take()
+    assert contention.value.value == value(1)
+    rig.release()
+    assert rig.values()[-1] == value(1) and "us" not in rig.values()
+
+
+def test_a_live_process_in_front_of_a_dead_one_holds_and_neither_is_deleted(empty):
+    empty.etcd.put(empty.key(1), value(1))
+    empty.etcd.put(empty.key(2), CORPSE)
+    with pytest.raises(Contended):
+        empty.take()
+    empty.release()
+    assert empty.values() == [value(1), CORPSE]
+
+
+def test_a_key_that_changes_before_its_eviction_stays(rig):
+    rig.wire.meanwhile("DELETE", lambda: rig.etcd.put(rig.key(1), "them"))
+    rig.take()
+    assert rig.values() == ["them", "us"]
+
+
+def test_a_dead_process_whose_key_has_gone_meanwhile_is_out_of_the_way(rig):
+    rig.wire.meanwhile("DELETE", lambda: rig.etcd.delete(rig.key(1)))
+    rig.take()
+    assert rig.values() == ["us"]
+
+
+@pytest.mark.parametrize("left, waits", [(3.0, True), (6.0, False)])
+def test_who_elects_sees_how_long_the_key_in_front_has(monkeypatch, left, waits):
+    rig = RigV2(monkeypatch, electing=True)
+    rig.etcd.put(rig.key(1), value(1, lock_ttl=9, refresh=2), left + Wire.OUT)
+    if waits:
+        rig.look()
+        assert not rig.etcd.keys
+    else:
+        with pytest.raises(Contended):
+            rig.look()
+
+
+def test_a_key_that_has_no_time_left_is_about_to_go(monkeypatch):
+    rig = RigV2(monkeypatch, electing=True)
+    rig.etcd.put(rig.key(1), value(1, lock_ttl=9, refresh=2), 1)
+    real = rig.etcd._shown
+    monkeypatch.setattr(rig.etcd, "_shown", lambda name: {**real(name), "ttl": None})
+    rig.look()

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The v3 lock, request by request: from when a lease counts, and what renews it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctdb_etcd.lock import Lost, Unavailable
+from tests.support.fake_v3 import decoded
+from tests.support.fakes import Fault, Wire
+from tests.support.rigs import ONE, TTL, RigV3
+
+TAKE = ["lease/grant", "kv/txn"]
+REFRESH = ["lease/keepalive", "kv/range"]
+
+
+@pytest.fixture
+def rig(monkeypatch):
+    return RigV3(monkeypatch)
+
+
+@pytest.mark.parametrize("back", [0.0, 0.5, 2.5])
+def test_the_first_grant_counts_from_before_it_was_asked_for(rig, back):
+    rig.wire.fault("lease/grant", Fault(back=back))
+    asked = rig.clock.now
+    grant = rig.take()
+    assert (grant.sent.monotonic, grant.ttl) == (asked, TTL)
+    assert grant.left() == TTL - (Wire.OUT + back + ONE) and rig.wire.names == TAKE
+
+
+@pytest.mark.parametrize("lost", ["out", "back"])
+def test_the_first_grant_that_is_asked_for_twice_counts_from_the_first_time(rig, lost):
+    rig.wire.fault("lease/grant", Fault(lost=lost))
+    asked = rig.clock.now
+    grant = rig.take()
+    assert (grant.sent.monotonic, grant.ttl) == (asked, TTL)
+    assert rig.wire.names == TAKE and len(rig.asked("lease/grant")[0].sent) == 2
+    (left,) = rig.etcd.leases.values()
+    assert left >= grant.left()
+
+
+@pytest.mark.parametrize("back", [0.0, 0.5, 3.0])
+def test_a_renewal_counts_from_before_it_was_asked_for(rig, back):
+    rig.held()
+    rig.clock.pass_(2)
+    rig.wire.fault("lease/keepalive", Fault(back=back))
+    asked = rig.clock.now
+    grant = rig.refresh()
+    assert (grant.sent.monotonic, grant.ttl) == (asked, TTL)
+    assert grant.left() == TTL - (Wire.OUT + back + ONE)
+
+
+@pytest.mark.parametrize("lost", ["out", "back"])
+def test_a_renewal_that_is_asked_for_twice_counts_from_the_first_time(rig, lost):
+    rig.held()
+    rig.wire.fault("lease/keepalive", Fault(lost=lost))
+    asked = rig.clock.now
+    assert rig.refresh().sent.monotonic == asked
+    assert len(rig.asked("lease/keepalive")[0].sent) == 2
+
+
+def test_a_machine_that_sleeps_before_the_answer_has_used_up_that_time(rig):
+    rig.wire.meanwhile("lease/grant", lambda: rig.clock.suspend(2))
+    assert rig.take().left() == TTL - 2 * ONE - 2
+    rig.wire.meanwhile("lease/keepalive", lambda: rig.clock.suspend(2))
+    assert rig.refresh().left() == TTL - 2 * ONE - 2
+
+
+@pytest.mark.parametrize("granted", [20, 3])
+def test_the_time_that_etcd_granted_counts_not_the_one_asked_for(rig, granted):
+    # The lease in etcd is longer, so that nothing ends on the way.
+    rig.etcd._least = 20
+    renewed = Fault(answer={"result": {"header": {"raft_term": "7"}, "TTL": str(granted)}})
+    rig.wire.fault("lease/grant", Fault(answer={"TTL": str(granted)}))
+    rig.wire.fault("lease/keepalive", renewed, renewed)
+    assert rig.take().ttl == granted
+    assert rig.refresh().ttl == granted
+
+
+def test_a_lease_that_exists_already_counts_as_no_longer_than_was_asked_for(rig):
+    rig.etcd._least = 20
+    rig.wire.fault("lease/grant", Fault(lost="back"))
+    assert rig.take().ttl == TTL
+
+
+@pytest.mark.parametrize("took, renewed", [(TTL / 2 - 0.25, False), (TTL / 2, True), (TTL / 2 + 1, True)])
+def test_a_grant_that_is_half_over_when_the_key_is_put_is_renewed(rig, took, renewed):
+    rig.wire.fault("kv/txn", Fault(back=took - ONE - Wire.OUT))
+    began = rig.clock.now
+    grant = rig.take()
+    assert rig.wire.names == TAKE + (REFRESH if renewed else [])
+    assert grant.sent.monotonic == (began + took if renewed else began)
+
+
+def test_a_take_whose_grant_ends_before_it_is_renewed_begins_again(rig):
+    rig.wire.fault("kv/txn", Fault(back=TTL))
+    grant = rig.take()
+    assert rig.wire.names == [*TAKE, "lease/keepalive", *TAKE]
+    assert grant.sent.monotonic == rig.asked("lease/grant")[1].sent[0]
+    assert len(rig.etcd.leases) == len(rig.etcd.keys) == 1
+
+
+# A renewal
+
+
+def test_a_renewal_looks_at_our_very_key_after_its_answer_and_not_at_one_members_memory_of_it(rig):
+    rig.held()
+    rig.refresh()
+    assert rig.wire.names == REFRESH
+    look = rig.wire.requests[1]
+    assert look.sent[0] == rig.wire.requests[0].sent[0] + ONE
+    assert [decoded(look.body["key"])] == list(rig.etcd.keys) and look.body.keys() == {"key"}
+
+
+@pytest.mark.parametrize("moment", REFRESH)
+def test_a_deleted_key_is_the_loss_although_its_lease_is_renewed(rig, moment):
+    rig.held()
+    rig.wire.meanwhile(moment, lambda: rig.etcd.delete(*rig.etcd.keys))
+    with pytest.raises(Lost, match="its key is gone"):
+        rig.refresh()
+
+
+def test_a_key_that_was_deleted_and_put_back_is_not_ours(rig):
+    rig.held()
+    ((name, text),) = rig.etcd.keys.items()
+    (lease,) = rig.etcd.leases
+    rig.etcd.delete(name)
+    rig.etcd.put(name, text, lease)
+    with pytest.raises(Lost):
+        rig.refresh()
+
+
+def test_a_key_whose_value_somebody_has_changed_is_still_ours(rig):
+    rig.held()
+    (name,) = rig.etcd.keys
+    rig.etcd.put(name, "other", *rig.etcd.leases)
+    rig.refresh()
+
+
+def test_a_lease_that_has_ended_is_the_loss(rig):
+    rig.held()
+    rig.clock.pass_(TTL)
+    with pytest.raises(Lost, match="its lease is gone"):
+        rig.refresh()
+    assert rig.wire.names == ["lease/keepalive"]
+
+
+@pytest.mark.parametrize("ttl", [{}, {"TTL": "0"}, {"TTL": "-1"}])
+def test_a_renewal_without_time_is_the_loss(rig, ttl):
+    rig.held()
+    rig.wire.fault("lease/keepalive", Fault(effect=False, answer={"result": {"header": {"raft_term": "7"}, **ttl}}))
+    with pytest.raises(Lost, match="its lease is gone"):
+        rig.refresh()
+
+
+@pytest.mark.parametrize("deposed", [1, 2])
+def test_what_a_deposed_leader_renews_is_renewed_again_and_counts_from_then(rig, deposed):
+    rig.held()
+    rig.etcd.deposed = deposed
+    asked = rig.clock.now
+    grant = rig.refresh()
+    assert rig.wire.names == REFRESH * (deposed + 1)
+    assert grant.sent.monotonic == asked + deposed * 2 * ONE
+    (left,) = rig.etcd.leases.values()
+    assert left >= grant.left()
+
+
+def test_leaders_that_change_again_and_again_renew_nothing_and_are_not_asked_for_ever(rig):
+    rig.held()
+    rig.etcd.deposed = 99
+    with pytest.raises(Unavailable, match="changes its leader"):
+        rig.refresh()
+    assert rig.wire.names == REFRESH * 3
+
+
+def test_a_leader_elected_between_a_renewal_and_the_look_does_not_confirm_it(rig):
+    rig.held()
+
+    def elect():
+        rig.etcd.term += 1
+
+    rig.wire.meanwhile("kv/range", elect)
+    rig.refresh()
+    assert rig.wire.names == REFRESH * 2
+
+
+def test_a_lease_that_ends_while_a_deposed_leader_renews_it_is_the_loss(rig):
+    rig.held()
+    rig.clock.pass_(TTL - 3 * ONE)
+    rig.etcd.deposed = 1
+    with pytest.raises(Lost):
+        rig.refresh()

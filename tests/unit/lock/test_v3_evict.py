@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Taking the v3 lock over: from a dead process of this machine by one transaction, from others when it ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctdb_etcd.lock import Contended
+from tests.support.fakes import Fault
+from tests.support.rigs import DEAD, ONE, RigV3, value
+
+
+@pytest.fixture
+def empty(monkeypatch):
+    return RigV3(monkeypatch)
+
+
+@pytest.fixture
+def rig(empty):
+    """The directory with the key of a dead process of this machine, under a lease of its own."""
+    empty.etcd.put(f"{empty.directory}dead", value(DEAD), 0xDEAD, 1000)
+    return empty
+
+
+def test_a_dead_process_is_evicted_and_its_lease_ended(rig):
+    rig.look()
+    grant = rig.take()
+    assert rig.values() == ["us"] and 0xDEAD not in rig.etcd.leases
+    assert rig.wire.names == ["kv/range", "lease/grant", "kv/txn", "kv/txn", "lease/revoke"]
+    assert grant.sent.monotonic == rig.asked("lease/grant")[0].sent[0]
+    rig.refresh()
+
+
+def test_a_live_process_is_not_evicted(empty):
+    empty.etcd.put(f"{empty.directory}alive", value(1), 0xA11, 1000)
+    with pytest.raises(Contended):
+        empty.take()
+    assert empty.values() == [value(1)] and 0xA11 in empty.etcd.leases
+    assert empty.wire.names == ["lease/grant", "kv/txn"]
+
+
+def second_txn(rig, action):
+    """Let it happen before the transaction that evicts."""
+    rig.wire.meanwhile("kv/txn", lambda: rig.wire.meanwhile("kv/txn", action))
+
+
+@pytest.mark.parametrize("text", [value(1), value(DEAD)])
+def test_a_key_that_changes_before_its_eviction_stays_and_holds(rig, text):
+    second_txn(rig, lambda: rig.etcd.put(f"{rig.directory}dead", text, 0xDEAD))
+    with pytest.raises(Contended):
+        rig.take()
+    assert rig.values() == [text] and 0xDEAD in rig.etcd.leases
+
+
+@pytest.mark.parametrize("when", ["from the beginning", "at the last moment"])
+def test_a_dead_process_behind_which_somebody_waits_is_not_evicted(rig, when):
+    def wait():
+        rig.etcd.put(f"{rig.directory}waiting", "them")
+
+    if when == "from the beginning":
+        wait()
+    else:
+        second_txn(rig, wait)
+    with pytest.raises(Contended):
+        rig.take()
+    rig.release()
+    assert rig.values() == [value(DEAD), "them"] and 0xDEAD in rig.etcd.leases
+
+
+def test_a_dead_process_whose_key_has_gone_meanwhile_costs_another_try(rig):
+    second_txn(rig, lambda: rig.etcd.revoke(0xDEAD))
+    rig.take()
+    assert rig.values() == ["us"]
+
+
+def test_an_eviction_whose_answer_is_lost_is_found(rig):
+    rig.wire.fault("kv/txn", None, Fault(lost="back"))
+    rig.take()
+    rig.refresh()
+    assert rig.values() == ["us"]
+
+
+def test_the_end_of_an_evicted_lease_is_not_waited_for_longer_than_a_second(rig):
+    rig.wire.fault("lease/revoke", Fault(back=1000))
+    began = rig.clock.now
+    rig.take()
+    assert rig.clock.now == began + 3 * ONE + 1
+
+
+@pytest.mark.parametrize("left, waits", [(3.0, True), (6.0, False)])
+def test_who_elects_asks_how_long_the_lease_in_front_has(monkeypatch, left, waits):
+    rig = RigV3(monkeypatch, electing=True)
+    # A live holder's lease never has less than 9 - 2 - 1 seconds.
+    rig.etcd.put(f"{rig.directory}them", value(1, lock_ttl=9, refresh=2), 0xBEEF, ONE + left + 0.25)
+    if waits:
+        rig.look()
+        assert not rig.etcd.keys
+    else:
+        with pytest.raises(Contended):
+            rig.look()
+    assert [request.body for request in rig.asked("lease/timetolive")][0] == {"ID": 0xBEEF}

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Taking the v3 lock, request by request: what is asked, what is written where, and who is in front."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ctdb_etcd.lock import Contended
+from tests.support.fakes import Fault
+from tests.support.rigs import ONE, TTL, RigV3
+
+TAKE = ["lease/grant", "kv/txn"]
+REFRESH = ["lease/keepalive", "kv/range"]
+
+
+@pytest.fixture
+def rig(monkeypatch):
+    return RigV3(monkeypatch)
+
+
+def test_the_key_is_put_under_our_lease_into_the_empty_directory(rig):
+    rig.take()
+    ((name, text),) = rig.etcd.keys.items()
+    (lease,) = rig.etcd.leases
+    assert name == f"{rig.directory}{lease:x}" and text == "us"
+    rig.etcd.revoke(lease)
+    assert not rig.etcd.keys
+
+
+@pytest.mark.parametrize("random, lease", [(b"\xff" * 8, 2**63 - 1), (b"\x00" * 8, 1), (b"\x00" * 7 + b"\x01", 1)])
+def test_a_lease_has_a_positive_number_that_etcd_takes(rig, monkeypatch, random, lease):
+    monkeypatch.setattr(os, "urandom", lambda count: random[:count])
+    rig.take()
+    assert list(rig.etcd.leases) == [lease]
+
+
+def test_two_locks_have_leases_of_their_own(rig):
+    rig.take()
+    with pytest.raises(Contended):
+        rig.another("them").take(rig.deadline)
+    assert len(rig.etcd.leases) == 2
+
+
+def test_a_look_at_a_free_lock_and_at_a_held_one_is_one_request_that_writes_nothing(rig):
+    rig.look()
+    rig.etcd.put(f"{rig.directory}a", "them")
+    revision = rig.etcd.revision
+    with pytest.raises(Contended) as contention:
+        rig.look()
+    assert contention.value.value == "them"
+    assert rig.wire.names == ["kv/range"] * 2 and rig.etcd.revision == revision
+    assert all("serializable" not in request.body for request in rig.wire.requests)
+
+
+@pytest.mark.parametrize("name", ["/_locks/_ctdb/X", "/_locks/_ctdb/X0", "/_locks/_ctdb/XX/a", "/_locks/_ctdb/X./a"])
+def test_a_key_beside_the_directory_is_not_in_it(rig, name):
+    rig.etcd.put(name, "them")
+    rig.look()
+    rig.take()
+    assert name in rig.etcd.keys
+
+
+@pytest.mark.parametrize("name", ["", "0", "~", "a/b", "\x7f"])
+def test_any_key_below_the_directory_holds_the_lock(rig, name):
+    rig.etcd.put(rig.directory + name, "them")
+    for attempt in rig.lock.look, rig.lock.take:
+        with pytest.raises(Contended):
+            attempt(rig.deadline)
+
+
+def test_the_oldest_key_holds_whatever_its_name(rig):
+    rig.etcd.put(f"{rig.directory}z", "first")
+    rig.etcd.put(f"{rig.directory}a", "second")
+    for attempt in rig.lock.look, rig.lock.take:
+        with pytest.raises(Contended) as contention:
+            attempt(rig.deadline)
+        assert contention.value.value == "first"
+
+
+def test_who_comes_first_between_our_look_and_our_put_has_the_lock(rig):
+    rig.look()
+    rig.wire.meanwhile("kv/txn", lambda: rig.etcd.put(f"{rig.directory}0", "them"))
+    with pytest.raises(Contended) as contention:
+        rig.take()
+    assert contention.value.value == "them"
+    rig.release()
+    assert rig.values() == ["them"] and not rig.etcd.leases
+
+
+def test_a_put_whose_answer_is_lost_is_found_and_renewed_by_its_own_revision(rig):
+    rig.wire.fault("kv/txn", Fault(lost="back"))
+    # etcd's revision has moved on when the second try is answered.
+    rig.clock.at(rig.clock.now + 2 * ONE, lambda: rig.etcd.put("/elsewhere", "them"))
+    rig.take()
+    assert len(rig.asked("kv/txn")[0].sent) == 2
+    rig.refresh()
+    assert rig.values() == ["us", "them"]
+
+
+def test_a_put_that_is_lost_on_its_way_out_leaves_the_lock_to_who_came_first(rig):
+    rig.wire.fault("kv/txn", Fault(lost="out"))
+    rig.clock.at(rig.clock.now + 1.5, lambda: rig.etcd.put(f"{rig.directory}0", "them"))
+    with pytest.raises(Contended):
+        rig.take()
+
+
+def test_a_lease_that_ended_before_its_use_is_taken_for_none_and_a_new_one_is_asked_for(rig):
+    rig.wire.fault("lease/grant", Fault(back=TTL))
+    grant = rig.take()
+    first, second = (request.body["ID"] for request in rig.asked("lease/grant"))
+    assert first != second and list(rig.etcd.leases) == [second]
+    assert grant.sent.monotonic == rig.asked("lease/grant")[1].sent[0]
+
+
+def test_a_key_that_goes_between_the_compare_and_the_read_begins_the_take_again(rig):
+    nobody = {"header": {}, "responses": [{"response_range": {}}, {"response_range": {}}]}
+    rig.wire.fault("kv/txn", Fault(effect=False, answer=nobody))
+    rig.take()
+    assert rig.wire.names == ["lease/grant", "kv/txn", "lease/revoke", "lease/grant", "kv/txn"]
+    assert len(rig.etcd.leases) == len(rig.etcd.keys) == 1
+
+
+def test_every_request_is_bounded_by_the_deadline_that_was_given(rig):
+    deadline = rig.clock.now + 30
+    rig.lock.look(deadline)
+    rig.lock.take(deadline)
+    rig.lock.refresh(deadline)
+    rig.lock.release(deadline)
+    assert {request.deadline for request in rig.wire.requests} == {deadline}
+    assert rig.wire.names == ["kv/range", *TAKE, *REFRESH, "lease/revoke"]

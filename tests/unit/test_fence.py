@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The fence: when the process ends, by each of its clocks, and that nothing in it can keep the kernel from it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from ctdb_etcd.fence import Fence, Grant, Moment, margin, usable
+from tests.support.fakes import Clock, Killed
+
+# Seconds of a lease, and how long before its end the process does: a second, or a quarter of a short lease.
+TTLS = [(1, 0.25), (2, 0.5), (3, 0.75), (3.96, 0.99), (4, 1), (5, 1), (9, 1), (60, 1), (3600, 1)]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+@pytest.mark.parametrize("ttl, early", TTLS)
+@pytest.mark.parametrize("age", [0.0, 0.5])
+def test_the_kernel_ends_the_process_a_second_or_a_quarter_before_the_lease(clock, ttl, early, age):
+    grant = Grant(Moment.now(), ttl)
+    clock.pass_(age)
+    fence = Fence(grant)
+    assert fence.left() == usable(grant) == pytest.approx(ttl - early - age)
+    with pytest.raises(Killed):
+        clock.pass_(2 * ttl)
+    assert clock.now == pytest.approx(grant.sent.monotonic + ttl - early)
+    assert margin(ttl) == pytest.approx(early)
+
+
+def test_each_grant_moves_the_end_to_its_own(clock):
+    first = Grant(Moment.now(), 9)
+    fence = Fence(first)
+    clock.pass_(2)
+    second = Grant(Moment.now(), 9)
+    clock.pass_(1)
+    fence.arm(second)
+    assert fence.left() == usable(second) == 7
+    assert clock.alarm == second.sent.monotonic + 8
+    # Also to an earlier one: of two locks the older counts.
+    fence.arm(first)
+    assert fence.left() == usable(first) == 5 and clock.alarm == first.sent.monotonic + 8
+
+
+@pytest.mark.parametrize("age", [8.0, 8.5, 9.0, 1000.0])
+def test_a_grant_that_is_too_old_ends_the_process_at_once(clock, age):
+    grant = Grant(Moment.now(), 9)
+    clock.pass_(age)
+    Fence(grant)
+    ((_, seconds),) = clock.armed
+    # Zero would disarm the timer.
+    assert 0 < seconds < 0.001
+
+
+def test_time_that_the_machine_slept_counts(clock):
+    grant = Grant(Moment.now(), 9)
+    clock.pass_(1)
+    clock.suspend(3)
+    assert grant.left() == 5 and usable(grant) == 4
+    fence = Fence(grant)
+    assert fence.left() == 4 and clock.alarm == clock.now + 4
+    clock.suspend(10)
+    assert grant.left() == -5 and usable(grant) == fence.left() == -6
+
+
+def test_the_clock_that_says_it_sooner_counts(clock):
+    grant = Grant(Moment.now(), 9)
+    # Nothing known does this: the one clock goes on, the other does not.
+    clock.pass_(4)
+    clock.suspend(-3)
+    assert grant.left() == 5
+
+
+def test_a_moment_is_of_both_clocks(clock):
+    moment = Moment.now()
+    assert (moment.monotonic, moment.boottime) == (clock.now, clock.now + clock.slept)
+    assert clock.slept
+
+
+def ended_by(action):
+    """The signal that ends a process which does this, then sleeps."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+            time.sleep(10)
+        finally:
+            os._exit(0)
+    return os.WTERMSIG(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("ttl", [0.04, 0.0, -5.0])
+def test_no_handler_and_no_mask_of_signals_that_was_inherited_keeps_the_kernel_from_it(ttl):
+    def arm():
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        Fence(Grant(Moment.now(), ttl))
+
+    began = time.monotonic()
+    assert ended_by(arm) == signal.SIGALRM
+    assert time.monotonic() - began < 5
