@@ -127,7 +127,7 @@ ends = pytest.mark.xdist_group("ctdb cluster: what ends a holder")
 
 
 @ends
-def test_a_cluster_that_starts_becomes_healthy_and_its_leader_alone_holds_the_lock(watch):
+def test_started_cluster_is_healthy_and_its_leader_alone_holds(watch):
     life = wait_all_is_well(watch)
     ((key, _, _),) = watch.cluster.lock_keys()
     assert re.fullmatch(rf"{DIRECTORY}[0-9a-f]+", key) and DIRECTORY == "/_locks/_ctdb/DEMO/"
@@ -135,7 +135,7 @@ def test_a_cluster_that_starts_becomes_healthy_and_its_leader_alone_holds_the_lo
 
 
 @ends
-def test_ten_recoveries_in_a_row_find_the_lock_held_and_nothing_to_complain_about(watch):
+def test_ten_recoveries_in_a_row_find_the_lock_held(watch):
     cluster = watch.cluster
     life = wait_all_is_well(watch)
     before = [len(node.log()) for node in cluster.nodes]
@@ -172,7 +172,7 @@ def test_the_lock_of_a_killed_helper_is_taken_again(watch):
 
 
 @ends
-def test_a_leader_that_is_stopped_gives_the_lock_to_another_and_rejoins_as_a_follower(watch):
+def test_leader_shut_down_gives_the_lock_to_another_and_rejoins(watch):
     cluster = watch.cluster
     life = wait_all_is_well(watch)
     ((key, _, _),) = cluster.lock_keys()
@@ -187,7 +187,7 @@ def test_a_leader_that_is_stopped_gives_the_lock_to_another_and_rejoins_as_a_fol
 
 
 @ends
-def test_a_leader_that_dies_is_succeeded_when_its_lease_is_over_and_rejoins_as_a_follower(watch):
+def test_dead_leader_is_succeeded_after_its_lease_and_rejoins(watch):
     cluster = watch.cluster
     life = wait_all_is_well(watch)
     node = cluster.nodes[life.node - 1]
@@ -215,7 +215,7 @@ def stays_up(watch, seconds):
 
 
 @cuts
-def test_a_follower_without_etcd_costs_a_recovery_a_few_seconds_and_the_cluster_nothing(watch):
+def test_follower_without_etcd_costs_the_cluster_nothing(watch):
     cluster = watch.cluster
     life = wait_all_is_well(watch)
     follower = others_than(watch, life)[0]
@@ -229,7 +229,7 @@ def test_a_follower_without_etcd_costs_a_recovery_a_few_seconds_and_the_cluster_
 
 
 @cuts
-def test_a_leader_without_etcd_loses_the_lock_to_another_and_the_cluster_stays_up(watch):
+def test_leader_without_etcd_loses_the_lock_and_the_cluster_stays_up(watch):
     cluster = watch.cluster
     life = wait_all_is_well(watch)
     cut = time.monotonic()
@@ -247,7 +247,7 @@ def test_a_leader_without_etcd_loses_the_lock_to_another_and_the_cluster_stays_u
 
 
 @pytest.mark.xdist_group("ctdb cluster: a leader alone")
-def test_a_leader_without_etcd_and_peers_is_no_holder_when_the_others_take_the_lock(watch):
+def test_leader_without_etcd_and_peers_is_gone_when_others_take_the_lock(watch):
     cluster = watch.cluster
     life = wait_all_is_well(watch)
     others = others_than(watch, life)
@@ -266,7 +266,7 @@ def test_a_leader_without_etcd_and_peers_is_no_holder_when_the_others_take_the_l
 
 
 @pytest.mark.xdist_group("ctdb cluster: a member of etcd")
-def test_the_member_of_etcd_that_the_holder_uses_dies_and_the_lock_stays_held(watch_of_etcd3):
+def test_lock_stays_held_when_the_holders_member_of_etcd_dies(watch_of_etcd3):
     watch, cluster = watch_of_etcd3, watch_of_etcd3.cluster
     life = wait_all_is_well(watch)
     keys = cluster.lock_keys()

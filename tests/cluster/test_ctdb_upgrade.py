@@ -55,7 +55,7 @@ def rest(watch):
     assert watch.overlaps() == []
 
 
-def test_a_cluster_moved_node_by_node_and_then_without_v2_never_has_two_holders(cluster):
+def test_cluster_moved_node_by_node_never_has_two_holders(cluster):
     with HolderWatch(cluster) as watch:
         rest(watch)
         for node in cluster.nodes:

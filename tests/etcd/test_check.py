@@ -26,7 +26,7 @@ def texts(view, item):
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_a_node_that_could_answer_0_or_1_is_good_and_nothing_is_left_behind(etcd, helper_conf, lock_name, held):
+def test_node_that_could_answer_0_or_1_is_good_and_leaves_nothing(etcd, helper_conf, lock_name, held):
     conf, directory = helper_conf(), f"/_locks/_ctdb/{lock_name}/"
     with Helper(conf if held else helper_conf(netbios_name="OTHER")) as holder:
         assert holder.status() == "0"

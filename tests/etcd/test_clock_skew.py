@@ -60,7 +60,7 @@ def test_a_leader_whose_clock_is_ahead_shortens_v2_keys_and_no_v3_lease(etcd):
     assert TTL - 0.5 < time.monotonic() - granted
 
 
-def test_a_member_whose_clock_is_ahead_lengthens_the_v2_keys_made_through_it(etcd):
+def test_member_with_its_clock_ahead_lengthens_v2_keys_made_there(etcd):
     fast, normal = etcd.members[:2]
     lead(etcd, normal)
     assert TTL + AHEAD - 1 < life_of_a_v2_key(etcd, fast) < TTL + AHEAD + 2

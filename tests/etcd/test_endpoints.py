@@ -105,7 +105,7 @@ def test_a_name_server_that_hangs_is_waited_for_until_the_deadline(names, helper
 
 @pytest.mark.root
 @pytest.mark.slow
-def test_an_answer_of_the_name_server_that_takes_longer_than_read_timeout_still_counts(etcd, names, helper_conf):
+def test_answer_of_dns_slower_than_read_timeout_still_counts(etcd, names, helper_conf):
     names.serve("host-record=m.test,127.0.0.1", delay=2.5)
     conf = helper_conf(host=f"m.test:{port_of(etcd)}", read_timeout=1, acquire_timeout=10, api="3")
     with names.helper(conf) as helper:
@@ -123,7 +123,7 @@ def test_a_name_that_is_not_known_is_said_and_another_endpoint_taken(etcd, names
 
 
 @pytest.mark.root
-def test_a_name_that_is_not_known_may_be_where_v2_is_served_unless_most_others_say_no(both, etcd, names, helper_conf):
+def test_unknown_name_may_serve_v2_unless_most_others_say_no(both, etcd, names, helper_conf):
     names.serve()
     # Nothing listens at the last one: that is an answer.
     two, three = ["m.test", etcd.endpoints[0]], ["m.test", etcd.endpoints[0], "127.0.0.1:1"]
@@ -172,7 +172,7 @@ def test_the_cluster_expected_gives_the_lock_and_another_one_is_refused(both, st
 
 
 @APIS
-def test_another_cluster_behind_the_same_address_is_a_loss_at_the_next_refresh(both, stranger, helper_conf, api):
+def test_another_cluster_at_the_address_is_a_loss_at_the_next_refresh(both, stranger, helper_conf, api):
     with Relay(both.endpoints[0]) as relay:
         conf = helper_conf(host=relay.endpoint, expected_cluster_id=cluster_id(both), api=api)
         with Helper(conf) as helper:

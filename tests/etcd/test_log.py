@@ -38,7 +38,7 @@ def test_without_v_there_is_nothing_to_tell(story):
     assert story() == ([], [], [])
 
 
-def test_at_v_taking_and_giving_back_are_a_line_each_with_lock_endpoint_and_seconds(story, etcd, lock_name):
+def test_v_logs_taking_and_release_with_lock_endpoint_and_seconds(story, etcd, lock_name):
     (taken,), held, (released,) = story("-v")
     assert held == []
     assert re.search(rf"holding /_locks/_ctdb/{lock_name}/ .* at {etcd.endpoints[0]} .*taken in \d+\.\d+ s", taken)
@@ -74,7 +74,7 @@ def test_of_silences_that_come_and_go_one_in_a_minute_is_told_below_vv(etcd, hel
     assert args or len(lines) == 2
 
 
-def test_while_etcd_is_long_away_there_is_a_line_at_its_beginning_and_one_at_the_loss(etcd, helper_conf, lock_name):
+def test_long_outage_of_etcd_is_a_line_at_its_start_and_one_at_the_loss(etcd, helper_conf, lock_name):
     with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint), "-v") as helper:
         assert helper.status() == "0"
         proxy.refuse()

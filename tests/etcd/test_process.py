@@ -132,7 +132,7 @@ def test_stopped_for_less_than_its_lease_the_holder_goes_on(helper_conf, keys):
 
 
 @pytest.mark.slow
-def test_a_blocked_and_ignored_sigalrm_of_the_parent_does_not_disarm_the_fence(helper_conf):
+def test_parents_blocked_and_ignored_sigalrm_does_not_disarm_the_fence(helper_conf):
     inherited = ["--ignore-signal=ALRM", "--block-signal=ALRM,TERM"]
     with Helper(None, *inherited, PROGRAM, "-c", str(helper_conf()), program="env") as helper:
         assert helper.status() == "0"

@@ -167,7 +167,7 @@ def test_a_cut_request_has_no_effect_and_no_answer(proxy: Proxy, etcd: Etcd) -> 
     assert etcd.revision() == revision
 
 
-def test_one_request_is_held_while_others_pass_and_can_arrive_after_its_client_has_gone(
+def test_one_request_is_held_while_others_pass_and_arrives_late(
     proxy: Proxy, etcd: Etcd
 ) -> None:
     lease = etcd.grant(60)

@@ -69,7 +69,7 @@ def test_sambas_helper_and_ours_exclude_each_other_in_50_alternations(samba, con
 
 @pytest.mark.slow
 @pytest.mark.parametrize("api", ["auto", "2"])
-def test_what_a_loser_of_sambas_leaves_behind_blocks_us_only_as_long_as_etcd_keeps_it(samba, conf, keys, api):
+def test_key_left_by_a_loser_of_sambas_blocks_us_until_it_expires(samba, conf, keys, api):
     with Helper(conf(api)) as ours:
         assert ours.status() == "0"
         with samba.helper() as theirs:

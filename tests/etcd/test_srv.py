@@ -50,7 +50,7 @@ def srv_conf(helper_conf, **keys):
 
 @pytest.mark.parametrize("service", ["_etcd-client", "_etcd"])
 @pytest.mark.parametrize("api", ["3", "2", "auto"])
-def test_the_records_of_etcds_own_clients_and_of_python_etcd_give_host_and_port(both, names, helper_conf, api, service):
+def test_records_of_etcds_clients_and_python_etcd_give_host_and_port(both, names, helper_conf, api, service):
     names.serve(record(port_of(both), service=service), HOST)
     conf = srv_conf(helper_conf, api=api)
     with names.helper(conf) as helper:
@@ -63,7 +63,7 @@ def test_the_records_of_etcds_own_clients_and_of_python_etcd_give_host_and_port(
 
 
 @pytest.mark.parametrize("api", ["3", "2"])
-def test_with_https_it_is_the_ssl_record_and_the_certificate_must_be_for_its_target(names, helper_conf, tmp_path, api):
+def test_https_takes_the_ssl_record_and_a_certificate_for_its_target(names, helper_conf, tmp_path, api):
     pki = Authority(tmp_path)
     with Etcd(1, ["--enable-v2=true"], tls=pki.issue("server", san="DNS:m.test")) as etcd:
         conf = srv_conf(helper_conf, protocol="https", ca_cert=pki.ca, api=api)
@@ -112,7 +112,7 @@ def test_one_dead_target_of_several_costs_a_moment(both, names, helper_conf, how
             assert helper.stderr == ""
 
 
-def test_a_name_server_that_does_not_answer_is_waited_for_until_the_deadline_and_no_longer(names, helper_conf):
+def test_silent_name_server_is_waited_for_until_the_deadline(names, helper_conf):
     names.fall_silent()
     with names.helper(srv_conf(helper_conf, acquire_timeout=5)) as helper:
         wait_until(lambda: helper.stderr, 4.5, "a line after the first round")

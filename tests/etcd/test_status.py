@@ -77,7 +77,7 @@ def test_what_nobody_knows_is_shown_without_moving_the_cursor(etcd, helper_conf,
     assert "\033" not in view.text and "|" not in view.text
 
 
-def test_sambas_helper_is_shown_with_its_node_and_a_loser_of_its_kind_in_the_queue(
+def test_sambas_helper_is_shown_with_its_node_and_its_queued_loser(
     etcd_v2, helper_conf, lock_name, tmp_path
 ):
     conf = helper_conf(host=etcd_v2.endpoints[0])
@@ -117,7 +117,7 @@ def test_one_of_three_members_dead_is_a_warning_and_says_which(etcd3, helper_con
 
 
 @pytest.mark.slow
-def test_without_a_majority_it_is_critical_in_bounded_time_and_shows_what_is_left(etcd3, helper_conf):
+def test_without_a_majority_it_is_critical_in_time_and_shows_the_rest(etcd3, helper_conf):
     conf = helper_conf(host=etcd3.endpoints)
     with Helper(conf) as holder:
         assert holder.status() == "0"

@@ -17,7 +17,7 @@ kind, etcd, conf, keys = kinds.kind, kinds.etcd, kinds.conf, kinds.keys
 
 
 @pytest.mark.slow
-def test_a_leader_that_is_elected_waits_for_the_end_of_a_lease_that_is_not_renewed(conf, witness, elected):
+def test_elected_leader_waits_for_the_end_of_an_unrenewed_lease(conf, witness, elected):
     with Helper(conf()) as holder:
         crash(holder, witness, elsewhere=True)
         died = time.monotonic()

@@ -132,7 +132,7 @@ def test_etcd_with_client_cert_auth_takes_our_certificate(strict, conf, pki, tmp
         assert helper.status() == "0"
 
 
-def test_etcd_with_client_cert_auth_refuses_none_and_one_of_another_ca_every_time(strict, helper_conf, pki, tmp_path):
+def test_client_cert_auth_refuses_no_certificate_and_another_cas(strict, helper_conf, pki, tmp_path):
     keys = {"host": strict.endpoints[0], "protocol": "https", "ca_cert": pki.ca}
     # The alert comes after the handshake and races with the end of the connection.
     for _ in range(5):
@@ -144,7 +144,7 @@ def test_etcd_with_client_cert_auth_refuses_none_and_one_of_another_ca_every_tim
         assert f"it does not accept the certificate in {stranger.cert}" in line and "trusted-ca-file" in line
 
 
-def test_the_v2_api_without_the_certificate_that_etcd_wants_says_at_least_what_may_be_wrong(strict, helper_conf, pki):
+def test_v2_without_the_certificate_etcd_wants_says_what_may_be_wrong(strict, helper_conf, pki):
     # urllib3 does not wait for the alert, and often misses it.
     conf = helper_conf(host=strict.endpoints[0], protocol="https", ca_cert=pki.ca, api="2")
     with Helper(conf) as helper:
@@ -199,7 +199,7 @@ def test_a_handshake_that_never_ends_costs_no_more_than_a_frozen_server(server, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["freeze", "reset", "truncate_answers"])
-def test_a_holder_through_tls_outlasts_3_s_of_a_bad_network_and_ends_in_time(server, helper_conf, pki, how):
+def test_holder_through_tls_outlasts_3_s_of_bad_network_and_ends_in_time(server, helper_conf, pki, how):
     with Proxy(server.endpoints[0]) as proxy:
         keys = {"protocol": "https", "ca_cert": pki.ca, "api": "3"}
         with Helper(helper_conf(host=proxy.endpoint, **keys)) as helper:
@@ -217,7 +217,7 @@ def test_a_holder_through_tls_outlasts_3_s_of_a_bad_network_and_ends_in_time(ser
 
 
 @pytest.mark.slow
-def test_a_server_whose_certificate_changes_for_a_bad_one_is_lost_within_the_ttl(helper_conf, pki, tmp_path):
+def test_server_with_a_new_bad_certificate_is_lost_within_the_ttl(helper_conf, pki, tmp_path):
     good, bad = pki.issue("live"), pki.issue("stale", days=-1)
     tls = Tls(str(tmp_path / "server.pem"), str(tmp_path / "server.key"), pki.ca)
 

@@ -142,7 +142,7 @@ def names(tmp_path):
 
 
 @pytest.mark.root
-def test_endpoints_are_those_that_dns_names_and_it_is_said_if_it_names_none(etcd, names, helper_conf):
+def test_endpoints_are_those_that_dns_names_none_is_reported(etcd, names, helper_conf):
     conf = helper_conf(host=None, srv_domain="cluster.test")
     port = etcd.endpoints[0].split(":")[1]
     names.serve(f"srv-host=_etcd-client._tcp.cluster.test,m.test,{port},0,0", "host-record=m.test,127.0.0.1")
@@ -256,7 +256,7 @@ def test_colours_are_for_people_at_terminals_who_want_them(etcd, helper_conf, co
 
 
 @pytest.mark.slow
-def test_users_made_by_the_commands_of_the_man_page_may_what_is_needed_in_both_apis(helper_conf):
+def test_users_made_as_the_man_page_says_may_what_both_apis_need(helper_conf):
     (section,) = (part for part in PAGE.iter("refsect2") if part.findtext("title") == "Users and roles")
     v3, (export, *v2, revoke) = (commands(screen.text) for screen in section.iter("screen"))
     assert export == ["export", "ETCDCTL_API=2"]

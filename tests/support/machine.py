@@ -116,3 +116,11 @@ def end(child: subprocess.Popen[bytes], timeout: float = 10) -> None:
     if child.returncode is None:
         child.kill()
         child.wait(timeout)
+
+
+def gone(pid: int) -> bool:
+    """Whether no process (or only its zombie) has this number."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    except (FileNotFoundError, ProcessLookupError):
+        return True

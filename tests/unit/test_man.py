@@ -53,7 +53,7 @@ def page(tmp_path):
 
 
 @pytest.mark.parametrize("key", sorted({*config.SPEC, *KEYS}))
-def test_every_key_is_there_with_what_is_allowed_and_its_default_and_no_other(key):
+def test_every_key_is_there_with_its_range_and_default_and_no_other(key):
     assert key in config.SPEC, "the program does not know this key"
     assert key in KEYS, "the man page does not have this key"
     entry = KEYS[key]

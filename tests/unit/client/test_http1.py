@@ -82,7 +82,7 @@ def test_the_next_answer_comes_over_the_same_connection():
         OK + TWO + b"\r\n",
     ],
 )
-def test_a_connection_that_ends_or_holds_more_than_the_answer_is_not_used_again(answer):
+def test_connection_that_ends_or_holds_more_is_not_used_again(answer):
     connection = Connection("h:1", Server(answer, OK + TWO))
     assert connection.ask("GET", "/", None, {}, 0) == (200, b"{}")
     with pytest.raises(Disconnected):

@@ -49,7 +49,7 @@ def tenths(least, most):
 
 @examples(100)
 @given(st.integers(3, 30), tenths(2, 300), tenths(2, 50))
-def test_every_combination_either_leaves_time_for_two_tries_or_is_refused_and_each_value_named_would_do(
+def test_times_leave_room_for_two_tries_or_are_refused_with_good_ones(
     ttl, refresh, read_timeout
 ):
     values = {"lock_ttl": ttl, "refresh": refresh, "read_timeout": read_timeout}

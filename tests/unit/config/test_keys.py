@@ -86,11 +86,11 @@ def test_each_bad_line_is_named_with_its_number_and_what_is_allowed(line, says):
         ("lock_ttl = 3\nrefresh = 2\nread_timeout = 0.2", "set lock_ttl = 4 or refresh = 1.8"),
     ],
 )
-def test_a_refresh_that_leaves_no_time_for_two_tries_is_refused_with_values_that_would_do(text, ways):
+def test_refresh_without_time_for_two_tries_is_refused_with_good_values(text, ways):
     assert [line for line in refused(text) if line.endswith(ways)] == refused(text)
 
 
-def test_every_keyword_of_python_etcds_client_is_a_key_and_reaches_it_in_its_type():
+def test_every_keyword_of_etcd_client_is_a_key_and_reaches_it_typed():
     etcd = pytest.importorskip("etcd")
     settings = parse(
         "host = ::1\nport = 99\nread_timeout = 2\nprotocol = https\ncert = /a, /b\nca_cert = /ca\nusername = u\n"
@@ -139,7 +139,7 @@ def test_every_keyword_of_python_etcds_client_is_a_key_and_reaches_it_in_its_typ
         ),
     ],
 )
-def test_a_value_that_would_silently_change_nothing_is_a_warning_that_says_why(text, says):
+def test_value_without_effect_is_a_warning_that_says_why(text, says):
     (warning,) = parse(text).warnings
     assert warning.startswith(f"the.conf: {says}")
 

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""User and password in the v2 API."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.request
+
+from tests.support import login
+from tests.support.etcd import Etcd
+from tests.support.helper import Helper
+from tests.support.login import refusal
+
+conf = login.conf
+
+
+class V2:
+    """The view of an etcd's v2 API, with its own users."""
+
+    def __init__(self, etcd):
+        self._base = f"http://{etcd.endpoints[0]}/v2"
+
+    def put(self, path, body, user=None):
+        headers = {"Content-Type": "application/json"}
+        if user:
+            headers["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
+        request = urllib.request.Request(self._base + path, json.dumps(body).encode(), headers, method="PUT")
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status
+
+
+def test_the_v2_api_takes_its_own_user_with_just_the_locks_permission(conf, lock_name):
+    with Etcd(1, ["--enable-v2=true"]) as etcd:
+        v2 = V2(etcd)
+        v2.put("/auth/users/root", {"user": "root", "password": "root"})
+        # The directory is read with all that is below it: for that the star must follow its very name.
+        paths = [f"/_locks/_ctdb/{lock_name}*"]
+        v2.put("/auth/roles/ctdb", {"role": "ctdb", "permissions": {"kv": {"read": paths, "write": paths}}})
+        v2.put("/auth/users/ctdb", {"user": "ctdb", "password": "secret", "roles": ["ctdb"]})
+        v2.put("/auth/enable", {})
+        none = {"kv": {"read": ["/*"], "write": ["/*"]}}
+        v2.put("/auth/roles/guest", {"role": "guest", "revoke": none}, "root:root")
+        with Helper(conf(etcd, "ctdb", password="secret", api="2")) as helper:
+            assert helper.status() == "0", helper.describe()
+            with Helper(conf(etcd, "ctdb", password="secret", api="2")) as other:
+                assert other.status() == "1"
+        line = refusal(conf(etcd, "ctdb", password="wrong-secret", api="2"), "-v")
+        assert "check username and password" in line and "wrong-secret" not in line
+        assert "role grant ROLE --path '/_locks/_ctdb/NAME*' --readwrite" in line

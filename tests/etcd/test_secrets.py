@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""No secret is ever seen: in the log, in etcd, in the list of processes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+
+import pytest
+
+from tests.support import login
+from tests.support.helper import Helper
+from tests.support.login import PASSWORD, add_user, change_password
+from tests.support.process import Watched
+from tests.support.proxy import Proxy
+
+conf, guarded = login.conf, login.guarded
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("api", ["3", "auto"])
+def test_no_secret_is_in_the_log_the_value_or_the_process_list(guarded, conf, lock_name, api):
+    # Not PASSWORD: the command line of another test's etcdctl shows that.
+    password = f'p"ä\\{lock_name}'
+    user = add_user(guarded, lock_name, password=password)
+    with Proxy(guarded.endpoints[0]) as proxy:
+        with Watched(["sh", "-c", "while :; do ps axww -o args; sleep 0.01; done"]) as processes:
+            with Helper(conf(guarded, user, password=f"'{password}'", host=proxy.endpoint, api=api), "-vvv") as helper:
+                assert helper.status() == "0"
+                (key,) = guarded.keys("/_locks/_ctdb/" + lock_name)
+                proxy.truncate_answers()
+                time.sleep(2.5)
+                proxy.forward()
+                change_password(guarded, user, "another")
+                helper.wait_exit(15)
+                log = helper.stderr
+                shown = log + key["value"] + processes.stdout.decode(errors="replace")
+    assert "POST /v3/auth/authenticate" in log and "'Authorization': '***'" in log
+    plain = [password, json.dumps(password)[1:-1], base64.b64encode(f"{user}:{password}".encode()).decode()]
+    assert not [secret for secret in plain if secret in shown]
+    assert '"token"' not in shown
+
+
+def test_secrets_that_a_server_repeats_do_not_reach_the_log(guarded, conf, lock_name):
+    user = add_user(guarded, lock_name)
+    with Proxy(guarded.endpoints[0]) as proxy:
+        tell = lambda text, path: proxy.answer_with(  # noqa: E731
+            500, json.dumps({"message": f"cannot use <{text}>"}, ensure_ascii=False).encode(), matching=path
+        )
+        tell("secret-token", b"kv/range")
+        proxy.answer_with(200, b'{"token":"secret-token"}', matching=b"auth/authenticate")
+        with Helper(conf(guarded, user, host=proxy.endpoint, acquire_timeout=2), "-vvv") as helper:
+            assert helper.status() == "2"
+            helper.wait_exit()
+            assert "cannot use <***>" in helper.stderr and "secret-token" not in helper.stderr
+        tell(PASSWORD, b"auth/authenticate")
+        with Helper(conf(guarded, user, host=proxy.endpoint, acquire_timeout=2), "-vvv") as helper:
+            assert helper.status() == "2"
+            helper.wait_exit()
+            assert "cannot use <***>" in helper.stderr
+            assert PASSWORD not in helper.stderr and json.dumps(PASSWORD, ensure_ascii=False) not in helper.stderr

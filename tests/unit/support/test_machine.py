@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""What is borrowed from the machine is given back."""
+
+from __future__ import annotations
+
+from tests.support.machine import Port, Scratch
+
+
+def test_no_two_ports_are_the_same_and_a_scratch_directory_goes() -> None:
+    ports = [Port() for _ in range(20)]
+    assert len({port.number for port in ports}) == 20
+    for port in ports:
+        port.close()
+    scratch = Scratch()
+    (scratch.path / "file").write_text("x")
+    scratch.close()
+    assert not scratch.path.exists()
