@@ -14,6 +14,8 @@ docdir = $(prefix)/share/doc/ctdb-etcd
 # What narrows "check" and "check-unit": files or test names, and options of pytest.
 TESTS ?=
 PYTEST_ARGS ?=
+# Another etcd than the distribution's; tests/releases/build-etcd makes some.
+ETCD ?=
 # Tests at a time. Most of them wait for something, so more than there are processors.
 JOBS ?= 4
 
@@ -22,7 +24,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export PYTHONDONTWRITEBYTECODE = 1
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
-AS_ROOT = $(SUDO) env PYTHONDONTWRITEBYTECODE=1
+AS_ROOT = $(SUDO) env PYTHONDONTWRITEBYTECODE=1 ETCD="$(ETCD)"
 PYTEST = $(PYTHON) -m pytest $(PYTEST_ARGS)
 
 # Python modules that a target cannot do without, and for which purpose of install-deps they are: named, not installed.
@@ -41,7 +43,9 @@ TARBALL = dist/ctdb-etcd-$(VERSION).tar.gz
 
 help:
 	@echo "make demo        show the lock at work: three CTDB nodes and etcd on this machine"
-	@echo "make check       lint and all tests; TESTS='tests/etcd/test_x.py' PYTEST_ARGS='-x' narrow it"
+	@echo "make check       lint and all tests; TESTS='tests/etcd/test_x.py' PYTEST_ARGS='-x' narrow it;"
+	@echo "                 ETCD=PATH: on another etcd (also chaos, bench and demo), which"
+	@echo "                 tests/releases/build-etcd VERSION builds"
 	@echo "make check-unit  only the tests that need neither root nor etcd, in seconds"
 	@echo "make chaos       the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
 	@echo "                 SABOTAGE='no fence' breaks the program first; SABOTAGE=all: in every known way"

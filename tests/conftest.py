@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import release
+
 pytest_plugins = ["tests.support.fixtures"]
 
 HERE = Path(__file__).resolve().parent
@@ -21,4 +23,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for need in NEEDS.get(Path(item.fspath).relative_to(HERE).parts[0], ()):
             item.add_marker(need)
+        if {"etcd_v2_of_session", "etcd3_v2_of_session"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("v2")
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("v2") and not release.serves_v2():
+        pytest.skip(f"etcd {release.version()} has no v2 API")

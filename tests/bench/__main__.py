@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Callable
 
+from tests.support import release
 from tests.support.etcd import Etcd
 from tests.support.machine import Scratch
 
@@ -97,11 +98,11 @@ MEASURE: dict[str, Callable[[Figures, bool], None]] = {
 
 
 class _etcds:
-    """An etcd with the v2 API, one without, and the peers on them."""
+    """An etcd with the v2 API if it has one, one without, and the peers on them."""
 
     def __enter__(self) -> Peers:
         self._scratch = Scratch()
-        self._both, self._plain = Etcd(1, ["--enable-v2=true"]), Etcd(1)
+        self._both, self._plain = Etcd(1, release.v2_flags()), Etcd(1)
         try:
             self._both.start()
             self._plain.start()
@@ -125,7 +126,7 @@ def _versions() -> dict[str, str]:
     number = r"(\d+\.\d+[\d.]*)"
     return {
         "Python": said(number, "/usr/bin/python3", "--version"),
-        "etcd": said(number, "etcd", "--version"),
+        "etcd": release.version(),
         "CTDB": said(number, "ctdb", "version"),
         "Linux": platform.release().partition("-")[0],
         "processors:": str(len(os.sched_getaffinity(0))),

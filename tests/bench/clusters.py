@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Callable
 
+from tests.support import release
 from tests.support.cluster import NAME, Cluster
 from tests.support.helper import PROGRAM
 from tests.support.holder_watch import HolderWatch, Life
@@ -41,7 +42,10 @@ class Bench:
 
     def __enter__(self) -> Bench:
         with ExitStack() as stack:
-            clusters = {OURS: _ours(), SAMBAS: _sambas(), FCNTL: Cluster(f"{FCNTL_PROGRAM} /run/lock-of-all")}
+            clusters = {OURS: _ours()}
+            if release.serves_v2():
+                clusters[SAMBAS] = _sambas()
+            clusters[FCNTL] = Cluster(f"{FCNTL_PROGRAM} /run/lock-of-all")
             for name, cluster in clusters.items():
                 stack.enter_context(cluster)
                 self._watches[name] = HolderWatch(cluster)
@@ -121,7 +125,7 @@ def _ours() -> Cluster:
 def _sambas() -> Cluster:
     """ctdbd's environment has no SMB_CONF_PATH, so a wrapper sets it."""
     wrapper = "/run/helper"
-    cluster = Cluster(wrapper, etcd_args=["--enable-v2=true"])
+    cluster = Cluster(wrapper, etcd_args=release.v2_flags())
     outside = cluster.namespace.outside
     outside("/run/smb.conf").write_text(f"[global]\nnetbios name = {NAME}\n")
     outside(wrapper).write_text(f"#!/bin/sh\nexport SMB_CONF_PATH=/run/smb.conf\nexec {SAMBAS_PROGRAM}\n")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 from urllib.parse import quote
 
+from tests.support import release
 from tests.support.helper import Helper
 from tests.support.samba import Samba
 
@@ -76,7 +77,7 @@ class View:
 
 
 class Peers:
-    """Makes them, for an etcd at `endpoint` that serves v2 and one at `plain` that does not."""
+    """Makes them, for an etcd at `endpoint` that serves v2 if it can, and one at `plain` that does not."""
 
     def __init__(self, scratch: Path, endpoint: str, plain: str) -> None:
         self._scratch = scratch
@@ -86,16 +87,16 @@ class Peers:
 
     def all(self, via: Callable[[str], str] = lambda endpoint: endpoint) -> list[Peer]:
         """`via` gives the endpoint by which a peer is to reach etcd, instead of that one itself."""
-        return [
+        peers = [
             self.ours(V3, via(self._endpoint), api="3"),
             self.ours(V3_NAMED, via(self._endpoint), api="3", netbios_name="V3NETBIOSNAMESET"),
             self.ours(DEFAULTS, via(self._plain)),
-            self.ours(BOTH, via(self._endpoint)),
-            self.ours(V2, via(self._endpoint), api="2"),
-            self.sambas(via(self._endpoint)),
-            self.fcntl(),
-            self.etcdctl(via(self._plain)),
         ]
+        if release.serves_v2():
+            peers.append(self.ours(BOTH, via(self._endpoint)))
+            peers.append(self.ours(V2, via(self._endpoint), api="2"))
+            peers.append(self.sambas(via(self._endpoint)))
+        return [*peers, self.fcntl(), self.etcdctl(via(self._plain))]
 
     def ours(self, name: str, endpoint: str, **keys: object) -> Peer:
         """The program under test, in a cluster of its own."""

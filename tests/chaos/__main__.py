@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Optional
 
 from tests.support import TREE
+from tests.support import release
 from tests.support.namespace import Namespace
 
 from . import groups, plot, report
 from .checker import check
 from .inside import RECORD, Options
-from .record import Record
+from .record import SAMBA, Record
 from .sabotage import SABOTAGES
 
 # Not among them, because they don't exclude each other: v3 alone beside 2 or samba.
@@ -49,7 +50,10 @@ def main() -> int:
 def _all_sabotages(options: argparse.Namespace) -> int:
     """Each must be found; 1 if one is not."""
     missed = []
-    for name in SABOTAGES:
+    for name, broken in SABOTAGES.items():
+        if _needs_v2(broken.mix) and not release.serves_v2():
+            print(f"--- not on etcd {release.version()}, which has no v2 API: {name}")
+            continue
         print(f"--- {name}", flush=True)
         if one_run(argparse.Namespace(**{**vars(options), "sabotage": name})) != 1:
             missed.append(name)
@@ -60,7 +64,11 @@ def _all_sabotages(options: argparse.Namespace) -> int:
 def one_run(options: argparse.Namespace) -> int:
     """One run, its report, its picture; the exit status."""
     broken = SABOTAGES.get(options.sabotage)
-    mix = options.mix or (broken.mix if broken else random.Random(options.seed).choice(MIXES))
+    mixes = [mix for mix in MIXES if release.serves_v2() or not _needs_v2(mix)]
+    mix = options.mix or (broken.mix if broken else random.Random(options.seed).choice(mixes))
+    if _needs_v2(mix) and not release.serves_v2():
+        print(f"etcd {release.version()} has no v2 API for {mix}: choose v3 and auto, or an etcd before 3.6")
+        return 2
     name = f"ctdb-etcd-chaos-{os.getpid()}"
     chosen = (options.seconds, options.seed, mix.split(","), options.gap, name)
     record = _run(Options(*chosen, options.ttl, options.faults, options.sabotage))
@@ -81,13 +89,17 @@ def one_run(options: argparse.Namespace) -> int:
     return int(bad)
 
 
+def _needs_v2(mix: str) -> bool:
+    return bool({"2", SAMBA} & set(mix.split(",")))
+
+
 def _run(options: Options) -> Optional[Record]:
     """Have it happen in a namespace of its own; None if it did not come to its end."""
     # Begun first, so that it ends last.
     janitor = groups.janitor(options.groups)
     namespace = Namespace()
     try:
-        env = {"PYTHONPATH": str(TREE), "PYTHONDONTWRITEBYTECODE": "1"}
+        env = {"PYTHONPATH": str(TREE), "PYTHONDONTWRITEBYTECODE": "1", "ETCD": release.program()}
         # timeout(1) must not outlive us any more than the rest: it is inside.
         limit = str(options.seconds + 150)
         argv = ["timeout", "-k", "1", limit, sys.executable, "-m", "tests.chaos.inside", json.dumps(asdict(options))]

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
+from tests.support import release
 from tests.support.machine import wait_until
 
 from .network import Network
@@ -36,7 +37,7 @@ class Member:
 
     def start(self) -> None:
         client, peer = f"http://{self.address}:2379", f"http://{self.address}:2380"
-        argv = [*Network.enter(self.name), "etcd", "--name", self.name, "--data-dir", f"/run/{self.name}"]
+        argv = [*Network.enter(self.name), release.program(), "--name", self.name, "--data-dir", f"/run/{self.name}"]
         argv += ["--listen-client-urls", client, "--advertise-client-urls", client, "--log-level", "error"]
         argv += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
         peers = (f"{member.name}=http://{member.address}:2380" for member in self._cluster.members)
@@ -87,7 +88,7 @@ class Etcd:
 
     def __init__(self, network: Network, members: int, v2: bool) -> None:
         self.network = network
-        self.flags = ["--enable-v2=true"] if v2 else []
+        self.flags = release.v2_flags() if v2 else []
         self.v2 = v2
         self.members = [Member(self, f"etcd{n + 1}") for n in range(members)]
 

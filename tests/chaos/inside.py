@@ -16,7 +16,7 @@ from glob import glob
 from pathlib import Path
 from typing import Optional
 
-from tests.support import TREE
+from tests.support import TREE, release
 from tests.support.machine import wait_until
 
 from . import faults_etcd, faults_network, faults_nodes  # noqa: F401  they enter themselves
@@ -66,7 +66,7 @@ class Options:
 def main() -> None:
     options = Options(**json.loads(sys.argv[1]))
     sys.setswitchinterval(0.001)
-    record = Record(seed=options.seed)
+    record = Record(seed=options.seed, etcd=release.version())
     _copy_program(options.sabotage)
     # libfaketime leaves files there.
     run("mount", "-t", "tmpfs", "tmpfs", "/dev/shm")
@@ -103,7 +103,7 @@ def _build(options: Options, record: Record) -> World:
     record.ttl = choose.choice([3, 3, 3, 4, 9])
     record.ttl = options.ttl or (broken.ttl if broken else record.ttl)
     network = Network()
-    v2 = any(kind != "v3" for kind in options.mix)
+    v2 = release.serves_v2() and any(kind != "v3" for kind in options.mix)
     etcd = Etcd(network, 3, v2)
     etcd.start()
     faketime = next((path for pattern in FAKETIME for path in glob(pattern)), None)

@@ -98,6 +98,7 @@ class Record:
     """A whole run. `lines` are the helpers' own lines on stderr, by node; `left` is what the end found lying about."""
 
     seed: int = 0
+    etcd: str = ""  # its version
     ttl: int = 0
     began: float = 0.0
     ended: float = 0.0

@@ -16,8 +16,8 @@ def text(record: Record, violations: list[Violation]) -> str:
     ours = [violation for violation in violations if not violation.apart]
     kinds = dict(sorted((operation.node, operation.kind) for operation in record.operations)).values()
     lines = [
-        f"seed {record.seed}: {record.ended - record.began:.0f} s, {', '.join(kinds)}; leases of {record.ttl} s, "
-        f"{len(record.faults)} faults, {len(run.holders)} holds, {len(ours)} violations",
+        f"etcd {record.etcd}, seed {record.seed}: {record.ended - record.began:.0f} s, {', '.join(kinds)}; "
+        f"leases of {record.ttl} s, {len(record.faults)} faults, {len(run.holders)} holds, {len(ours)} violations",
         "",
         "faults:      "
         + ", ".join(f"{kind} {n}" for kind, n in sorted(Counter(f.kind for f in record.faults).items())),

@@ -27,7 +27,7 @@ def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @alone
 @pytest.mark.slow
-@pytest.mark.parametrize("mix", ["v3,v3,v3,v3,v3", "auto,2,2,auto,auto"])
+@pytest.mark.parametrize("mix", ["v3,v3,v3,v3,v3", pytest.param("auto,2,2,auto,auto", marks=pytest.mark.v2)])
 def test_no_two_hold_in_a_minute_of_faults(mix: str) -> None:
     done = chaos("--seconds", "30", "--seed", "1", "--ttl", "3", "--mix", mix)
     assert done.returncode == 0, done.stdout

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.support import release
 from tests.support.cluster import DIRECTORY, NAME, Cluster
 from tests.support.helper import PROGRAM
 from tests.support.holder_watch import HolderWatch
@@ -29,7 +30,7 @@ def install(node, command):
 
 @pytest.fixture
 def cluster():
-    cluster = Cluster(HELPER, etcd_members=3, etcd_args=["--enable-v2=true"])
+    cluster = Cluster(HELPER, etcd_members=3, etcd_args=release.v2_flags())
     outside = cluster.namespace.outside
     outside("/run/ours").symlink_to(PROGRAM)
     outside("/run/smb.conf").write_text(f"[global]\nnetbios name = {NAME}\n")
@@ -55,6 +56,7 @@ def rest(watch):
     assert watch.overlaps() == []
 
 
+@pytest.mark.v2
 def test_cluster_moved_node_by_node_never_has_two_holders(cluster):
     with HolderWatch(cluster) as watch:
         rest(watch)

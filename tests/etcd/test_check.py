@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from tests.support import release  # noqa: F401  for the condition of xfail
 from tests.support.etcd import Etcd
 from tests.support.helper import Helper
 from tests.support.member import Tls
@@ -102,6 +103,8 @@ def etcd_with_login():
         yield etcd
 
 
+# To be fixed: 3.6.0 to 3.6.11 let only root ask for maintenance/status, later ones only who logs in.
+@pytest.mark.xfail("not release.serves_v2()", reason="--check takes a refused maintenance/status for no etcd at all")
 @pytest.mark.parametrize(
     "user, password, fault, advice",
     [

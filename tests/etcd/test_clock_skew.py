@@ -9,10 +9,12 @@ import time
 
 import pytest
 
+from tests.support import release
 from tests.support.etcd import Etcd
 from tests.support.machine import wait_until
 
 pytestmark = [
+    pytest.mark.v2,
     pytest.mark.slow,
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the clock of a member is moved on x86_64 only"),
 ]
@@ -23,7 +25,7 @@ TTL, AHEAD = 9, 3
 @pytest.fixture(scope="module")
 def etcd():
     """Three members, one of them with a wall clock that is ahead."""
-    with Etcd(3, ["--enable-v2=true"]) as etcd:
+    with Etcd(3, release.v2_flags()) as etcd:
         fast = etcd.members[0]
         fast.kill()
         fast.clock_ahead = AHEAD

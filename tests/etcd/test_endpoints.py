@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.support import kinds, release
 from tests.support.etcd import Etcd
 from tests.support.helper import Helper
 from tests.support.machine import wait_until
@@ -15,7 +16,8 @@ from tests.support.names import Names, Relay, black_hole
 from tests.support.proxy import Proxy
 from tests.support.view import View
 
-APIS = pytest.mark.parametrize("api", ["3", "2", "auto"])
+APIS = pytest.mark.parametrize("api", kinds.APIS)
+APIS_OF_TWO = pytest.mark.parametrize("api", kinds.APIS_OF_TWO)
 
 
 @pytest.fixture
@@ -28,14 +30,14 @@ def names(tmp_path):
 @pytest.fixture(scope="module")
 def both():
     """One etcd with both APIs."""
-    with Etcd(1, ["--enable-v2=true"]) as etcd:
+    with Etcd(1, release.v2_flags()) as etcd:
         yield etcd
 
 
 @pytest.fixture(scope="module")
 def stranger():
     """Another cluster with both APIs."""
-    with Etcd(1, ["--enable-v2=true"]) as etcd:
+    with Etcd(1, release.v2_flags()) as etcd:
         yield etcd
 
 
@@ -75,7 +77,7 @@ def test_one_dead_address_of_a_name_costs_a_moment(both, names, helper_conf, api
 
 
 @pytest.mark.root
-@APIS
+@APIS_OF_TWO
 @pytest.mark.parametrize("first", ["the name", "the number"])
 def test_a_name_server_that_hangs_for_one_endpoint_does_not_delay_another(both, names, helper_conf, api, first):
     names.fall_silent()
@@ -122,6 +124,7 @@ def test_a_name_that_is_not_known_is_said_and_another_endpoint_taken(etcd, names
         assert "m.test:2379: Name or service not known" in helper.stderr
 
 
+@pytest.mark.v2
 @pytest.mark.root
 def test_unknown_name_may_serve_v2_unless_most_others_say_no(both, etcd, names, helper_conf):
     names.serve()
@@ -184,7 +187,7 @@ def test_another_cluster_at_the_address_is_a_loss_at_the_next_refresh(both, stra
             assert "lost " in helper.stderr and "etcd is not the one that granted it" in helper.stderr
 
 
-@APIS
+@APIS_OF_TWO
 def test_read_timeout_is_the_longest_that_one_endpoint_is_waited_for(both, helper_conf, api):
     with Proxy(both.endpoints[0]) as proxy:
         proxy.freeze()
@@ -194,6 +197,7 @@ def test_read_timeout_is_the_longest_that_one_endpoint_is_waited_for(both, helpe
             assert helper.answered_after < 2.5
 
 
+@pytest.mark.v2
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_redirect_in_the_v2_api_is_followed_if_allow_redirect_says_so(both, helper_conf, lock_name, allowed):
     path = f"/v2/keys/_locks/_ctdb/{lock_name}"
@@ -214,6 +218,7 @@ def test_the_v3_api_follows_no_redirect(both, helper_conf):
             assert "HTTP status 307" in helper.stderr
 
 
+@pytest.mark.v2
 def test_version_prefix_says_where_the_v2_api_is(both, helper_conf):
     with Helper(helper_conf(host=both.endpoints[0], api="2", version_prefix="/v2")) as helper:
         assert helper.status() == "0"

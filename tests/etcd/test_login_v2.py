@@ -9,6 +9,9 @@ import json
 import urllib.request
 
 from tests.support import login
+import pytest
+
+from tests.support import release
 from tests.support.etcd import Etcd
 from tests.support.helper import Helper
 from tests.support.login import refusal
@@ -31,8 +34,9 @@ class V2:
             return answer.status
 
 
+@pytest.mark.v2
 def test_the_v2_api_takes_its_own_user_with_just_the_locks_permission(conf, lock_name):
-    with Etcd(1, ["--enable-v2=true"]) as etcd:
+    with Etcd(1, release.v2_flags()) as etcd:
         v2 = V2(etcd)
         v2.put("/auth/users/root", {"user": "root", "password": "root"})
         # The directory is read with all that is below it: for that the star must follow its very name.

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from tests.support import release
 from tests.support.etcd import Etcd
 from tests.support.helper import PROGRAM, Helper, successor_of
 from tests.support.machine import Port
@@ -220,10 +221,11 @@ def test_a_late_renewal_cannot_bring_back_a_key_of_ours(etcd_v2, conf, keys, api
             assert successor.alive and keys()[0] == held
 
 
+@pytest.mark.v2
 @pytest.mark.slow
 def test_v2_taken_from_the_members_one_by_one_leaves_one_holder(helper_conf):
     """While v2 is switched off, the lock is lost at most for the moment in which the last member loses it."""
-    with Etcd(3, ["--enable-v2=true"]) as etcd:
+    with Etcd(3, release.v2_flags()) as etcd:
         conf = helper_conf(api="auto", host=etcd.endpoints)
         with ExitStack() as stack:
             holder = stack.enter_context(Helper(conf, "-v"))

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from ctdb_etcd import srv
+from tests.support import kinds, release
 from tests.support.certs import Authority
 from tests.support.etcd import Etcd
 from tests.support.machine import wait_until
@@ -29,7 +30,7 @@ def names(tmp_path):
 @pytest.fixture(scope="module")
 def both():
     """One etcd with both APIs."""
-    with Etcd(1, ["--enable-v2=true"]) as etcd:
+    with Etcd(1, release.v2_flags()) as etcd:
         yield etcd
 
 
@@ -49,7 +50,7 @@ def srv_conf(helper_conf, **keys):
 
 
 @pytest.mark.parametrize("service", ["_etcd-client", "_etcd"])
-@pytest.mark.parametrize("api", ["3", "2", "auto"])
+@pytest.mark.parametrize("api", kinds.APIS)
 def test_records_of_etcds_clients_and_python_etcd_give_host_and_port(both, names, helper_conf, api, service):
     names.serve(record(port_of(both), service=service), HOST)
     conf = srv_conf(helper_conf, api=api)
@@ -62,10 +63,10 @@ def test_records_of_etcds_clients_and_python_etcd_give_host_and_port(both, names
         assert helper.stderr == ""
 
 
-@pytest.mark.parametrize("api", ["3", "2"])
+@pytest.mark.parametrize("api", kinds.APIS[:2])
 def test_https_takes_the_ssl_record_and_a_certificate_for_its_target(names, helper_conf, tmp_path, api):
     pki = Authority(tmp_path)
-    with Etcd(1, ["--enable-v2=true"], tls=pki.issue("server", san="DNS:m.test")) as etcd:
+    with Etcd(1, release.v2_flags(), tls=pki.issue("server", san="DNS:m.test")) as etcd:
         conf = srv_conf(helper_conf, protocol="https", ca_cert=pki.ca, api=api)
         names.serve(record(1), record(port_of(etcd), service="_etcd-client-ssl"), HOST)
         with names.helper(conf) as helper:
@@ -97,7 +98,7 @@ def test_weights_share_the_load_as_they_say():
 
 
 @pytest.mark.parametrize("how", ["refuses", "is a black hole", "has no address"])
-@pytest.mark.parametrize("api", ["3", "auto"])
+@pytest.mark.parametrize("api", kinds.APIS_OF_TWO[::2])
 def test_one_dead_target_of_several_costs_a_moment(both, names, helper_conf, how, api):
     with black_hole("127.0.0.1") as port:
         dead = {

@@ -12,9 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import TREE
+from tests.support import TREE, release
 from tests.support.etcd import Etcd
 from tests.support.machine import gone, wait_until
+
+
+def test_the_etcd_of_the_tests_is_the_one_that_is_asked_for(etcd: Etcd) -> None:
+    assert etcd.members[0].request("GET", "/version")["etcdserver"] == release.version()
+    assert os.path.samefile(f"/proc/{etcd.members[0].pid}/exe", release.program())
 
 
 def test_three_members_survive_the_loss_of_their_leader(etcd3: Etcd, lock_name: str) -> None:

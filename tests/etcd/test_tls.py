@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from tests.support import kinds, release
 from tests.support.certs import Authority
 from tests.support.etcd import Etcd, Tls
 from tests.support.helper import Helper
@@ -28,19 +29,19 @@ def pki(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(pki):
     """One etcd with https on 127.0.0.1 and both APIs."""
-    with Etcd(1, ["--enable-v2=true"], tls=pki.issue("server")) as etcd:
+    with Etcd(1, release.v2_flags(), tls=pki.issue("server")) as etcd:
         yield etcd
 
 
 @pytest.fixture(scope="module")
 def strict(pki):
     """One that wants a client's certificate."""
-    args = ["--client-cert-auth", "--trusted-ca-file", pki.ca, "--enable-v2=true"]
+    args = ["--client-cert-auth", "--trusted-ca-file", pki.ca, *release.v2_flags()]
     with Etcd(1, args, tls=pki.issue("strict")) as etcd:
         yield etcd
 
 
-@pytest.fixture(params=["3", "2", "auto"])
+@pytest.fixture(params=kinds.APIS)
 def conf(request, helper_conf, pki):
     """A file for https in each API."""
     return lambda etcd, **keys: helper_conf(
@@ -87,7 +88,7 @@ def test_a_server_of_another_ca_is_refused(server, conf, tmp_path):
 
 
 def test_an_expired_server_is_refused(conf, pki):
-    with Etcd(1, ["--enable-v2=true"], tls=pki.issue("expired", days=-1)) as etcd:
+    with Etcd(1, release.v2_flags(), tls=pki.issue("expired", days=-1)) as etcd:
         assert "its certificate has expired: renew it" in refusal(conf(etcd))
 
 
@@ -98,12 +99,13 @@ def test_a_server_with_another_name_is_refused(server, conf):
 
 
 def test_a_server_with_another_address_is_refused_and_its_name_does(conf, pki):
-    with Etcd(1, ["--enable-v2=true"], tls=pki.issue("named", san="DNS:localhost")) as etcd:
+    with Etcd(1, release.v2_flags(), tls=pki.issue("named", san="DNS:localhost")) as etcd:
         assert "its certificate is not for 127.0.0.1" in refusal(conf(etcd))
         with Helper(conf(etcd, host="localhost:" + etcd.endpoints[0].split(":")[1])) as helper:
             assert helper.status() == "0"
 
 
+@pytest.mark.parametrize("conf", kinds.APIS_OF_TWO, indirect=True)
 def test_one_good_endpoint_does_where_another_does_not_verify(server, conf, pki):
     with Etcd(1, tls=pki.issue("bad", days=-1)) as bad:
         with Helper(conf(server, host=[bad.endpoints[0], server.endpoints[0]])) as helper:
@@ -111,7 +113,7 @@ def test_one_good_endpoint_does_where_another_does_not_verify(server, conf, pki)
             assert helper.stderr == ""
 
 
-@pytest.mark.parametrize("api", ["3", "2", "auto"])
+@pytest.mark.parametrize("api", kinds.APIS)
 def test_http_spoken_to_https_and_the_other_way_round_say_which_to_set(server, etcd, helper_conf, api):
     # etcd 3.4 just closes the connection, as a port forwarder to nowhere would do: that may mend itself.
     for cluster, protocol, right in ((server, "http", "https"), (etcd, "https", "http")):
@@ -144,6 +146,7 @@ def test_client_cert_auth_refuses_no_certificate_and_another_cas(strict, helper_
         assert f"it does not accept the certificate in {stranger.cert}" in line and "trusted-ca-file" in line
 
 
+@pytest.mark.v2
 def test_v2_without_the_certificate_etcd_wants_says_what_may_be_wrong(strict, helper_conf, pki):
     # urllib3 does not wait for the alert, and often misses it.
     conf = helper_conf(host=strict.endpoints[0], protocol="https", ca_cert=pki.ca, api="2")

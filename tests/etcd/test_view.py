@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support import TREE
+from tests.support import TREE, release
 from tests.support.etcd import Etcd
 from tests.support.helper import PATH, PROGRAM, Helper
 from tests.support.names import Names
@@ -255,6 +255,7 @@ def test_colours_are_for_people_at_terminals_who_want_them(etcd, helper_conf, co
     assert b"\033" not in piped.stdout and piped.stderr == b""
 
 
+@pytest.mark.v2
 @pytest.mark.slow
 def test_users_made_as_the_man_page_says_may_what_both_apis_need(helper_conf):
     (section,) = (part for part in PAGE.iter("refsect2") if part.findtext("title") == "Users and roles")
@@ -263,7 +264,7 @@ def test_users_made_as_the_man_page_says_may_what_both_apis_need(helper_conf):
     enable = commands("etcdctl user add root:root\netcdctl auth enable")
     # In v3 root is no user like others until he has this role.
     root = commands("etcdctl role add root\netcdctl user add root:root\netcdctl user grant-role root root")
-    with Etcd(1, ["--enable-v2=true", "--bcrypt-cost=4"]) as etcd:
+    with Etcd(1, [*release.v2_flags(), "--bcrypt-cost=4"]) as etcd:
         for api, command in [("3", c) for c in [*v3, *root, enable[1]]] + [("2", c) for c in [*v2, *enable, revoke]]:
             environment = {"PATH": PATH, "ETCDCTL_API": api, "ETCDCTL_ENDPOINTS": f"http://{etcd.endpoints[0]}"}
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

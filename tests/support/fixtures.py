@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
+from . import release
 from .etcd import Etcd
 
 HelperConf = Callable[..., Path]
@@ -40,14 +41,14 @@ def etcd3_of_session() -> Iterator[Etcd]:
 @pytest.fixture(scope="session")
 def etcd_v2_of_session() -> Iterator[Etcd]:
     """As etcd_of_session, with the v2 API."""
-    with Etcd(1, ["--enable-v2=true"]) as cluster:
+    with Etcd(1, release.v2_flags()) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def etcd3_v2_of_session() -> Iterator[Etcd]:
     """As etcd3_of_session, with the v2 API."""
-    with Etcd(3, ["--enable-v2=true"]) as cluster:
+    with Etcd(3, release.v2_flags()) as cluster:
         yield cluster
 
 
@@ -70,6 +71,19 @@ def etcd3(etcd3_of_session: Etcd) -> Iterator[Etcd]:
     """Three etcd members, shared by the tests and healthy at the start of each."""
     yield etcd3_of_session
     etcd3_of_session.heal()
+
+
+@pytest.fixture(scope="session")
+def built_etcd() -> Callable[[str], str]:
+    """`built_etcd(branch)`: the path of the newest etcd listed of a branch; without it the test is skipped."""
+
+    def path(branch: str) -> str:
+        version = release.newest(branch)
+        if not release.built(version).exists():
+            pytest.skip(f"etcd {branch} is not built: run tests/releases/build-etcd {version}")
+        return str(release.built(version))
+
+    return path
 
 
 @pytest.fixture

@@ -19,11 +19,23 @@ Kind = tuple[str, str]
 # api, and what is added to the names of the fixtures of etcd
 KINDS = {"v3": ("auto", ""), "v2": ("2", "_v2"), "both": ("auto", "_v2")}
 
+# Values of api, for tests on one etcd that serves both APIs.
+APIS: list[Any] = ["3", pytest.param("2", marks=pytest.mark.v2), "auto"]
+# The same for one of two endpoints that gives no answer: it may be where v2 is served, unless the other one serves it.
+APIS_OF_TWO = [*APIS[:2], pytest.param("auto", marks=pytest.mark.v2)]
 
-@pytest.fixture(params=KINDS)
+
+@pytest.fixture(
+    params=[
+        pytest.param(KINDS["v3"], id="v3"),
+        pytest.param(KINDS["v2"], id="v2", marks=pytest.mark.v2),
+        pytest.param(KINDS["both"], id="both", marks=pytest.mark.v2),
+    ]
+)
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """What the lock is kept in, and an etcd for it: Debian's at its default flags, or with the v2 API."""
-    return KINDS[request.param]
+    """What the lock is kept in, and an etcd for it: at its default flags, or with the v2 API."""
+    kind: Kind = request.param
+    return kind
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional, Sequence
 
+from . import release
 from .machine import Port, end, spawn
 
 WALL_CLOCK = str(Path(__file__).with_name("wall_clock.py"))
@@ -43,6 +44,7 @@ class Member:
         self.log_path = directory / f"{name}.log"
         self.running = False
         self.extra_args = list(extra_args)
+        self.program = release.program()
         self.clock_ahead = 0  # seconds
         self._tls = tls
         self._cluster = cluster
@@ -70,7 +72,7 @@ class Member:
         """Start it and return at once (`Etcd.wait_healthy` waits)."""
         client = f'{"https" if self._tls else "http"}://{self.endpoint}'
         argv = [
-            "/usr/bin/etcd",
+            self.program,
             "--name",
             self.name,
             "--data-dir",

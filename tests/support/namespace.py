@@ -24,6 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Callable, Iterator, Mapping, Optional, Sequence, Union
 
+from . import release
 from .machine import wait_until
 
 # SIGCHLD is ignored and not handled: then the kernel itself reaps the orphans that are left to PID 1.
@@ -175,7 +176,7 @@ class Etcd:
         """Start the member that listens at `port`, for the first time or with the data it had; not waited for."""
         peers = {f"etcd{p}": f"http://127.0.0.1:{p + 1}" for p in self.ports}
         name = f"etcd{port}"
-        command = ["etcd", "--name", name, "--data-dir", f"/run/{name}"]
+        command = [release.program(), "--name", name, "--data-dir", f"/run/{name}"]
         command += ["--initial-cluster", ",".join(f"{member}={peer}" for member, peer in peers.items())]
         command += ["--listen-peer-urls", peers[name], "--initial-advertise-peer-urls", peers[name]]
         command += ["--listen-client-urls", f"http://0.0.0.0:{port}"]
