@@ -111,9 +111,12 @@ rpm: dist
 	tests/packages/build-rpm $(TARBALL)
 
 install: man
-	install -d "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd" "$(DESTDIR)$(sysconfdir)/ctdb"
+	install -d "$(DESTDIR)$(libexecdir)/ctdb" "$(DESTDIR)$(sysconfdir)/ctdb"
 	install -m 755 ctdb_etcd_lock.py "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd_lock"
-	install -m 644 ctdb_etcd/*.py "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd"
+	for wing in $(sort $(dir $(wildcard ctdb_etcd/*.py ctdb_etcd/*/*.py))); do \
+		install -d "$(DESTDIR)$(libexecdir)/ctdb/$$wing" && \
+		install -m 644 "$$wing"*.py "$(DESTDIR)$(libexecdir)/ctdb/$$wing" || exit 1; \
+	done
 	install -d "$(DESTDIR)$(mandir)/man7" "$(DESTDIR)$(docdir)"
 	install -m 644 man/ctdb-etcd.7 "$(DESTDIR)$(mandir)/man7"
 	install -m 644 $(wildcard README.md NEWS) "$(DESTDIR)$(docdir)"

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The fence: the process is gone before its lease can be.
+"""The fence: the process is gone before its lease can end. The one inequality of times lives here.
 
 A lease counts from the moment *before* the request that granted or renewed it was sent, for as long as the
 server said, less a margin. The kernel's real-time timer is set to that moment and SIGALRM keeps its default
-action, so the process ends in time even if Python hangs in a resolver, a full pipe or a stuck disk, or was
-stopped and is continued later. What it cannot do: count differently from the machine's own clock rate.
+action. So the process ends in time even if Python is blocked in a resolver, a full pipe or a stuck disk, or was
+stopped and is continued later. The limit: it trusts the rate of this machine's clock.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from __future__ import annotations
 import signal
 import time
 
-# The least that the timer is set to: zero would disarm it.
+# The shortest time in seconds in which one try at an endpoint is worth making.
+LEAST_TRY = 1.0
+
+# The shortest setting of the timer in seconds: zero would disarm it.
 _AT_ONCE = 1e-6
 
 
 class Moment:
-    """A point in time, in seconds on two clocks: only the second goes on while the machine sleeps."""
+    """A point in time, in seconds on two clocks: only the second one runs while the machine sleeps."""
 
     def __init__(self, monotonic: float, boottime: float) -> None:
         self.monotonic = monotonic
@@ -37,10 +40,18 @@ class Grant:
         self.ttl = ttl
 
     def left(self) -> float:
-        """Seconds until the lease may end (negative: it may have), on the clock that says it sooner."""
+        """Seconds until the lease may end (negative: it may have), by the clock that ends it sooner."""
         now = Moment.now()
         passed = max(now.monotonic - self.sent.monotonic, now.boottime - self.sent.boottime)
         return self.ttl - passed
+
+    def usable(self) -> float:
+        """Seconds for which a lock under this lease is ours."""
+        return self.left() - margin(self.ttl)
+
+    def fresh(self) -> bool:
+        """Whether more than half of the lease is left: enough to begin to hold with it."""
+        return self.left() > self.ttl / 2
 
 
 def margin(ttl: float) -> float:
@@ -48,13 +59,13 @@ def margin(ttl: float) -> float:
     return min(1.0, ttl / 4)
 
 
-def usable(grant: Grant) -> float:
-    """Seconds for which the lock of this grant is still ours."""
-    return grant.left() - margin(grant.ttl)
+def fits(ttl: float, refresh: float, one_try: float) -> bool:
+    """THE inequality of times: after a refresh that fails there is time for two tries of so many seconds each."""
+    return refresh + 2 * one_try <= ttl - margin(ttl)
 
 
 class Fence:
-    """The kernel timer that ends this process margin(ttl) seconds before its lease."""
+    """The kernel timer that ends this process margin(ttl) seconds before its lease ends."""
 
     def __init__(self, grant: Grant) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -62,10 +73,10 @@ class Fence:
         self.arm(grant)
 
     def arm(self, grant: Grant) -> None:
-        """Count from this grant now. Ends the process at once if it is too old already."""
+        """Count from this grant from now on. Ends the process at once if the grant is too old already."""
         self._grant = grant
         signal.setitimer(signal.ITIMER_REAL, max(self.left(), _AT_ONCE))
 
     def left(self) -> float:
         """Seconds for which the lock is still ours."""
-        return usable(self._grant)
+        return self._grant.usable()

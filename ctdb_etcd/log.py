@@ -2,8 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """Lines for CTDB's log, on stderr.
 
-ctdbd may be gone while somebody else keeps its log pipe open: a write would then block for ever. So a line
-that does not fit into the pipe at this moment is dropped; holding and releasing the lock never wait for it.
+ctdbd may be gone while another process keeps its log pipe open: a write would then block for ever. So a line
+that does not fit into the pipe at this moment is dropped; holding and releasing the lock never wait for the log.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Log:
             self._secrets.append(secret)
 
     def clean(self, text: str) -> str:
-        """The text without secrets, and without what could forge lines or move a terminal's cursor."""
+        """Return the text without secrets, and without characters that forge lines or move a terminal's cursor."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return "".join(char if char.isprintable() else " " for char in text)
 
     def error(self, text: str) -> None:
-        """What an operator must know."""
+        """An error: an operator must see it."""
         self._write(ERROR, text)
 
     def info(self, text: str) -> None:

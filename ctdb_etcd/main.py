@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The command: the few lines that join the parts.
+"""The command: its options, and the few lines that join the parts.
 
-On every node CTDB waits for it in every recovery. So what takes time by itself is begun first, and imported is
-only what the way at hand needs.
+On every node CTDB waits for this command in every recovery. So what takes time by itself starts first, and a module
+is imported only where it is needed.
 """
 
 from __future__ import annotations
@@ -13,85 +13,86 @@ import os
 import signal
 import sys
 
+from . import __version__
+from .errors import Refused, Stopped, Unavailable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .helper import Status
+    from typing import NoReturn
+
+    from .ctdb.process import Status
     from .log import Log
 
 
 def main(arguments: list[str]) -> int:
     """Run the helper; the exit status repeats the status character, which is all that CTDB looks at."""
-    # What a start makes it needs: looking for garbage took a twentieth of it. A holder looks again.
+    # The garbage collector took a twentieth of a start, which leaves none. A holder switches it on again.
     gc.disable()
-    # Until there is something to give back, every signal may simply end us.
+    # Until there is something to release, every signal may simply end us.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = os.getppid()
     if not {"--status", "--check", "--json"}.isdisjoint(arguments):
-        return _view(arguments)
-    from . import helper, lock, log
+        return _report(arguments)
+    from . import log
+    from .ctdb import process
 
-    helper.close_leaked()
-    status, lines = helper.Status(), log.Log()
+    process.close_leaked()
+    status, lines = process.Status(), log.Log()
     try:
         _work(arguments, parent, status, lines)
-    except (lock.Unavailable, lock.Refused) as failure:
+    except (Unavailable, Refused) as failure:
         for line in str(failure).splitlines():
             lines.error(line)
-        status.say(helper.TIMEOUT if isinstance(failure, lock.Unavailable) else helper.ERROR)
-    except lock.Stopped:
+        status.write(process.TIMEOUT if isinstance(failure, Unavailable) else process.ERROR)
+    except Stopped:
         pass
     except Exception as error:
-        # Whatever is wrong with us: CTDB is to have its character, and nobody a traceback.
-        status.say(helper.ERROR)
+        # Whatever is wrong with us: CTDB must get its character, and nobody a traceback.
+        status.write(process.ERROR)
         lines.error(f"this is a bug, please report it: {type(error).__name__} {_place(error)}: {error}")
-    return int(status.said or helper.HOLDING)
+    return int(status.written or process.HOLDING)
 
 
 def _work(arguments: list[str], parent: int, status: Status, log: Log) -> None:
-    from . import options
-    from .lock import Refused
-
-    given = options.parse(arguments)
-    log.verbosity = given.verbose
+    options = parse_options(arguments)
+    log.verbosity = options.verbose
     if parent <= 1:
         raise Refused("the parent process is gone or out of sight: this command is to be run by ctdbd")
-    data = options.read(given.config)
-    from . import command
+    from .config import file
 
-    # testparm takes as long as the imports: let it run beside them, unless the file makes it needless.
-    testparm = None if b"netbios_name" in data else command.testparm()
-    from . import config, helper, identity
-    from .locks import open_lock
-    from .proof import Witness
-    from .takeover import Takeover
+    data = file.read(options.config)
+    from .ctdb import commands
 
-    settings = config.parse(given.config or options.default_file(), data)
-    for warning in settings.warnings:
+    # testparm takes as long as the imports: let it run beside them, unless the file makes it unnecessary.
+    started = None if b"netbios_name" in data else commands.testparm()
+    from .ctdb import cluster_name, hold, process
+    from .lock.holder import Holder
+    from .lock.open import open_lock
+    from .lock.takeover import Contender, NonceFile
+
+    config = file.parse(options.config or file.default_path(), data)
+    for warning in config.warnings:
         log.error(warning)
-    for note in settings.notes:
+    for note in config.notes:
         log.info(note)
-    watch = helper.Watch(parent)
-    name = settings.netbios_name or identity.name_from(testparm or command.testparm(), watch)
+    watch = process.Watch(parent)
+    name, _ = cluster_name.find(config, started, watch)
     nonce = os.urandom(8).hex()
-    witness = Witness(name, nonce)
-    takeover = Takeover(witness, helper.elects(parent), watch, log)
-    holder = identity.Holder(settings.lock_ttl, settings.refresh, nonce, watch)
-    lock = open_lock(settings, name, holder, takeover, watch, log)
-    helper.run(settings, lock, witness, watch, status, log)
+    holder = Holder(config.lock_ttl, config.refresh, nonce, lambda: commands.NodeNumber(watch))
+    contender = Contender(holder, NonceFile(name, nonce), process.elects(parent), watch, log)
+    lock = open_lock(config, name, watch, log)
+    hold.run(config, lock, contender, watch, status, log)
 
 
-def _view(arguments: list[str]) -> int:
-    """What an operator asks: no status character, and no ctdbd above us. As a Nagios plugin: 3 for what is unknown."""
-    from . import options
-    from .lock import Refused
-
+def _report(arguments: list[str]) -> int:
+    """What an operator asks: no status character, and no ctdbd above us. As a Nagios plugin: 3 for unknown."""
     try:
-        given = options.parse(arguments)
-        if given.status == given.check:
+        options = parse_options(arguments)
+        if options.status == options.check:
             raise Refused("--json goes with one of --status and --check: see --help")
-        from . import view
+        from .report import command
 
-        return view.run(given, given.config or options.default_file(), lambda: options.read(given.config))
+        return command.run(options)
     except Refused as refusal:
         print(f"UNKNOWN: {refusal}", file=sys.stderr)
     except Exception as error:
@@ -100,7 +101,61 @@ def _view(arguments: list[str]) -> int:
 
 
 def _place(error: Exception) -> str:
+    """Folder, file and line: file names repeat between the wings."""
     at = error.__traceback__
     while at and at.tb_next:
         at = at.tb_next
-    return f"at {os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at else ""
+    return f"at {'/'.join(at.tb_frame.f_code.co_filename.split('/')[-2:])}:{at.tb_lineno}" if at else ""
+
+
+class Options:
+    """What the command line says."""
+
+    config: str | None = None
+    verbose: int = 0
+    status: bool = False
+    check: bool = False
+    json: bool = False
+
+
+def parse_options(arguments: list[str]) -> Options:
+    """Raises Refused."""
+    options, left = Options(), list(arguments)
+    while left:
+        word = left.pop(0)
+        if word in ("-v", "-vv", "-vvv"):
+            options.verbose += len(word) - 1
+        elif word == "-c" and left and not left[0].startswith("-"):
+            options.config = left.pop(0)
+        else:
+            return _parse_all(arguments)
+    return options
+
+
+def _parse_all(arguments: list[str]) -> Options:
+    # For people only: a contender, whose command line is simple, would spend a tenth of its start on it.
+    import argparse
+
+    from .config.file import default_path
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise Refused(f"{message}: see --help")
+
+    parser = Parser(
+        prog="ctdb_etcd_lock",
+        description="Take and hold CTDB's cluster lock in etcd. ctdbd runs this because of one line in ctdb.conf:"
+        " cluster lock = !/usr/libexec/ctdb/ctdb_etcd_lock",
+        allow_abbrev=False,
+        epilog="Without --status or --check: prints one character: 0 holding the lock, 1 contention, 2 took too long,"
+        " 3 error.",
+    )
+    parser.add_argument("-c", dest="config", metavar="FILE", help=f"configuration file ({default_path()})")
+    parser.add_argument("-v", dest="verbose", action="count", default=0, help="say more on stderr, up to -vvv")
+    parser.add_argument(
+        "--status", action="store_true", help="show holder and endpoints; 0 good, 1 warning, 2 critical, 3 unknown"
+    )
+    parser.add_argument("--check", action="store_true", help="try all that the lock needs, without touching it; 0 good")
+    parser.add_argument("--json", action="store_true", help="with --status or --check: for programs")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser.parse_args(arguments, Options())

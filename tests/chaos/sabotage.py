@@ -34,7 +34,9 @@ class Sabotage:
             path.write_text(text.replace(old, new))
 
 
-FENCE, HELPER, PROOF, V3, V2 = (f"ctdb_etcd/{name}.py" for name in ("fence", "helper", "proof", "lock_v3", "lock_v2"))
+FENCE, HOLD, TAKEOVER, V3, V2 = (
+    f"ctdb_etcd/{name}.py" for name in ("fence", "ctdb/hold", "lock/takeover", "lock/v3", "lock/v2")
+)
 
 SABOTAGES = {
     "no fence": Sabotage(
@@ -51,29 +53,29 @@ SABOTAGES = {
     "contention decided by a stale read": Sabotage(
         [
             (V3, '            "limit": 1,\n', '            "limit": 1,\n            "serializable": True,\n'),
-            (V3, "self._put([self._all_created(0)], [], deadline)", "self._put([], [], deadline)"),
+            (V3, "self._put(value, [self._all_created(0)], [], deadline)", "self._put(value, [], [], deadline)"),
         ]
     ),
     "the key is never looked at": Sabotage(
         [(V3, 'if not any(_number(key, "create_revision") == self._revision for key', "if [] and any(0 for key")],
         faults="key deleted",
     ),
-    "given back before ctdbd knows": Sabotage([(HELPER, "        status.end()\n", "")], faults="helper asked to end"),
-    "contention is an error": Sabotage([(HELPER, "status.say(CONTENTION)", "status.say(ERROR)")]),
+    "given back before ctdbd knows": Sabotage([(HOLD, "        status.end()\n", "")], faults="helper asked to end"),
+    "contention is an error": Sabotage([(HOLD, "status.write(CONTENTION)", "status.write(ERROR)")]),
     "the dead replaced without a compare": Sabotage(
         [
-            (V3, "self._put([same, alone], [", "self._put([], ["),
+            (V3, "self._put(value, [same, alone], [", "self._put(value, [], ["),
             # Two have to come to it at one time.
             (
                 V3,
-                "first = self._replace(first, deadline)",
-                "first = (time.sleep(0.5), self._replace(first, deadline))[1]",
+                "first = self._replace(value, first, deadline)",
+                "first = (time.sleep(0.5), self._replace(value, first, deadline))[1]",
             ),
         ],
         faults="helper killed",
     ),
-    "who is stopped counts as dead": Sabotage([(PROOF, 'state in "ZX"', 'state in "TZX"')], faults="stopped"),
+    "who is stopped counts as dead": Sabotage([(TAKEOVER, 'state in "ZX"', 'state in "TZX"')], faults="stopped"),
     "v2: renewed by a plain write": Sabotage(
-        [(V2, "ttl=self._ttl, prevValue=value)", "ttl=self._ttl)")], mix="2,2,2,2,2"
+        [(V2, "ttl=self._ttl, prevValue=self._value)", "ttl=self._ttl)")], mix="2,2,2,2,2"
     ),
 }

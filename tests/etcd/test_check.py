@@ -36,11 +36,11 @@ def test_node_that_could_answer_0_or_1_is_good_and_leaves_nothing(etcd, helper_c
         assert (view.code, set(view.levels().values())) == (0, {"ok"}), view.text
         assert (etcd.keys(directory), etcd.revision(), etcd.leases()) == before
         assert holder.alive
-    assert ("answer 1" in texts(view, "permission to read")) == held
+    assert ("answer 1" in texts(view, "v3 read")) == held
     assert f"{lock_name}, from netbios_name" == texts(view, "name")
     assert set(view.levels()) == {
-        *("file", "name", f"endpoint {etcd.endpoints[0]}", "lease", "login"),
-        *("permission to read", "permission to write", "v2", "clock"),
+        *("file", "name", f"endpoint {etcd.endpoints[0]}", "v3 lease", "login"),
+        *("v3 read", "v3 write", "v2", "clock"),
     }
     assert View(conf, "--check").text.endswith("this node can take the lock, or tell that another one holds it\n")
 
@@ -52,14 +52,14 @@ def test_v2_is_tried_where_it_is_served_and_no_key_is_left_there(etcd_v2, helper
         assert holder.status() == "0"
         before = etcd_v2.keys_v2(directory)
         view = check(conf)
-        assert view.code == 0 and "readwrite" in texts(view, "v2"), view.text
+        assert view.code == 0 and "nothing was written" in texts(view, "v2 write"), view.text
         assert etcd_v2.keys_v2(directory) == before and len(before) == held
         assert check(helper_conf(host=etcd_v2.endpoints[0], api="2")).code == 0
 
 
 def test_v2_that_the_file_wants_and_etcd_does_not_serve_is_a_fault(helper_conf):
     view = check(helper_conf(api="2"))
-    assert view.code == 1 and "--enable-v2=true" in texts(view, "v2")
+    assert view.code == 1 and "--enable-v2=true" in texts(view, "v2 read")
 
 
 def test_the_name_is_asked_of_testparm_and_where_it_is_from_is_said(helper_conf, tmp_path):
@@ -81,7 +81,7 @@ def test_one_of_three_members_dead_is_a_warning_and_all_dead_a_fault(etcd3, help
     assert view.code == 0 and view.levels()[f"endpoint {etcd3.endpoints[0]}"] == "warning", view.text
     etcd3.members[1].pause()
     view = check(conf)
-    assert view.code == 1 and view.seconds < 15 and view.levels()["lease"] == "fault"
+    assert view.code == 1 and view.seconds < 15 and view.levels()["v3 lease"] == "fault"
     for member in etcd3.members:
         member.kill()
     view = check(conf)
@@ -109,10 +109,10 @@ def etcd_with_login():
     "user, password, fault, advice",
     [
         ("rw", PASSWORD, None, ""),
-        ("ro", PASSWORD, "permission to write", "grant-permission ROLE --prefix=true readwrite /_locks/_ctdb/TEST/"),
-        ("none", PASSWORD, "permission to read", "readwrite"),
+        ("ro", PASSWORD, "v3 write", "grant-permission ROLE --prefix=true readwrite /_locks/_ctdb/TEST/"),
+        ("none", PASSWORD, "v3 read", "readwrite"),
         ("rw", "wrong", "login", "check username (rw) and password"),
-        (None, None, "permission to read", "set username and password"),
+        (None, None, "v3 read", "set username and password"),
     ],
 )
 def test_login_and_permissions_are_really_tried_and_no_secret_is_shown(

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from ctdb_etcd import srv
+from ctdb_etcd.client import srv
 from tests.support import kinds, release
 from tests.support.certs import Authority
 from tests.support.etcd import Etcd

@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ctdb_etcd.proof import Witness, passport
+from ctdb_etcd.lock.holder import proof
+from ctdb_etcd.lock.takeover import NonceFile
 from tests.support import TREE
 from tests.support import kinds
 from tests.support.helper import PROGRAM, Helper, contend, crash
@@ -81,7 +82,7 @@ def test_a_stopped_holder_is_not_dead(conf, witness):
 
 
 def test_a_holder_of_which_anything_is_in_doubt_is_not_dead(conf, keys, change, witness):
-    me = passport("")
+    me = proof("")
     doubts = [
         {"boot_id": "00000000-0000-4000-8000-000000000000"},
         {"pid_namespace": 1},
@@ -126,9 +127,10 @@ def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, witness):
     code = (
         "import ctypes, sys, threading, time\n"
         "sys.path.insert(0, sys.argv[1])\n"
-        "from ctdb_etcd.proof import Witness, passport\n"
-        "me = passport('a nonce')\n"
-        "Witness(sys.argv[2], me['nonce']).leave()\n"
+        "from ctdb_etcd.lock.holder import proof\n"
+        "from ctdb_etcd.lock.takeover import NonceFile\n"
+        "me = proof('a nonce')\n"
+        "NonceFile(sys.argv[2], me['nonce']).leave()\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "print(me, flush=True)\n"
         "ctypes.CDLL(None).pthread_exit(None)\n"
@@ -138,10 +140,10 @@ def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, witness):
         who = eval(process.wait_output())
         state = Path(f"/proc/{process.pid}/stat")
         wait_until(lambda: state.read_text().rpartition(") ")[2][0] == "Z", 5, "the first thread's end")
-        assert not Witness(lock_name, "").proves_dead(who)
+        assert not NonceFile(lock_name, "").proves_dead(who)
         process.kill()
         process.wait_exit()
-        assert Witness(lock_name, "").proves_dead(who)
+        assert NonceFile(lock_name, "").proves_dead(who)
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ from typing import Union
 
 import pytest
 
-from ctdb_etcd import config
-from ctdb_etcd.lock import Refused
+from ctdb_etcd.config import file as config
+from ctdb_etcd.errors import Refused
 
 
 def parse(text: str) -> config.Config:

@@ -12,8 +12,8 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import etcd
 
-from ctdb_etcd.lock import Unavailable
-from ctdb_etcd.members_v2 import Unanswered
+from ctdb_etcd.errors import Unavailable
+from ctdb_etcd.client.v2 import Unanswered
 
 from .fakes import Clock, Request, Waiter, Wire
 

@@ -13,8 +13,8 @@ import signal
 import time
 from typing import Any, Callable, Dict, List, NoReturn, Optional, Set, Tuple, TypeVar
 
+from ctdb_etcd.errors import Stopped, Unavailable
 from ctdb_etcd.fence import Grant, Moment
-from ctdb_etcd.lock import Stopped, Unavailable
 
 Result = TypeVar("Result")
 
@@ -287,10 +287,10 @@ class Lock:
             raise outcome
         return outcome or Grant(sent, self.ttl)
 
-    def look(self, deadline: float) -> None:
+    def look(self, contender: object, deadline: float) -> None:
         self._do("look", deadline)
 
-    def take(self, deadline: float) -> Grant:
+    def take(self, contender: object, deadline: float) -> Grant:
         grant: Grant = self._do("take", deadline)
         return grant
 

@@ -9,8 +9,8 @@ from typing import Any, Dict, List, Set
 
 from ctdb_etcd import __version__
 from ctdb_etcd.fence import Grant
-from ctdb_etcd.lock_v3 import LockV3
-from ctdb_etcd.takeover import Takeover
+from ctdb_etcd.lock import v3
+from ctdb_etcd.lock.takeover import Contender
 
 from .fake_v3 import EtcdV3, Gateway
 from .fakes import Clock, Holder, Log, Request, Waiter, Wire
@@ -21,7 +21,7 @@ TTL = 8
 DEAD = 4711
 
 
-class Witness:
+class NonceFile:
     """Which processes are provably dead, by their pid."""
 
     def __init__(self) -> None:
@@ -47,18 +47,38 @@ class Rig:
     def __init__(self, monkeypatch: Any, electing: bool = False) -> None:
         self.clock = Clock(monkeypatch)
         self.waiter, self.log = Waiter(self.clock), Log()
-        self.takeover: Any = Takeover(Witness(), electing, self.waiter, self.log)  # type: ignore[arg-type]
+        self._electing = electing
+        self.contender = self.contender_as("us")
+
+    def contender_as(self, text: str) -> Contender:
+        """Who writes this value."""
+        parts: List[Any] = [Holder(text), NonceFile(), self._electing, self.waiter, self.log]
+        return Contender(*parts)
+
+    def take_as(self, text: str) -> Grant:
+        """Let another process, which writes this value, take the lock."""
+        grant: Grant = self.another().take(self.contender_as(text), self.deadline)
+        return grant
+
+    def another(self) -> Any:
+        """The same lock in another process."""
+        raise NotImplementedError
 
     @property
     def deadline(self) -> float:
         """Far enough to be met by what is not about deadlines."""
         return self.clock.now + 60
 
+    def do(self, verb: str, deadline: float) -> Any:
+        """One verb of the lock by its name."""
+        who = [self.contender] if verb in ("look", "take") else []
+        return getattr(self.lock, verb)(*who, deadline)
+
     def look(self) -> None:
-        self.lock.look(self.deadline)
+        self.lock.look(self.contender, self.deadline)
 
     def take(self) -> Grant:
-        grant: Grant = self.lock.take(self.deadline)
+        grant: Grant = self.lock.take(self.contender, self.deadline)
         return grant
 
     def refresh(self) -> Grant:
@@ -91,12 +111,11 @@ class RigV3(Rig):
         self.etcd = EtcdV3(self.clock)
         self.gateway = Gateway(self.etcd, self.clock, self.waiter)
         self.wire = self.gateway.wire
-        self.lock = self.another("us")
+        self.lock = self.another()
 
-    def another(self, text: str) -> LockV3:
-        """The same lock in another process."""
-        parts: List[Any] = [self.gateway, self.directory, TTL, Holder(text), self.takeover, self.log]
-        return LockV3(*parts)
+    def another(self) -> Any:
+        parts: List[Any] = [self.gateway, self.directory, TTL, self.log]
+        return v3.Lock(*parts)
 
 
 class RigV2(Rig):
@@ -109,14 +128,13 @@ class RigV2(Rig):
         self.etcd = EtcdV2(self.clock)
         self.members = Members(self.etcd, self.clock, self.waiter)
         self.wire = self.members.wire
-        self.lock = self.another("us")
+        self.lock = self.another()
 
-    def another(self, text: str) -> Any:
-        """The same lock in another process."""
-        from ctdb_etcd.lock_v2 import LockV2
+    def another(self) -> Any:
+        from ctdb_etcd.lock import v2
 
-        parts: List[Any] = [self.members, self.directory, TTL, Holder(text), self.takeover, self.log]
-        return LockV2(*parts)
+        parts: List[Any] = [self.members, self.directory, TTL, self.log]
+        return v2.Lock(*parts)
 
     def key(self, number: int) -> str:
         """The name of an in-order key."""

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ctdb_etcd.fence import Fence, Grant, Moment, margin, usable
+from ctdb_etcd.fence import Fence, Grant, Moment, margin
 from tests.support.fakes import Clock, Killed
 
 # Seconds of a lease, and how long before its end the process does: a second, or a quarter of a short lease.
@@ -28,7 +28,7 @@ def test_the_kernel_ends_the_process_a_second_or_a_quarter_before_the_lease(cloc
     grant = Grant(Moment.now(), ttl)
     clock.pass_(age)
     fence = Fence(grant)
-    assert fence.left() == usable(grant) == pytest.approx(ttl - early - age)
+    assert fence.left() == grant.usable() == pytest.approx(ttl - early - age)
     with pytest.raises(Killed):
         clock.pass_(2 * ttl)
     assert clock.now == pytest.approx(grant.sent.monotonic + ttl - early)
@@ -42,11 +42,11 @@ def test_each_grant_moves_the_end_to_its_own(clock):
     second = Grant(Moment.now(), 9)
     clock.pass_(1)
     fence.arm(second)
-    assert fence.left() == usable(second) == 7
+    assert fence.left() == second.usable() == 7
     assert clock.alarm == second.sent.monotonic + 8
     # Also to an earlier one: of two locks the older counts.
     fence.arm(first)
-    assert fence.left() == usable(first) == 5 and clock.alarm == first.sent.monotonic + 8
+    assert fence.left() == first.usable() == 5 and clock.alarm == first.sent.monotonic + 8
 
 
 @pytest.mark.parametrize("age", [8.0, 8.5, 9.0, 1000.0])
@@ -63,11 +63,11 @@ def test_time_that_the_machine_slept_counts(clock):
     grant = Grant(Moment.now(), 9)
     clock.pass_(1)
     clock.suspend(3)
-    assert grant.left() == 5 and usable(grant) == 4
+    assert grant.left() == 5 and grant.usable() == 4
     fence = Fence(grant)
     assert fence.left() == 4 and clock.alarm == clock.now + 4
     clock.suspend(10)
-    assert grant.left() == -5 and usable(grant) == fence.left() == -6
+    assert grant.left() == -5 and grant.usable() == fence.left() == -6
 
 
 def test_the_clock_that_says_it_sooner_counts(clock):

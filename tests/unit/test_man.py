@@ -14,7 +14,8 @@ import pytest
 
 from tests.support import TREE
 
-from ctdb_etcd import __version__, config
+from ctdb_etcd import __version__
+from ctdb_etcd.config import file as config, keys
 
 SOURCE = TREE / "man" / "ctdb-etcd.7.xml"
 PAGE = ElementTree.parse(SOURCE).getroot()
@@ -52,22 +53,22 @@ def page(tmp_path):
     return tmp_path / "man" / "ctdb-etcd.7"
 
 
-@pytest.mark.parametrize("key", sorted({*config.SPEC, *KEYS}))
+@pytest.mark.parametrize("key", sorted({*keys.SPEC, *KEYS}))
 def test_every_key_is_there_with_its_range_and_default_and_no_other(key):
-    assert key in config.SPEC, "the program does not know this key"
+    assert key in keys.SPEC, "the program does not know this key"
     assert key in KEYS, "the man page does not have this key"
     entry = KEYS[key]
     assert text(entry.find("term")) == key
     value = entry.find("listitem/para")
-    assert text(value.find("*[@role='allowed']")) == config.SPEC[key][2]
+    assert text(value.find("*[@role='allowed']")) == keys.SPEC[key][2]
     default = value.find("*[@role='default']")
     if default.tag == "literal":
         documented = config.parse("man", f"{key} = {text(default)}\n".encode())
         assert vars(documented) == vars(config.parse("man", b""))
-        assert config.SPEC[key][1] is not None
+        assert keys.SPEC[key][1] is not None
     else:
         # In words: there is no value that could stand in the file.
-        assert config.SPEC[key][1] is None
+        assert keys.SPEC[key][1] is None
 
 
 def test_every_option_of_the_program_is_there():
@@ -78,7 +79,7 @@ def test_every_option_of_the_program_is_there():
 
 
 def test_every_message_is_one_of_the_program():
-    program = "".join(path.read_text() for path in (TREE / "ctdb_etcd").glob("*.py"))
+    program = "".join(path.read_text() for path in (TREE / "ctdb_etcd").rglob("*.py"))
     program += (TREE / "ctdb_etcd_lock.py").read_text()
     # A string that is continued on the next line, and what is put into it.
     program = re.sub(r'"\s*f?"', "", program)

@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from ctdb_etcd import config
-from ctdb_etcd.answers import understand
-from ctdb_etcd.endpoints import Endpoints
-from ctdb_etcd.gateway import Gateway
-from ctdb_etcd.lock import LockError
+from ctdb_etcd.config import file as config
+from ctdb_etcd.client.v3_errors import understand
+from ctdb_etcd.errors import LockError
+from ctdb_etcd.client.endpoints import Endpoints
+from ctdb_etcd.client.v3 import Client
 from ctdb_etcd.log import Log
 from tests.support.babble import CHUNKS, Server
 from tests.support.fuzz import JSON, examples, given, st
@@ -62,7 +62,7 @@ def test_any_bytes_on_the_wire_end_by_the_deadline_in_a_known_way(server, chunks
     settings = config.parse("the.conf", f"host = 127.0.0.1:{server.port}\n".encode())
     began = time.monotonic()
     try:
-        gateway = Gateway(settings, Endpoints(settings, Waiter(), Log()), Waiter(), Log())
+        gateway = Client(settings, Endpoints(settings, Waiter(), Log()), Waiter(), Log())
         assert isinstance(gateway.call("kv/range", {}, began + 0.06), dict)
     except LockError:
         pass

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.http1 import Connection, Disconnected, HttpError
+from ctdb_etcd.client.http1 import Connection, Disconnected, HttpError
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"

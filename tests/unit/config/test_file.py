@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from ctdb_etcd import config
+from ctdb_etcd.config import file as config, keys
 from tests.support import TREE
 from tests.support.conf import parse, refused
 
@@ -26,7 +26,7 @@ def test_an_empty_file_gives_the_documented_defaults():
 def test_the_shipped_file_shows_every_key_with_its_default():
     text = SHIPPED.read_text()
     shown = dict(re.findall(r"^#(\w+) = ?(.*)$", text, re.MULTILINE))
-    assert shown.keys() == config.SPEC.keys()
+    assert shown.keys() == keys.SPEC.keys()
     for key in "netbios_name", "srv_domain", "ca_cert", "cert", "username", "password", "expected_cluster_id":
         assert shown.pop(key) == ""
     uncommented = "\n".join(f"{key} = {value}" for key, value in shown.items())

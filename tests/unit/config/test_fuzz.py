@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from ctdb_etcd import config
+from ctdb_etcd.config import file as config, keys
 from ctdb_etcd.fence import margin
-from ctdb_etcd.lock import Refused
+from ctdb_etcd.errors import Refused
 from tests.support.conf import parse, refused
 from tests.support.fuzz import assume, examples, given, st
 
 
-KEYS = st.sampled_from([*config.SPEC, "lock_refresh", "[section]", "#", ""])
+KEYS = st.sampled_from([*keys.SPEC, "lock_refresh", "[section]", "#", ""])
 VALUES = st.one_of(
     st.text(max_size=30),
     st.sampled_from(

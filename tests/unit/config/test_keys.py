@@ -8,7 +8,7 @@ import inspect
 
 import pytest
 
-from ctdb_etcd import config
+from ctdb_etcd.config import keys
 from tests.support.conf import parse, refused
 
 
@@ -92,14 +92,16 @@ def test_refresh_without_time_for_two_tries_is_refused_with_good_values(text, wa
 
 def test_every_keyword_of_etcd_client_is_a_key_and_reaches_it_typed():
     etcd = pytest.importorskip("etcd")
+    from ctdb_etcd.client.v2 import client_keywords
+
     settings = parse(
         "host = ::1\nport = 99\nread_timeout = 2\nprotocol = https\ncert = /a, /b\nca_cert = /ca\nusername = u\n"
         "password = '1,2'\nexpected_cluster_id = 00ABC\nversion_prefix = /x/v2\nallow_redirect = no\n"
         "allow_reconnect = yes\nuse_proxies = yes\nper_host_pool_size = 3\nlock_prefix = /l"
     )
     keywords = inspect.signature(etcd.Client.__init__).parameters.keys() - {"self"}
-    assert keywords <= config.SPEC.keys()
-    passed = config.client_keywords(settings, settings.hosts[0])
+    assert keywords <= keys.SPEC.keys()
+    passed = client_keywords(settings, settings.hosts[0])
     assert passed.keys() == keywords
     assert passed == {
         "host": "[::1]",
@@ -119,7 +121,7 @@ def test_every_keyword_of_etcd_client_is_a_key_and_reaches_it_typed():
         "per_host_pool_size": 3,
         "lock_prefix": "/l",
     }
-    assert config.client_keywords(parse("cert = /a\nprotocol = https"), ("h", 1))["cert"] == "/a"
+    assert client_keywords(parse("cert = /a\nprotocol = https"), ("h", 1))["cert"] == "/a"
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from ctdb_etcd import identity
-from ctdb_etcd.lock import Refused, Unavailable
+from ctdb_etcd.config import keys
+from ctdb_etcd.ctdb import cluster_name
+from ctdb_etcd.errors import Refused, Unavailable
 from tests.support.fuzz import examples, given, st
 
 
@@ -20,8 +21,8 @@ from tests.support.fuzz import examples, given, st
 def test_any_answer_of_testparm_is_a_name_or_refused(status, out, err):
     command = SimpleNamespace(output=lambda waiter: (status, out, err))
     try:
-        name = identity.name_from(command, None)
+        name = cluster_name.find(SimpleNamespace(netbios_name=None), command, None)[0]
     except (Refused, Unavailable) as failure:
         assert "netbios_name" in str(failure)
     else:
-        assert identity.check_name(name) == name
+        assert keys.path_component(name) == name

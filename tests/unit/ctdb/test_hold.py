@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from ctdb_etcd.ctdb.hold import run
+from ctdb_etcd.errors import Contended, Lost, Refused, Stopped, Unavailable
 from ctdb_etcd.fence import Grant, Moment, margin
-from ctdb_etcd.helper import run
-from ctdb_etcd.lock import Contended, Lost, Refused, Stopped, Unavailable
 from tests.support.fakes import Clock, Killed, Lock, Log, Waiter
 
 TTL, REFRESH, ACQUIRE = 9, 2.0, 4.0
@@ -25,25 +25,26 @@ class Life:
         self.clock = Clock(monkeypatch)
         self.waiter, self.log, self.events = Waiter(self.clock), Log(), []
         self.lock = Lock(self.clock, self.events, TTL)
-        self.witness = SimpleNamespace(leave=lambda: self.note("witness"), remove=lambda: self.note("no witness"))
-        self.said = ""
-        self.alarm_when_said = None
+        nonce_file = SimpleNamespace(leave=lambda: self.note("nonce file"), remove=lambda: self.note("no nonce file"))
+        self.contender = SimpleNamespace(nonce_file=nonce_file)
+        self.written = ""
+        self.alarm_when_written = None
 
     def note(self, event):
         self.events.append(event)
 
-    def say(self, character):
-        if not self.said:
+    def write(self, character):
+        if not self.written:
             self.note(f"say {character}")
-            self.said = character
-            self.alarm_when_said = self.clock.alarm
+            self.written = character
+            self.alarm_when_written = self.clock.alarm
 
     def end(self):
         self.note("end stdout")
 
     def run(self, refresh=REFRESH):
         config = SimpleNamespace(acquire_timeout=ACQUIRE, refresh=refresh)
-        run(config, self.lock, self.witness, self.waiter, self, self.log)
+        run(config, self.lock, self.contender, self.waiter, self, self.log)
 
     def granted(self, ttl=TTL, age=0.0):
         """A grant that was asked for `age` seconds ago."""
@@ -70,8 +71,8 @@ def test_the_fence_is_armed_for_the_very_grant_before_the_character_is_written(l
     life.lock.plan("take", grant)
     life.lock.plan("refresh", Lost(""))
     life.run()
-    assert life.events == ["look", "take", "say 0", "witness", "refresh"]
-    assert life.alarm_when_said == end_of(grant)
+    assert life.events == ["look", "take", "say 0", "nonce file", "refresh"]
+    assert life.alarm_when_written == end_of(grant)
     assert len(life.clock.armed) == 1
 
 
@@ -80,8 +81,8 @@ def test_a_grant_of_which_nothing_is_left_but_the_margin_is_no_lock(life, left, 
     life.lock.plan("take", lambda: life.granted(TTL, TTL - left))
     life.lock.plan("refresh", Lost(""))
     life.run()
-    assert life.said == said
-    assert life.events[2:4] == (["say 0", "witness"] if said == "0" else ["release", "say 2"])
+    assert life.written == said
+    assert life.events[2:4] == (["say 0", "nonce file"] if said == "0" else ["release", "say 2"])
     assert bool(life.clock.armed) == (said == "0")
 
 
@@ -95,7 +96,7 @@ def test_looking_and_taking_have_the_acquire_timeout_together(life):
 def test_a_stop_between_the_fence_and_the_character_is_no_lock(life):
     life.clock.at(life.clock.now + 2 * TOOK, lambda: setattr(life.waiter, "stop", "SIGTERM"))
     life.run()
-    assert life.events == ["look", "take", "end stdout", "release", "no witness"] and life.said == ""
+    assert life.events == ["look", "take", "end stdout", "release", "no nonce file"] and life.written == ""
 
 
 # Holding
@@ -156,7 +157,7 @@ def test_a_holder_whose_etcd_is_silent_says_why_and_ends_just_before_the_kernel_
     assert life.clock.now == pytest.approx(grant.sent.monotonic + ttl - early - 0.2)
     assert life.log.lines[-1].startswith("error: lost /the/lock/ at etcd1:2379")
     assert "it was not renewed in time: etcd1: no answer" in life.log.lines[-1]
-    assert life.said == "0" and "release" not in life.events
+    assert life.written == "0" and "release" not in life.events
 
 
 def silence(life):
@@ -168,7 +169,7 @@ def silence(life):
 def test_a_machine_that_slept_for_too_long_has_lost_the_lock_when_it_wakes(life):
     life.clock.at(life.clock.now + 1, lambda: life.clock.suspend(TTL))
     life.run()
-    assert life.events == ["look", "take", "say 0", "witness"]
+    assert life.events == ["look", "take", "say 0", "nonce file"]
     assert "it was not renewed in time" in life.log.lines[-1]
 
 
@@ -202,18 +203,18 @@ def test_a_failure_is_said_once_and_its_end_too(life, error):
 def test_a_definite_loss_ends_it_at_once(life):
     life.lock.plan("refresh", None, Lost("its key is gone"))
     life.run()
-    assert life.events == ["look", "take", "say 0", "witness", "refresh", "refresh"]
+    assert life.events == ["look", "take", "say 0", "nonce file", "refresh", "refresh"]
     assert "lost /the/lock/" in life.log.lines[-1] and "its key is gone" in life.log.lines[-1]
 
 
-def test_a_holder_without_a_witness_holds(life):
+def test_a_holder_without_a_nonce_file_holds(life):
     def fail():
         raise OSError(30, "Read-only file system", "/run/ctdb/x")
 
-    life.witness.leave = fail
+    life.contender.nonce_file.leave = fail
     life.lock.plan("refresh", None, Lost(""))
     life.run()
-    assert life.said == "0" and life.events.count("refresh") == 2
+    assert life.written == "0" and life.events.count("refresh") == 2
 
 
 # What CTDB reads, and what is given back before
@@ -240,14 +241,14 @@ def test_without_the_lock_all_is_given_back_and_then_the_character_written(life,
 def test_an_end_that_is_asked_for_is_seen_by_ctdb_before_the_lock_is_given_back(life, verb):
     life.lock.plan(verb, Stopped("SIGTERM"))
     life.run()
-    assert life.events[-3:] == ["end stdout", "release", "no witness"]
-    assert life.said == ("0" if verb == "refresh" else "") and life.waiter.releasing
+    assert life.events[-3:] == ["end stdout", "release", "no nonce file"]
+    assert life.written == ("0" if verb == "refresh" else "") and life.waiter.releasing
 
 
 def test_an_end_while_resting_gives_the_lock_back(life):
     life.waiter.stop_at(life.clock.now + 1)
     life.run()
-    assert life.events == ["look", "take", "say 0", "witness", "end stdout", "release", "no witness"]
+    assert life.events == ["look", "take", "say 0", "nonce file", "end stdout", "release", "no nonce file"]
 
 
 def test_giving_back_is_bounded(life):
@@ -261,4 +262,4 @@ def test_what_cannot_be_given_back_changes_nothing(life, failure):
     life.lock.plan("take", Contended("them"))
     life.lock.plan("release", failure)
     life.run()
-    assert life.said == "1" and any("is left to its lease's end: x" in line for line in life.log.lines)
+    assert life.written == "1" and any("is left to its lease's end: x" in line for line in life.log.lines)

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from ctdb_etcd.helper import Status, Watch, close_leaked, elects
-from ctdb_etcd.lock import Stopped
+from ctdb_etcd.ctdb.process import Status, Watch, close_leaked, elects
+from ctdb_etcd.errors import Stopped
 from tests.support.fakes import Clock, Poll
 from tests.support.helper import Helper
 from tests.support.machine import wait_until
@@ -253,12 +253,12 @@ def said(action):
 
 
 def test_one_character_is_written_and_never_a_second_one():
-    assert said(lambda status: status.say("0")) == "0"
-    assert said(lambda status: (status.say("0"), status.say("1"), status.say("3"))) == "0"
+    assert said(lambda status: status.write("0")) == "0"
+    assert said(lambda status: (status.write("0"), status.write("1"), status.write("3"))) == "0"
 
 
 def test_after_the_end_nothing_comes_any_more():
-    assert said(lambda status: (status.end(), status.say("0"))) == ""
+    assert said(lambda status: (status.end(), status.write("0"))) == ""
 
 
 def test_the_end_is_seen_at_once_and_by_the_reader():
@@ -273,7 +273,7 @@ def test_the_end_is_seen_at_once_and_by_the_reader():
 
 
 def test_a_stdout_that_cannot_be_written_to_is_no_error():
-    assert forked(lambda: (os.close(1), Status().say("0"))[1]) == "None"
+    assert forked(lambda: (os.close(1), Status().write("0"))[1]) == "None"
 
 
 # What is inherited

@@ -10,14 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from ctdb_etcd import __version__, identity
-from ctdb_etcd.answers import LeaseExists, LeaseNotFound
+from ctdb_etcd import __version__
+from ctdb_etcd.errors import Contended, LeaseExists, LeaseNotFound, LockError, Refused, Unavailable
 from ctdb_etcd.fence import Grant
-from ctdb_etcd.lock import Contended, LockError, Refused, Unavailable
-from ctdb_etcd.lock_v3 import LockV3
+from ctdb_etcd.lock import v3
 from ctdb_etcd.log import Log
-from ctdb_etcd.proof import Witness, passport
-from ctdb_etcd.takeover import Rival, Takeover
+from ctdb_etcd.lock.holder import describe, proof
+from ctdb_etcd.lock.takeover import Contender, NonceFile, Rival
 from tests.support.fuzz import JSON, NUMBERS, examples, given, st
 
 LONGEST = 9_000_000_000  # s: lease.MaxLeaseTTL in etcd
@@ -71,11 +70,12 @@ class Hasty:
 )
 def test_any_answers_are_a_lease_or_a_known_error(outcomes):
     me = SimpleNamespace(begin=lambda: None, text=lambda: "me")
-    takeover = Takeover(Witness("X", "a nonce"), True, Hasty(), Log())
-    lock = LockV3(Answers(outcomes), "/_locks/_ctdb/X/", 9, me, takeover, Log())
+    contender = Contender(me, NonceFile("X", "a nonce"), True, Hasty(), Log())
+    lock = v3.Lock(Answers(outcomes), "/_locks/_ctdb/X/", 9, Log())
     for operation in lock.look, lock.take, lock.refresh, lock.release:
+        who = [contender] if operation in (lock.look, lock.take) else []
         try:
-            grant = operation(time.monotonic() + 1)
+            grant = operation(*who, time.monotonic() + 1)
         except LockError:
             continue
         if operation in (lock.take, lock.refresh):
@@ -88,14 +88,14 @@ WHO = "version pid start_time boot_id pid_namespace time_namespace nonce lock_tt
 @examples(250)
 @given(st.dictionaries(st.sampled_from(WHO), st.one_of(JSON, NUMBERS)), st.one_of(NUMBERS, st.none()), st.booleans())
 def test_whoever_is_in_front_is_contended_unless_proven_dead(fields, left, known):
-    true = {**passport("a nonce"), "version": __version__, "lock_ttl": 9, "refresh": 2} if known else {}
-    takeover = Takeover(Witness("X", "a nonce"), True, Hasty(), Log())
+    true = {**proof("a nonce"), "version": __version__, "lock_ttl": 9, "refresh": 2} if known else {}
+    contender = Contender(None, NonceFile("X", "a nonce"), True, Hasty(), Log())
     rival = Rival(json.dumps({**true, **fields}, default=str), lambda: left)
     with pytest.raises(Contended):
-        takeover.contend(lambda: rival, time.monotonic() + 0.01)
+        contender.contend(lambda: rival, time.monotonic() + 0.01)
 
 
 @examples(300)
 @given(st.one_of(st.text(max_size=60), JSON.map(json.dumps), st.integers(1, 200000).map("[".__mul__)))
 def test_any_value_of_the_lock_is_described(value):
-    assert isinstance(identity.describe(value), str)
+    assert isinstance(describe(value), str)

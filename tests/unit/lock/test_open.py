@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from ctdb_etcd.fence import Grant, Moment, usable
-from ctdb_etcd.lock import Contended, LockError, Lost, Refused, Several, Stopped, Unavailable
-from ctdb_etcd.locks import speaks_v2, v2_served
+from ctdb_etcd.errors import Contended, LockError, Lost, Refused, Stopped, Unavailable
+from ctdb_etcd.fence import Grant, Moment
+from ctdb_etcd.lock.open import JointLock, serves_v2, v2_served
 from tests.support.fakes import Clock, Lock, Log, Waiter
 
 TOOK = Lock.TOOK
@@ -24,16 +26,20 @@ class Pair:
         self.b = Lock(self.clock, self.events, 8, "b")
         self.more = [self.b]
         self.asked = []
-        self.both = Several([self.a], self.further)
+        self.both = JointLock([self.a], self.further)
 
     def further(self, deadline):
         self.events.append("more")
         self.asked.append(deadline)
         return self.more
 
+    def do(self, verb, deadline):
+        who = ["a contender"] if verb in ("look", "take") else []
+        return getattr(self.both, verb)(*who, deadline)
+
     def look(self):
         """Both are free; this is not recorded."""
-        self.both.look(self.clock.now + 60)
+        self.do("look", self.clock.now + 60)
         self.events.clear()
 
 
@@ -55,7 +61,7 @@ def granted(age, ttl):
 
 def test_further_locks_are_asked_for_once_the_first_is_free_and_are_looked_at(pair):
     deadline = pair.clock.now + 60
-    pair.both.look(deadline)
+    pair.do("look", deadline)
     assert pair.events == ["a look", "more", "b look"] and pair.asked == [deadline]
     assert pair.a.deadlines["look"] == pair.b.deadlines["look"] == [deadline]
 
@@ -75,7 +81,7 @@ def test_a_further_lock_that_is_held_is_the_answer(pair):
 
 def test_they_are_taken_in_order_and_refreshed_in_order(seen):
     deadline = seen.clock.now + 60
-    seen.both.take(deadline)
+    seen.do("take", deadline)
     seen.both.refresh(deadline)
     assert seen.events == ["a take", "b take", "a refresh", "b refresh"]
     assert all(lock.deadlines[verb] == [deadline] for lock in (seen.a, seen.b) for verb in ("take", "refresh"))
@@ -98,8 +104,8 @@ def test_of_two_grants_the_one_that_ends_sooner_counts(seen, verb, first, second
 
     seen.a.plan(verb, grant(*first))
     seen.b.plan(verb, grant(*second))
-    result = getattr(seen.both, verb)(seen.clock.now + 60)
-    assert result in grants and usable(result) == min(map(usable, grants)) < max(map(usable, grants))
+    result = seen.do(verb, seen.clock.now + 60)
+    assert result in grants and result.usable() == min(map(Grant.usable, grants)) < max(map(Grant.usable, grants))
 
 
 @pytest.mark.parametrize("verb", ["take", "refresh"])
@@ -108,14 +114,14 @@ def test_a_grant_ages_while_the_next_lock_is_waited_for(seen, verb):
     seen.a.plan(verb, lambda: seen.clock.pass_(1))
     seen.b.plan(verb, lambda: seen.clock.pass_(1.5))
     began = seen.clock.now
-    assert getattr(seen.both, verb)(seen.clock.now + 60).sent.monotonic == began
+    assert seen.do(verb, seen.clock.now + 60).sent.monotonic == began
 
 
 @pytest.mark.parametrize("slow, renewed", [(3.5, False), (4.0, True), (6.0, True)])
 def test_first_grants_that_are_half_over_once_the_last_is_taken_are_renewed(seen, slow, renewed):
     began = seen.clock.now
     seen.b.plan("take", lambda: seen.clock.pass_(slow - 2 * TOOK))
-    result = seen.both.take(seen.clock.now + 60)
+    result = seen.do("take", seen.clock.now + 60)
     assert seen.events == ["a take", "b take"] + ["a refresh", "b refresh"] * renewed
     assert result.sent.monotonic == began + renewed * slow
 
@@ -126,7 +132,7 @@ def test_first_grants_that_are_half_over_once_the_last_is_taken_are_renewed(seen
 def test_what_ends_one_ends_all(seen, which, verb, error):
     getattr(seen, which).plan(verb, error("x"))
     with pytest.raises(error):
-        getattr(seen.both, verb)(seen.clock.now + 60)
+        seen.do(verb, seen.clock.now + 60)
     assert seen.events[-1] == f"{which} {verb}"
 
 
@@ -150,7 +156,7 @@ def test_one_that_cannot_be_given_back_keeps_none_of_the_others(seen, which, err
 def test_without_a_further_lock_the_first_is_all(pair):
     pair.more = []
     pair.look()
-    pair.both.take(pair.clock.now + 60)
+    pair.do("take", pair.clock.now + 60)
     pair.both.release(pair.clock.now + 60)
     assert pair.events == ["a take", "a release"] and str(pair.both) == "a"
 
@@ -158,6 +164,7 @@ def test_without_a_further_lock_the_first_is_all(pair):
 # Whether v2 is served
 
 YES, NO, UNKNOWN = (200, b'{"node":{}}'), (404, b"404 page not found"), (500, b"")
+CONFIG = SimpleNamespace(version_prefix="/v2")
 REFUSES, SILENT = ConnectionRefusedError(111, "Connection refused"), TimeoutError("timed out")
 
 TABLE = [
@@ -185,19 +192,18 @@ TABLE = [
 
 
 class Answers:
-    """A gateway whose endpoints answer so to the question for v2."""
+    """Endpoints that answer so to the question for v2."""
 
     def __init__(self, clock, answers):
         self._clock = clock
         self.answers = dict(zip("abcdef", answers))
         self.untils = []
 
-    @property
-    def endpoints(self):
+    def names(self):
         return list(self.answers)
 
     def get(self, endpoint, path, until):
-        assert path == "/v2/keys/x"
+        assert path == "/v2/keys/x/"
         self.untils.append(until - self._clock.now)
         answer = self.answers[endpoint]
         if isinstance(answer, TimeoutError):
@@ -210,29 +216,33 @@ class Answers:
 @pytest.mark.parametrize("answers, served", TABLE)
 def test_whether_v2_is_served_and_that_what_nobody_knows_is_no_lock(monkeypatch, answers, served):
     clock = Clock(monkeypatch)
-    gateway, deadline = Answers(clock, answers), clock.now + 6
-    ask = lambda: v2_served(gateway, "/v2/keys/x", Waiter(clock), Log(), deadline)  # noqa: E731
+    endpoints, deadline = Answers(clock, answers), clock.now + 6
+    ask = lambda: v2_served(CONFIG, "/x/", endpoints, Waiter(clock), Log(), deadline)  # noqa: E731
     if served is None:
         with pytest.raises(Unavailable, match="too few endpoints answer"):
             ask()
-        assert clock.now <= deadline and len(gateway.untils) > len(answers)
+        assert clock.now <= deadline and len(endpoints.untils) > len(answers)
     else:
         assert ask() is served
     # A dead endpoint must not delay a takeover, nor use up what is left.
-    assert max(gateway.untils) <= 1 and gateway.untils[0] == 1
+    assert max(endpoints.untils) <= 1 and endpoints.untils[0] == 1
+
+
+def answer(status, body):
+    return serves_v2(CONFIG, "/x/", SimpleNamespace(get=lambda endpoint, path, until: (status, body)), "a", 0)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 500, 503, 200])
 def test_an_answer_of_neither_api_says_nothing(status):
     with pytest.raises(LockError):
-        speaks_v2(status, b"<html>")
+        answer(status, b"<html>")
 
 
 @pytest.mark.parametrize("body", [b"", b"404 page not found", b"[]", b'"x"', b"3", b"null"])
 def test_a_404_without_an_object_is_a_no(body):
-    assert speaks_v2(404, body) is False
+    assert answer(404, body) is False
 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 500])
 def test_any_object_in_json_is_an_answer_of_v2(status):
-    assert speaks_v2(status, b'{"message": "x"}') is True
+    assert answer(status, b'{"message": "x"}') is True

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.lock import Contended, Lost, Unavailable
+from ctdb_etcd.errors import Contended, Lost, Unavailable
 from tests.support.fakes import Fault, Wire
 from tests.support.rigs import ONE, TTL, RigV2
 
@@ -202,7 +202,7 @@ def test_the_lowest_key_holds(rig):
 
 def test_who_comes_first_between_our_look_and_our_key_has_the_lock(rig):
     rig.look()
-    rig.wire.meanwhile("POST", lambda: rig.another("them").take(rig.deadline))
+    rig.wire.meanwhile("POST", lambda: rig.take_as("them"))
     with pytest.raises(Contended) as contention:
         rig.take()
     assert contention.value.value == "them"
@@ -213,7 +213,7 @@ def test_who_comes_first_between_our_look_and_our_key_has_the_lock(rig):
 def test_who_comes_after_our_key_does_not_have_the_lock(rig):
     def contend():
         with pytest.raises(Contended):
-            rig.another("them").take(rig.deadline)
+            rig.take_as("them")
 
     rig.wire.meanwhile("GET", contend)
     rig.take()
@@ -235,14 +235,14 @@ def test_a_key_that_never_comes_through_is_tried_until_the_deadline(rig):
     began = rig.clock.now
     # Each try takes 2 s: the last one ends with the deadline.
     with pytest.raises(Unavailable, match="to the making of a key"):
-        rig.lock.take(began + 10)
+        rig.lock.take(rig.contender, began + 10)
     assert rig.clock.now == began + 10 and rig.wire.names == TAKE * 5
 
 
 def test_every_request_is_bounded_by_the_deadline_that_was_given(rig):
     deadline = rig.clock.now + 30
     for verb in "look", "take", "refresh", "release":
-        getattr(rig.lock, verb)(deadline)
+        rig.do(verb, deadline)
     assert {request.deadline for request in rig.wire.requests} == {deadline}
     assert rig.wire.names == ["GET", *TAKE, *REFRESH, "GET", "DELETE"]
 
@@ -269,7 +269,7 @@ def test_before_a_key_is_made_there_is_nothing_to_release(rig):
 def test_a_key_whose_making_got_no_answer_is_released(rig):
     rig.wire.fault("POST", Fault(back=1000))
     with pytest.raises(Unavailable):
-        rig.lock.take(rig.clock.now + 3)
+        rig.lock.take(rig.contender, rig.clock.now + 3)
     assert rig.values() == ["us"]
     rig.release()
     assert not rig.etcd.keys

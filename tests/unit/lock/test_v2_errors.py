@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.failover import OtherCluster
-from ctdb_etcd.lock import Lost, Refused, Stopped, Unavailable
+from ctdb_etcd.errors import Lost, OtherCluster, Refused, Stopped, Unavailable
 from tests.support.fakes import Fault
 from tests.support.rigs import DEAD, RigV2, value
 
@@ -72,10 +71,10 @@ def test_what_each_error_means_at_each_call(rig, verb, step, error, meaning):
     rig.wire.fault(step, Fault(effect=False, **{kind: error}))
     before = rig.values()
     if meaning == FINE:
-        getattr(rig.lock, verb)(rig.deadline)
+        rig.do(verb, rig.deadline)
     else:
         with pytest.raises(meaning) as raised:
-            getattr(rig.lock, verb)(rig.deadline)
+            rig.do(verb, rig.deadline)
         assert raised.type is meaning
     if verb in ("look", "refresh"):
         assert rig.values() == before

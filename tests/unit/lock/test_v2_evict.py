@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.lock import Contended
+from ctdb_etcd.errors import Contended
 from tests.support.fakes import Wire
 from tests.support.rigs import DEAD, RigV2, value
 

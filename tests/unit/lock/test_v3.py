@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.lock import Lost, Unavailable
+from ctdb_etcd.errors import Lost, Unavailable
 from tests.support.fake_v3 import decoded
 from tests.support.fakes import Fault, Wire
 from tests.support.rigs import ONE, TTL, RigV3

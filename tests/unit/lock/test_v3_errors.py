@@ -6,9 +6,17 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.answers import LeaseExists, LeaseNotFound, PermissionDenied
-from ctdb_etcd.failover import OtherCluster
-from ctdb_etcd.lock import Contended, Lost, Refused, Stopped, Unavailable
+from ctdb_etcd.errors import (
+    Contended,
+    LeaseExists,
+    LeaseNotFound,
+    Lost,
+    OtherCluster,
+    PermissionDenied,
+    Refused,
+    Stopped,
+    Unavailable,
+)
 from tests.support.fakes import Fault
 from tests.support.rigs import DEAD, RigV3, value
 
@@ -34,7 +42,7 @@ def test_before_a_lease_is_asked_for_there_is_nothing_to_release(rig):
 
 
 def test_a_contender_releases_its_own_lease_alone(rig):
-    rig.another("them").take(rig.deadline)
+    rig.take_as("them")
     with pytest.raises(Contended):
         rig.take()
     rig.release()
@@ -111,11 +119,11 @@ def test_what_each_error_means_at_each_call(monkeypatch, verb, step, error):
     rig.wire.fault(name, *[None] * bool(second), Fault(effect=isinstance(error, LeaseExists), error=error))
     meaning = MEANING[verb, step].get(type(error), type(error))
     if meaning == TAKEN:
-        getattr(rig.lock, verb)(rig.deadline)
+        rig.do(verb, rig.deadline)
         assert rig.values() == ["us"]
     else:
         with pytest.raises(meaning) as raised:
-            getattr(rig.lock, verb)(rig.deadline)
+            rig.do(verb, rig.deadline)
         assert raised.type is meaning
     if verb == "look":
         assert list(rig.etcd.leases) == [0xBEEF]

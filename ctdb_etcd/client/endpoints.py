@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Where etcd is: the endpoints of the file or of DNS SRV records, their addresses, and connections to them.
+
+Connecting races the candidates, so a dead address costs a fraction of a second and not a time-out. The resolver
+keeps to no deadline, so it runs in threads, one for each name, and costs no more than a moment if there is an
+endpoint that needs none: known addresses are tried first. An answer that comes late still counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from contextlib import contextmanager
+
+from ..waiting import Task
+from .http1 import Connection, Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator
+
+    from ..config.file import Config
+    from ..log import Log
+    from ..waiting import Waiter
+    from .tls import Tls
+
+# Seconds between starting to connect to one candidate and to the next (RFC 8305: connection attempt delay).
+ATTEMPT_DELAY = 0.25
+# Seconds to wait for DNS where older answers would do.
+_DNS_GRACE = 0.25
+# What etcd 3.4 does at a port for https only.
+CLOSED = "the connection was closed without an answer: perhaps it needs protocol = https"
+# Why a member that answers is of no use.
+NO_LEADER = "it has no leader: it is cut off from the other members, or most of them are down"
+
+
+class Address:
+    """Where to connect to: an endpoint (messages say its name, `host:port`) and one of its addresses."""
+
+    def __init__(self, endpoint: str, family: int, sockaddr: Any) -> None:
+        self.endpoint = endpoint
+        self.family = family
+        self.sockaddr = sockaddr
+
+
+class ConnectFailed(OSError):
+    """No candidate could be connected to: `reasons` says why, by endpoint."""
+
+    def __init__(self, reasons: dict[str, OSError]) -> None:
+        super().__init__("; ".join(f"{endpoint}: {reason}" for endpoint, reason in reasons.items()))
+        self.reasons = reasons
+
+
+def race(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple[Address, socket.socket]:
+    """Connect to whichever candidate answers first, started in order. Raises ConnectFailed, Stopped."""
+    pending: dict[int, tuple[Address, socket.socket]] = {}
+    reasons: dict[str, OSError] = {
+        candidate.endpoint: TimeoutError("no connection in time") for candidate in candidates
+    }
+    waiting = list(candidates)
+    try:
+        while waiting or pending:
+            if waiting:
+                candidate = waiting.pop(0)
+                sock = socket.socket(candidate.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+                pending[sock.fileno()] = candidate, sock
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                code = sock.connect_ex(candidate.sockaddr)
+                if code not in (0, errno.EINPROGRESS):
+                    pending.pop(sock.fileno())
+                    sock.close()
+                    reasons[candidate.endpoint] = OSError(code, os.strerror(code))
+                    continue
+            until = min(deadline, time.monotonic() + ATTEMPT_DELAY) if waiting else deadline
+            try:
+                ready = waiter.wait(dict.fromkeys(pending, select.POLLOUT), until)
+            except TimeoutError:
+                if time.monotonic() >= deadline:
+                    break
+                continue
+            for fd in ready:
+                candidate, sock = pending.pop(fd)
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code == 0:
+                    return candidate, sock
+                sock.close()
+                reasons[candidate.endpoint] = OSError(code, os.strerror(code))
+    finally:
+        for _, sock in pending.values():
+            sock.close()
+    raise ConnectFailed(reasons)
+
+
+class Endpoints:
+    """The endpoints of one etcd cluster by their names, `host:port`."""
+
+    def __init__(self, config: Config, waiter: Waiter, log: Log) -> None:
+        """Raises Refused: a file that TLS needs is unusable."""
+        self._domain = config.srv_domain
+        self._protocol = config.protocol
+        self._waiter = waiter
+        self._log = log
+        self._hosts: dict[str, tuple[str, int]] = {}
+        self._order: list[str] = []
+        self._stale = self._domain is not None
+        self._search: Task | None = None
+        self._addresses: dict[str, list[Address]] = {}
+        self._doubtful: set[str] = set()
+        self._lookups: dict[str, Task] = {}
+        self._tls = _tls(config) if config.protocol == "https" else None
+        if not self._domain:
+            self._adopt(config.hosts)
+
+    def names(self) -> list[str]:
+        """All endpoints in the order to try them; with srv_domain none before find()."""
+        return list(self._order)
+
+    def host(self, endpoint: str) -> tuple[str, int]:
+        """Host and port of an endpoint."""
+        return self._hosts[endpoint]
+
+    def failed(self) -> None:
+        """No endpoint answers: DNS may name others by now."""
+        self._stale = self._domain is not None
+
+    def find(self, until: float) -> None:
+        """Ask DNS for the endpoints if necessary. Raises OSError (TimeoutError when the time is over), Refused."""
+        if not self._stale:
+            return
+        if self._search is None:
+            self._search = Task(self._look_up_members)
+        # The previous endpoints may still be right.
+        limit = min(until, time.monotonic() + _DNS_GRACE) if self._order else until
+        try:
+            self._waiter.wait({self._search.done: select.POLLIN}, limit)
+            search, self._search = self._search, None
+            self._adopt(search.result())
+            self._stale = False
+        except OSError as error:
+            if not self._order:
+                if isinstance(error, TimeoutError):
+                    raise TimeoutError("the name servers give no answer") from None
+                raise
+
+    def connect(self, endpoints: list[str], until: float) -> tuple[Address, socket.socket]:
+        """Connect to one of these, in order, whichever answers first. Raises ConnectFailed, Stopped."""
+        candidates, reasons = self._candidates(endpoints, until)
+        try:
+            return race(candidates, self._waiter, until)
+        except ConnectFailed as error:
+            # Its name may have another address by now; but a holder must not depend on a name server.
+            self._doubtful.update(error.reasons)
+            raise ConnectFailed({**reasons, **error.reasons}) from None
+
+    def secure(self, endpoint: str, sock: socket.socket, until: float) -> Connection:
+        """Make an HTTP connection of a connected socket. Raises OSError for explain(), Stopped."""
+        if self._tls is None:
+            return Connection(endpoint, Stream(sock, self._waiter))
+        return Connection(endpoint, self._tls.stream(sock, self._waiter, self.host(endpoint)[0], until))
+
+    @contextmanager
+    def dial(self, endpoint: str, until: float) -> Iterator[Connection]:
+        """A connection of its own to this one endpoint.
+
+        Raises OSError (TimeoutError when the time is over), HttpError, EndpointRefused, Stopped.
+        """
+        try:
+            _, sock = self.connect([endpoint], until)
+            connection = self.secure(endpoint, sock, until)
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except ConnectFailed as error:
+            raise error.reasons[endpoint] from None
+        except OSError as error:
+            raise self.explain(error, endpoint) from None
+
+    def get(self, endpoint: str, path: str, until: float) -> tuple[int, bytes]:
+        """HTTP status and body of a GET at this one endpoint. Raises as dial()."""
+        began = time.monotonic()
+        with self.dial(endpoint, until) as connection:
+            status, body = connection.ask("GET", path, None, {}, until)
+        self._log.debug(f"GET {path}: {status} from {endpoint} in {time.monotonic() - began:.4f} s")
+        return status, body
+
+    def explain(self, error: Exception, endpoint: str) -> Exception:
+        """Return the error in words that say what to do, if it is one of TLS."""
+        return self._tls.explain(error, self.host(endpoint)[0]) if self._tls else error
+
+    def prefer(self, endpoint: str) -> None:
+        """Stay with what works, and go on from there when it fails."""
+        if endpoint not in self._order:
+            return
+        if endpoint != self._order[0]:
+            self._log.info(f"using endpoint {endpoint}")
+        at = self._order.index(endpoint)
+        self._order = self._order[at:] + self._order[:at]
+
+    def _adopt(self, hosts: list[tuple[str, int]]) -> None:
+        found = {endpoint_name(host, port): (host, port) for host, port in hosts}
+        # A connection to an endpoint that is no longer named may still be in use.
+        self._hosts.update(found)
+        self._order = list(found)
+        if self._domain:
+            self._log.info(f"DNS names these endpoints for {self._domain}: {', '.join(self._order)}")
+
+    def _look_up_members(self) -> list[tuple[str, int]]:
+        from . import srv
+
+        return srv.look_up(self._domain or "", self._protocol)
+
+    def _candidates(self, endpoints: list[str], until: float) -> tuple[list[Address], dict[str, OSError]]:
+        """The addresses known so far, and the reasons why others are not."""
+        reasons: dict[str, OSError] = {}
+        for endpoint in endpoints:
+            if (endpoint not in self._addresses or endpoint in self._doubtful) and endpoint not in self._lookups:
+                self._look_up(endpoint)
+        soon = time.monotonic() + _DNS_GRACE
+        while True:
+            asked = {self._lookups[name].done: name for name in endpoints if name in self._lookups}
+            known = any(name in self._addresses for name in endpoints)
+            if not asked:
+                break
+            try:
+                ready = self._waiter.wait(dict.fromkeys(asked, select.POLLIN), min(until, soon) if known else until)
+            except TimeoutError:
+                reasons.update((name, TimeoutError("the name servers give no answer")) for name in asked.values())
+                break
+            for name in (asked[done] for done in ready):
+                try:
+                    self._learn(name, self._lookups.pop(name).result())
+                except OSError as error:
+                    reasons[name] = error
+        # An endpoint without a new answer keeps its old addresses.
+        return [address for name in endpoints for address in self._addresses.get(name, [])], reasons
+
+    def _look_up(self, endpoint: str) -> None:
+        host, port = self._hosts[endpoint]
+        self._doubtful.discard(endpoint)
+        try:
+            # A numeric address needs no name server, and as bytes not Python's codec for international names.
+            found = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+            self._learn(endpoint, found)
+        except socket.gaierror:
+            self._lookups[endpoint] = Task(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+    def _learn(self, endpoint: str, found: list[Any]) -> None:
+        self._addresses[endpoint] = [Address(endpoint, family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+def endpoint_name(host: str, port: int) -> str:
+    """What messages call an endpoint."""
+    return f"{bracketed(host)}:{port}"
+
+
+def bracketed(host: str) -> str:
+    """A host as URLs write it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _tls(config: Config) -> Tls:
+    # ssl takes a tenth of the start of a contender that does without it.
+    from .tls import Tls
+
+    return Tls(config)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""HTTP/1.1, as much of it as is needed to ask etcd one thing after the other, and the stream below it.
+
+Not the standard library's client: with its email parser and ssl it takes as long to import as everything else that a
+contender does, and it cannot keep to a deadline. An answer is used only if it is complete; after an incomplete one, or
+one that leaves bytes behind it, the connection is not used again.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Callable, TypeVar
+
+    from ..waiting import Waiter
+
+    Result = TypeVar("Result")
+
+# What one read takes at most; most answers have less.
+_READ = 1 << 16
+# No answer that we ask etcd for comes near this many bytes.
+_BODY_MAX = 1 << 20
+_HEAD_MAX = 1 << 16
+
+_TOO_LONG = f"an answer of more than {_BODY_MAX} bytes"
+
+
+class HttpError(Exception):
+    """What came is not an answer in HTTP/1.1, or an incomplete one."""
+
+
+class Disconnected(ConnectionResetError):
+    """The connection was closed, and no byte of an answer had come."""
+
+
+class Stream:
+    """A connected non-blocking socket that waits through the Waiter, until its deadline."""
+
+    def __init__(self, sock: socket.socket, waiter: Waiter) -> None:
+        self._sock = sock
+        self._waiter = waiter
+        self.deadline = 0.0
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        sent = 0
+        while sent < len(data):
+            sent += self.when_ready(select.POLLOUT, lambda: self._sock.send(data[sent:]))
+
+    def receive(self) -> bytes:
+        """Return what comes next; nothing at the end of the stream."""
+        # A server that sends a byte now and then never lets us wait.
+        if time.monotonic() >= self.deadline:
+            raise TimeoutError
+        return self.when_ready(select.POLLIN, lambda: self._sock.recv(_READ))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+    def when_ready(self, event: int, operation: Callable[[], Result]) -> Result:
+        """Return the result of an operation on the socket, repeated when the socket is ready for it (a poll event)."""
+        while True:
+            try:
+                return operation()
+            except BlockingIOError:
+                self.wait(event)
+
+    def wait(self, event: int) -> None:
+        """Wait for a poll event of the socket. Raises TimeoutError at the deadline, Stopped."""
+        self._waiter.wait({self._sock.fileno(): event}, self.deadline)
+
+
+class Connection:
+    """One connection to an endpoint (`host:port`)."""
+
+    def __init__(self, endpoint: str, stream: Stream) -> None:
+        self.endpoint = endpoint
+        self.date = ""
+        self._stream = stream
+        self._got = bytearray()
+        self._ended = False
+        self._usable = True
+
+    def ask(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float
+    ) -> tuple[int, bytes]:
+        """Status and body of the answer. Raises OSError (TimeoutError at the deadline), HttpError."""
+        if not self._usable:
+            raise Disconnected("the connection was closed")
+        self._usable = False
+        self._stream.deadline = deadline
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.endpoint}", "Accept-Encoding: identity"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        self._stream.send(("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b""))
+        if not self._receive():
+            raise Disconnected("the connection was closed")
+        status, fields = self._head()
+        while status < 200:  # an interim answer
+            status, fields = self._head()
+        self.date = fields.get("date", "")
+        answer = self._body(status, fields)
+        stays = fields["version"] == "HTTP/1.1" and "close" not in fields.get("connection", "").lower()
+        # Bytes that nobody asked for would be taken for the next answer.
+        self._usable = stays and not self._ended and not self._got
+        return status, answer
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._usable = False
+        self._stream.close()
+
+    def _head(self) -> tuple[int, dict[str, str]]:
+        """Status and header fields (names in lower case, `version` among them) of the next answer."""
+        while b"\r\n\r\n" not in self._got:
+            # Another server that listens there (SSH) may wait for our answer.
+            if not b"HTTP/1.".startswith(self._got[:7]) or len(self._got) > _HEAD_MAX:
+                raise HttpError("what answers does not speak HTTP")
+            self._more()
+        head, _, self._got = self._got.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        version, _, rest = first.partition(" ")
+        if not (version.startswith("HTTP/1.") and rest[:3].isdecimal() and 100 <= int(rest[:3])):
+            raise HttpError("what answers does not speak HTTP")
+        fields = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            fields[name.lower()] = value.strip()
+        fields["version"] = version
+        return int(rest[:3]), fields
+
+    def _body(self, status: int, fields: dict[str, str]) -> bytes:
+        if status in (204, 304):
+            return b""
+        if fields.get("transfer-encoding", "").lower() == "chunked":
+            return self._chunks()
+        length = fields.get("content-length")
+        if length is None:
+            while self._receive():
+                pass
+            return self._take(len(self._got))
+        return self._take(_number(length, 10))
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while True:
+            size = _number(self._line().partition(";")[0].strip(), 16)
+            if not size:
+                break
+            body += self._take(size)
+            if len(body) > _BODY_MAX:
+                raise HttpError(_TOO_LONG)
+            if self._line():
+                raise HttpError("the answer's chunks are not as long as they say")
+        while self._line():  # a field behind the last chunk
+            pass
+        return body
+
+    def _line(self) -> str:
+        while b"\r\n" not in self._got:
+            self._more()
+        line, _, self._got = self._got.partition(b"\r\n")
+        return line.decode("latin-1")
+
+    def _take(self, size: int) -> bytes:
+        if size > _BODY_MAX:
+            raise HttpError(_TOO_LONG)
+        while len(self._got) < size:
+            self._more()
+        taken = bytes(self._got[:size])
+        del self._got[:size]
+        return taken
+
+    def _more(self) -> None:
+        if not self._receive():
+            raise HttpError("the answer broke off")
+
+    def _receive(self) -> bool:
+        """Wait for more bytes; return whether any came before the end."""
+        data = self._stream.receive()
+        self._ended = not data
+        self._got += data
+        if len(self._got) > _HEAD_MAX + _BODY_MAX:
+            raise HttpError(_TOO_LONG)
+        return not self._ended
+
+
+def _number(digits: str, base: int) -> int:
+    # int() would take signs, blanks and underscores as well.
+    if not (digits.isascii() and digits.isalnum() and len(digits) < 20):
+        raise HttpError("the answer's length is no number")
+    try:
+        return int(digits, base)
+    except ValueError:
+        raise HttpError("the answer's length is no number") from None

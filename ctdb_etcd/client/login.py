@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The login at etcd's v3 API: user name and password for a token, which goes with every request.
+
+A token ends after its time, with the member that gave it, and when the user or any permission changes. The next
+request then fails and is sent again after one more login. No line of the log holds the password or a token.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ..errors import AuthDisabled, LoginRefused, Refused, Unauthenticated, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from ..config.file import Config
+    from ..log import Log
+
+PATH = "auth/authenticate"
+
+
+class Login:
+    """The user of the file, if any, and the token of the moment."""
+
+    def __init__(self, config: Config, log: Log) -> None:
+        self._user = config.username
+        self._password = config.password
+        self._token = ""
+        self._not_needed = False
+        self._log = log
+        for secret in (config.password or "", json.dumps(config.password or "")[1:-1]):
+            log.hide(secret)
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a token."""
+        return bool(self._token)
+
+    def headers(self, authenticate: Callable[[str], dict[str, Any]]) -> dict[str, str]:
+        """Return the headers that a request must carry; `authenticate` posts a body to PATH and returns the answer."""
+        if self._user is None or self._not_needed:
+            return {}
+        if not self._token:
+            self._log_in(authenticate)
+        # The raw token: "Bearer" is understood only from 3.5.32, 3.6.13 and 3.7.0 on.
+        return {"Authorization": self._token} if self._token else {}
+
+    def _log_in(self, authenticate: Callable[[str], dict[str, Any]]) -> None:
+        try:
+            answer = authenticate(json.dumps({"name": self._user, "password": self._password}))
+        except AuthDisabled:
+            self._log.info("username is set, but etcd's auth is not enabled: going on without login")
+            self._not_needed = True
+            return
+        except LoginRefused as refusal:
+            raise Refused(f"{refusal}: check username ({self._user}) and password") from None
+        token = answer.get("token")
+        if not isinstance(token, str) or not token or not token.isprintable():
+            raise Unavailable("etcd's answer makes no sense: a login without a token")
+        self._log.hide(token)
+        self._log.debug(f"logged in as {self._user}")
+        self._token = token
+
+    def forget(self) -> None:
+        """The token may be invalid: log in again before the next request."""
+        self._token = ""
+
+    def wanted(self, why: Unauthenticated) -> None:
+        """etcd requires a login: prepare for one, or raise Refused where there is no user."""
+        if self._user is None:
+            raise Refused(f"{why}: set username and password")
+        self._not_needed = False
+        self.forget()

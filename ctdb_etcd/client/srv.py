@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The members of etcd as DNS names them: SRV records of a domain.
+
+dnspython blocks and is slow to import: look_up is for a thread. No records at all is treated like a host without an
+address: it may be temporary.
+"""
+
+from __future__ import annotations
+
+import random
+
+from ..errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterable
+
+# Seconds for which dnspython may ask one name server after the other.
+_LIFETIME = 10.0
+
+
+class NotFound(OSError):
+    """The domain's members are not known; the text says why."""
+
+
+def services(protocol: str) -> tuple[str, ...]:
+    """The names to look for, as etcd's own clients do, and last the one that python-etcd looks for."""
+    return (f"_etcd-client{'-ssl' if protocol == 'https' else ''}._tcp", "_etcd._tcp")
+
+
+def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
+    """Hosts and ports, the preferred ones first. Raises NotFound, Refused. It blocks."""
+    try:
+        import dns.exception
+        import dns.resolver
+    except ImportError as error:
+        raise Refused(
+            f"srv_domain needs dnspython, which cannot be imported ({error}): install python3-dnspython"
+            " (Fedora: python3-dns), or name the members of etcd in host"
+        ) from None
+    try:
+        resolver = dns.resolver.Resolver()
+        for service in services(protocol):
+            try:
+                # By its types a record of any kind, though there are only those of the kind asked for.
+                answer: Iterable[Any] = resolver.resolve(f"{service}.{domain}.", "SRV", lifetime=_LIFETIME)
+            except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+                continue
+            found = [(record.priority, record.weight, str(record.target).rstrip("."), record.port) for record in answer]
+            # A target of "." says that the service is not offered.
+            hosts = [(host, port) for _, _, host, port in sorted(found, key=_turn) if host]
+            if hosts:
+                return hosts
+    except dns.resolver.NoNameservers:
+        raise NotFound("the name servers refuse to answer") from None
+    except dns.exception.Timeout:
+        raise NotFound("the name servers give no answer") from None
+    except dns.exception.DNSException as error:
+        raise NotFound(f"the name servers cannot be asked: {type(error).__name__}") from None
+    names = " or ".join(f"{service}.{domain}" for service in services(protocol))
+    raise NotFound(f"there are no SRV records {names}")
+
+
+def _turn(record: tuple[int, int, str, int]) -> tuple[int, float]:
+    """Lower priorities first; of one priority in a random order that follows the weights (RFC 2782)."""
+    priority, weight, _, _ = record
+    return priority, -(random.random() ** (1 / max(weight, 0.01)))

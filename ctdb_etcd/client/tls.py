@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""TLS: the server is always verified; a failure is one line that names the file to correct.
+
+A server that passes for etcd could give the lock to two nodes, so the check cannot be switched off. A certificate
+that does not verify is a fault of its endpoint: another endpoint may be usable.
+"""
+
+from __future__ import annotations
+
+import select
+import ssl
+
+from ..errors import EndpointRefused, Refused
+from .http1 import Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any, Callable
+
+    from ..config.file import Config
+    from ..waiting import Waiter
+    from .http1 import Result
+
+# OpenSSL's verification results (x509_vfy.h) that have a remedy of their own.
+_NOT_YET_VALID, _EXPIRED = 9, 10
+_WRONG_NAME = (62, 64)
+
+
+class _Encrypted(Exception):
+    pass
+
+
+class Tls:
+    """How connections are secured."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises Refused, which names the file."""
+        self._config = config
+        self._context = context(config)
+
+    def stream(self, sock: socket.socket, waiter: Waiter, host: str, until: float) -> TlsStream:
+        """Shake hands with this host. Raises OSError: ssl.SSLError for explain(), TimeoutError."""
+        return TlsStream(sock, waiter, self._context, host, until)
+
+    def explain(self, error: Exception, host: str) -> Exception:
+        """Return the error in words that say what to do, if it is one of TLS."""
+        return explain(error, host, self._config) if isinstance(error, ssl.SSLError) else error
+
+
+def context(config: Config) -> ssl.SSLContext:
+    """The authorities that servers are verified by, and our certificate. Raises Refused, which names the file."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if config.ca_cert:
+        _read("ca_cert", config.ca_cert)
+        try:
+            made.load_verify_locations(cafile=config.ca_cert)
+        except ssl.SSLError:
+            raise Refused(f"ca_cert: {config.ca_cert} holds no certificate in PEM form") from None
+    else:
+        made.load_default_certs()
+    if config.cert:
+        _load_cert(made, config.cert)
+    return made
+
+
+def secure(client: Any, made: ssl.SSLContext, host: str) -> None:
+    """Make python-etcd's client verify, as we do, that its server is this host; call it before the first request.
+
+    The context `made` is for such clients only from then on.
+    """
+    pool = client.http.connection_pool_kw
+    for key in ("cert_file", "key_file", "ca_certs"):
+        pool.pop(key, None)
+    pool["cert_reqs"] = "CERT_REQUIRED"
+    # urllib3 then compares the names itself; before version 2 it passes no address to OpenSSL.
+    made.check_hostname = False
+    pool["server_hostname"] = _without_zone(host)
+    pool["ssl_context"] = made
+
+
+def _load_cert(made: ssl.SSLContext, files: tuple[str, ...]) -> None:
+    cert, key = files[0], files[-1]
+    texts = [_read("cert", file) for file in files]
+
+    def password() -> str:
+        # OpenSSL would ask at the terminal.
+        raise _Encrypted
+
+    try:
+        made.load_cert_chain(cert, key, password)
+    except _Encrypted:
+        raise Refused(f"cert: the key in {key} is encrypted: store it without a passphrase") from None
+    except ssl.SSLError as error:
+        if b"-----BEGIN CERTIFICATE-----" not in texts[0]:
+            fault = f"{cert} holds no certificate in PEM form"
+        elif b"PRIVATE KEY-----" not in texts[-1]:
+            fault = f"{key} holds no private key in PEM form" + (
+                f": name its file, too: cert = {cert}, KEYFILE" if len(files) == 1 else ""
+            )
+        elif error.reason == "KEY_VALUES_MISMATCH":
+            fault = f"the key in {key} does not belong to the certificate in {cert}"
+        else:
+            fault = f"{' and '.join(files)} cannot be used ({error.reason or error})"
+        raise Refused(f"cert: {fault}") from None
+
+
+def _read(key: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Refused(f"{key}: {path}: {error.strerror}: name a file that can be read") from None
+
+
+class TlsStream(Stream):
+    """A Stream through TLS to the server of this name or address."""
+
+    def __init__(self, sock: socket.socket, waiter: Waiter, made: ssl.SSLContext, host: str, until: float) -> None:
+        """Shake hands. Raises OSError: ssl.SSLError for explain(), TimeoutError."""
+        try:
+            secured = made.wrap_socket(sock, server_hostname=_without_zone(host), do_handshake_on_connect=False)
+        except BaseException:
+            sock.close()
+            raise
+        super().__init__(secured, waiter)
+        self.deadline = until
+        try:
+            self.when_ready(select.POLLIN, secured.do_handshake)
+        except BaseException as error:
+            secured.close()
+            if isinstance(error, ConnectionError):
+                # What etcd 3.4 does at a port for http only.
+                raise OSError("it ended the TLS handshake without a word: perhaps it needs protocol = http") from None
+            raise
+
+    def when_ready(self, event: int, operation: Callable[[], Result]) -> Result:
+        """See Stream.when_ready; TLS may have to read in order to write, and needs no wait for what it has buffered."""
+        while True:
+            try:
+                return operation()
+            except ssl.SSLWantReadError:
+                self.wait(select.POLLIN)
+            except ssl.SSLWantWriteError:
+                self.wait(select.POLLOUT)
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError, BrokenPipeError, ConnectionResetError):
+                if event == select.POLLOUT:
+                    # Our certificate may be refused only after the handshake (TLS 1.3): the reason is unread.
+                    self.receive()
+                raise ConnectionResetError("the connection was closed") from None
+
+
+def _without_zone(host: str) -> str:
+    # No certificate holds the zone of a link-local address.
+    return host.partition("%")[0]
+
+
+def explain(error: ssl.SSLError, host: str, config: Config) -> Exception:
+    """Return what went wrong in words that say what to do; EndpointRefused if waiting does not help."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return EndpointRefused(_unverified(error.verify_code, error.verify_message, host, config))
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return OSError("the connection was closed: perhaps for want of a certificate (cert), or of protocol = http")
+    reason = error.reason or str(error)
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        return EndpointRefused("it does not speak https: set protocol = http")
+    if "ALERT" in reason:
+        alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
+        if config.cert:
+            wants = f"it does not accept the certificate in {config.cert[0]}: have etcd's trusted-ca-file sign it"
+        else:
+            wants = "it may want a certificate of ours: set cert"
+        return EndpointRefused(f"it ended the TLS handshake ({alert}): {wants}")
+    return OSError(f"TLS: {reason}")
+
+
+def _unverified(code: int, message: str, host: str, config: Config) -> str:
+    if code == _EXPIRED:
+        return "its certificate has expired: renew it, or set this machine's clock"
+    if code == _NOT_YET_VALID:
+        return "its certificate is not valid yet: set this machine's clock, or have the certificate made anew"
+    if code in _WRONG_NAME:
+        return wrong_name(host)
+    store = config.ca_cert or "the system's store"
+    return f"its certificate is signed by none of the authorities in {store} ({message}): set ca_cert to its CA's file"
+
+
+def wrong_name(host: str) -> str:
+    """What to do about a certificate for somebody else."""
+    return f"its certificate is not for {host}: name in host what it is for, or have {host} added to it"

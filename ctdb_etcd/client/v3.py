@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""etcd's v3 JSON gateway: one call at a time, to whichever endpoint answers.
+
+Every call that this program makes can be sent twice without harm (the lock chooses its lease IDs itself). So a call
+goes on, endpoint after endpoint, until one answers or its deadline has come. What etcd itself refuses is raised at
+once; what is wrong with one endpoint is raised only if no other endpoint gives a better answer.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from ..errors import EndpointRefused, PermissionDenied, Refused, Stopped, Unauthenticated, Unavailable
+from . import login
+from .endpoints import CLOSED, NO_LEADER, ConnectFailed
+from .http1 import Disconnected, HttpError
+from .retry import Retry, reason, share
+from .v3_errors import advice, check_cluster, understand
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..config.file import Config
+    from ..log import Log
+    from ..waiting import Waiter
+    from .endpoints import Endpoints
+    from .http1 import Connection
+
+
+class Client:
+    """The connection in use to one etcd cluster, and the login."""
+
+    def __init__(self, config: Config, endpoints: Endpoints, waiter: Waiter, log: Log) -> None:
+        self._config = config
+        self._endpoints = endpoints
+        self._log = log
+        self._login = login.Login(config, log)
+        self._connection: Connection | None = None
+        self.endpoint = ""  # the one that was connected to last
+        self._retry = Retry(waiter, log)
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether the last request carried a token."""
+        return self._login.active
+
+    def call(self, path: str, body: dict[str, Any], deadline: float) -> dict[str, Any]:
+        """Post body to /v3/path and return the answer's JSON object.
+
+        Raises Unavailable at the deadline (monotonic seconds), Refused (OtherCluster if all endpoints are of
+        one that is not expected), LeaseNotFound, LeaseExists.
+        """
+        data = json.dumps(body)
+        try:
+            return self._retry.call(lambda failures: self._round(path, data, deadline, failures), deadline)
+        except PermissionDenied as denial:
+            raise Refused(f"{denial}: {advice(self._config.username, body)}") from None
+
+    def ask(self, endpoint: str, path: str, body: dict[str, Any], until: float) -> tuple[dict[str, Any], str]:
+        """Post to this one endpoint, once, on a connection of its own: return the answer's object and its Date header.
+
+        Logs in only if etcd requires it: a member without a leader cannot accept a login, but reports its state.
+        Raises as Endpoints.dial and `call` do; Unavailable at once.
+        """
+        with self._endpoints.dial(endpoint, until) as connection:
+            data = json.dumps(body)
+            try:
+                answer = self._post(connection, path, data, {}, until)
+            except Unauthenticated:
+                answer = self._exchange(connection, path, data, until)
+        return answer, connection.date
+
+    def health(self, endpoint: str, until: float, found: dict[str, Any]) -> None:
+        """Put into `found`: reachable, version, leader, latency, date, cluster_id, alarms, error of this one endpoint.
+
+        Raises as `ask`, and TypeError, ValueError, AttributeError for an answer that makes no sense.
+        """
+        began = time.monotonic()
+        answer, date = self.ask(endpoint, "maintenance/status", {}, until)
+        found["latency"] = round(time.monotonic() - began, 6)
+        header = answer.get("header") or {}
+        leader, member = str(answer.get("leader", "0")), str(header.get("member_id", "0"))
+        # An object or a text each, "memberID:... alarm:NOSPACE"; other errors stand beside the alarms.
+        errors = [str(error) for error in answer.get("errors") or []]
+        found.update(
+            reachable=True,
+            version=str(answer.get("version") or "") or None,
+            leader=None if leader == "0" else leader == member,
+            cluster_id=f"{int(header.get('cluster_id', 0)):x}",
+            date=date,
+            alarms=sorted({error.rpartition("alarm:")[2].strip() for error in errors if "alarm:" in error}),
+        )
+        if leader == "0":
+            found["error"] = NO_LEADER
+        elif answer.get("isLearner"):
+            found["error"] = "it is a learner, which serves no lock: promote it, or take it out of host"
+        else:
+            found["error"] = "; ".join(error for error in errors if "alarm:" not in error) or None
+
+    def _round(self, path: str, data: str, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
+        """Try every endpoint once, the one in use first; None if all of them failed."""
+        if self._connection is None:
+            try:
+                self._endpoints.find(share(deadline, 1, self._config.read_timeout))
+            except OSError as error:
+                failures[f"srv_domain {self._config.srv_domain}"] = error
+                return None
+        untried = self._endpoints.names()
+        while untried:
+            until = share(deadline, len(untried), float("inf"))
+            kept = self._connection
+            endpoint = kept.endpoint if kept else ""
+            try:
+                if kept is None:
+                    address, sock = self._endpoints.connect(untried, self._at_most(until))
+                    endpoint = address.endpoint
+                    self._connection = self._endpoints.secure(endpoint, sock, self._at_most(until))
+                    self._endpoints.prefer(endpoint)
+                    self.endpoint = endpoint
+                assert self._connection
+                return self._exchange(self._connection, path, data, until)
+            except ConnectFailed as error:
+                failures.update(error.reasons)
+                break
+            except Stopped:
+                self._drop()
+                raise
+            except (OSError, HttpError, Unavailable, EndpointRefused) as error:
+                self._drop()
+                if isinstance(error, (ConnectionError, HttpError)):
+                    # Some builds of etcd close the connection when a token is no longer valid.
+                    self._login.forget()
+                    # It may have closed an idle connection, which says nothing about the endpoint.
+                    if kept:
+                        continue
+                failures[endpoint] = self._explain(error, endpoint)
+            if endpoint in untried:
+                untried.remove(endpoint)
+        self._endpoints.failed()
+        return None
+
+    def _exchange(self, connection: Connection, path: str, data: str, until: float) -> dict[str, Any]:
+        try:
+            return self._authorized(connection, path, data, until)
+        except Unauthenticated as error:
+            self._login.wanted(error)
+            return self._authorized(connection, path, data, until)
+
+    def _authorized(self, connection: Connection, path: str, data: str, until: float) -> dict[str, Any]:
+        headers = self._login.headers(lambda body: self._post(connection, login.PATH, body, {}, until))
+        return self._post(connection, path, data, headers, until)
+
+    def _post(
+        self, connection: Connection, path: str, data: str, headers: dict[str, str], until: float
+    ) -> dict[str, Any]:
+        began = time.monotonic()
+        secret = path == login.PATH
+        headers = {**headers, "Content-Type": "application/json"}
+        self._log.wire(f"> POST /v3/{path} {headers} {'***' if secret else data}")
+        try:
+            status, body = connection.ask("POST", f"/v3/{path}", data.encode(), headers, self._at_most(until))
+        except (OSError, HttpError) as error:
+            took = time.monotonic() - began
+            self._log.debug(f"{path}: no answer from {connection.endpoint} in {took:.4f} s: {reason(error)}")
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"no answer in {took:.1f} s") from None
+            raise
+        self._log.debug(f"{path}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
+        hidden = secret and status == 200
+        self._log.wire(f"< {status} {'***' if hidden else body.decode('utf-8', 'backslashreplace')}")
+        answer = understand(status, body)
+        if self._config.expected_cluster_id:
+            check_cluster(answer, int(self._config.expected_cluster_id, 16))
+        return answer
+
+    def _at_most(self, until: float) -> float:
+        return min(until, time.monotonic() + self._config.read_timeout)
+
+    def _explain(self, error: Exception, endpoint: str) -> Exception:
+        if isinstance(error, Disconnected) and self._config.protocol == "http":
+            return OSError(CLOSED)
+        return self._endpoints.explain(error, endpoint)
+
+    def _drop(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None

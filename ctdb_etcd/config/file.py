@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The configuration file: `key = value`, read by ConfigObj and checked against keys.SPEC.
+
+Either every value is valid, or all faults are reported at once: nothing is guessed or ignored, because a node
+that reads its file differently from its peers would hold a different lock. The value of a secret key is never
+quoted in a message.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from configobj import ConfigObj, ConfigObjError
+
+from ..errors import Refused
+from .keys import SECRETS, SPEC, faults_between, warnings_about
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Config:
+    """The values of the file, checked; what is not in the file has its default."""
+
+    hosts: list[tuple[str, int]]
+    lock_ttl: int
+    refresh: float
+    locks_dir: str
+    lock_prefix: str
+    netbios_name: str | None
+    acquire_timeout: float
+    read_timeout: float
+    api: str
+    protocol: str
+    ca_cert: str | None
+    cert: tuple[str, ...] | None
+    username: str | None
+    password: str | None
+    srv_domain: str | None
+    expected_cluster_id: str | None
+    version_prefix: str
+    allow_redirect: bool
+    per_host_pool_size: int
+    warnings: list[str]
+    notes: list[str]
+
+    def __init__(self, values: dict[str, object], warnings: list[str], notes: list[str]) -> None:
+        self.__dict__.update(values)
+        self.warnings = warnings
+        self.notes = notes
+
+    def directory(self, name: str) -> str:
+        """The lock's directory in etcd for the cluster of this name, ending in a slash."""
+        return f"{self.lock_prefix}/{self.locks_dir}/{name}/"
+
+
+def default_path() -> str:
+    """The file that is read if the command line names none."""
+    return os.path.join(os.environ.get("CTDB_BASE") or "/etc/ctdb", "ctdb_etcd_lock.conf")
+
+
+def read(path: str | None) -> bytes:
+    """Return the file's contents; nothing if the default file does not exist: all values are defaults then.
+
+    Raises Refused.
+    """
+    try:
+        with open(path or default_path(), "rb") as file:
+            return file.read()
+    except OSError as error:
+        if path is None and isinstance(error, FileNotFoundError):
+            return b""
+        raise Refused(f"{path or default_path()}: {error.strerror}: name a file that can be read") from None
+
+
+def parse(path: str, data: bytes) -> Config:
+    """Check the contents of the file at path, which is for messages only. Raises Refused: a line a fault."""
+    try:
+        lines = data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Refused(f"{path}: line {line}: is not UTF-8 text") from None
+    faults: list[str] = []
+    values = _read(path, lines, faults)
+    notes = _rename_lock_refresh(path, lines, values, faults)
+    _refuse_unknown(path, lines, values, faults)
+    for key in SECRETS:
+        # ConfigObj takes what follows for a comment, and the login would fail for no reason that one can see.
+        if key in values and re.search(r"""=\s*[^'"\s][^'"]*#""", lines[_line_of_key(lines, key) - 1]):
+            faults.append(f"{_where(path, lines, key)}: a # begins a comment: put the value into quotes")
+    given = list(values)
+    checked = _checked(path, lines, values, faults)
+    if not faults:
+        faults += [f"{_where(path, lines, key)}: {why}" for key, why in faults_between(checked)]
+    if faults:
+        raise Refused("\n".join(faults))
+    warnings = [f"{_where(path, lines, key)}: {why}" for key, why in warnings_about(path, given, checked)]
+    port = checked.pop("port")
+    checked["hosts"] = [(host, own or port) for host, own in checked.pop("host")]
+    return Config(checked, warnings, notes)
+
+
+def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
+    try:
+        values = ConfigObj(lines, interpolation=False)
+    except ConfigObjError as error:
+        # Only the line's number: the line itself may hold a password.
+        for fault in error.errors:
+            faults.append(f"{path}: line {fault.line_number}: {_syntax(lines, fault)}")
+        values = getattr(error, "config", None) or ConfigObj(interpolation=False)
+    for section in values.sections:
+        number = _line_of(lines, rf"\[+\s*['\"]?{re.escape(section)}\b")
+        faults.append(f"{path}: line {number}: [sections] are not used here: remove the line")
+        # ConfigObj puts what follows into the section; it belongs to the whole, as the reader meant it.
+        for key in values[section].scalars:
+            values.setdefault(key, values[section][key])
+        del values[section]
+    return values
+
+
+def _syntax(lines: list[str], fault: ConfigObjError) -> str:
+    kind = type(fault).__name__
+    if kind == "DuplicateError":
+        return "this key was set already: keep one of the lines"
+    if "=" not in lines[fault.line_number - 1]:
+        return 'is not of the form "key = value"'
+    return "the value cannot be read: check its quotes, and put a value with a comma or # into quotes"
+
+
+def _rename_lock_refresh(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> list[str]:
+    """Take `lock_refresh`, which Samba's helper reads, for `refresh`."""
+    if "lock_refresh" not in values:
+        return []
+    where = _where(path, lines, "lock_refresh")
+    if "refresh" in values:
+        faults.append(f"{where}: refresh is set as well: keep only refresh")
+    values.setdefault("refresh", values.pop("lock_refresh"))
+    return [f"{where}: is taken for refresh, its name here"]
+
+
+def _refuse_unknown(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> None:
+    for key in list(values):
+        if key in SPEC:
+            continue
+        del values[key]
+        where = _where(path, lines, key)
+        from difflib import get_close_matches
+
+        near = get_close_matches(key, SPEC, n=1, cutoff=0)[0]
+        faults.append(f"{where}: is not a known key; the nearest one is {near}")
+
+
+def _checked(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> dict[str, Any]:
+    """All values in their types, those that are not in the file too; wrong ones are added to the faults."""
+    result = {key: default for key, (_, default, _) in SPEC.items()}
+    for key, value in values.items():
+        check, _, allowed = SPEC[key]
+        try:
+            result[key] = check(value)
+        except ValueError:
+            shown = ", ".join(value) if isinstance(value, list) else value
+            # A value in triple quotes has several lines, a fault has one.
+            shown = "the value" if key in SECRETS else f"'{' '.join(shown.splitlines())}'"
+            faults.append(f"{_where(path, lines, key)}: {shown} is not allowed: it takes {allowed}")
+    return result
+
+
+def _where(path: str, lines: list[str], key: str) -> str:
+    return f"{path}: line {_line_of_key(lines, key)}: {key}"
+
+
+def _line_of(lines: list[str], pattern: str) -> int:
+    return next((n for n, line in enumerate(lines, 1) if re.match(r"\s*" + pattern, line)), 1)
+
+
+def _line_of_key(lines: list[str], key: str) -> int:
+    return _line_of(lines, rf"['\"]?{re.escape(key)}['\"]?\s*=")

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Every key of the configuration file: its type, its default, what it may be, and the rules between keys.
+
+A check takes the value as ConfigObj read it (a text, or a list where there were commas) and returns it in its
+Python type, or raises ValueError. The checks are plain functions because ConfigObj's own validator would take a
+quarter of a contender's start to import.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+from ..fence import LEAST_TRY, fits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    Check = Callable[[object], Any]
+
+NAME_ALLOWED = "at most 63 ASCII letters, digits and any of !@$&()_'{}~^.-, but not . or .. alone"
+
+# Not compiled before they are used: few files have all keys.
+_NAME = r"[A-Za-z0-9!@$&()_'{}~^.-]{1,63}"
+_HOST = r"(\[(?P<v6>[0-9A-Fa-f:.]+(%\w+)?)\]|(?P<name>[A-Za-z0-9._-]+))(:(?P<port>\d{1,5}))?"
+_BARE_V6 = r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%\w+)?"
+_DOMAIN = r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?"
+_CLUSTER_ID = r"(0[xX])?[0-9A-Fa-f]{1,16}"
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def path_component(name: str) -> str:
+    """Return the name as a component of an etcd path, or raise ValueError that says what is allowed.
+
+    NetBIOS would allow blanks and more; here they would need quoting in etcdctl and in v2's URLs.
+    """
+    if not re.fullmatch(_NAME, name) or name in (".", ".."):
+        raise ValueError(NAME_ALLOWED)
+    return name
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a list")
+    return value
+
+
+def seconds(least: float, most: float) -> Check:
+    def check(value: object) -> float:
+        return _between(least, float(_text(value)), most)
+
+    return check
+
+
+def integer(least: int, most: int) -> Check:
+    def check(value: object) -> int:
+        return int(_between(least, int(_text(value)), most))
+
+    return check
+
+
+def _between(least: float, number: float, most: float) -> float:
+    # So that nan is not.
+    if not least <= number <= most:
+        raise ValueError("out of range")
+    return number
+
+
+def option(*allowed: str) -> Check:
+    def check(value: object) -> str:
+        if value not in allowed:
+            raise ValueError(value)
+        return str(value)
+
+    return check
+
+
+def boolean(value: object) -> bool:
+    try:
+        return _BOOLEANS[_text(value).lower()]
+    except KeyError:
+        raise ValueError(value) from None
+
+
+def name(value: object) -> str:
+    # testparm answers in upper case, and all nodes must mean the same lock.
+    return path_component(_text(value)).upper()
+
+
+def lock_path(value: object) -> str:
+    return "/".join(path_component(part) for part in _text(value).split("/"))
+
+
+def prefix(value: object) -> str:
+    text = _text(value)
+    if not text.startswith("/"):
+        raise ValueError("no slash")
+    return "/" + lock_path(text[1:])
+
+
+def hosts(value: object) -> list[tuple[str, int | None]]:
+    items = value if isinstance(value, list) else [value]
+    found = [_host(_text(item)) for item in items]
+    if not found or len(set(found)) < len(found):
+        raise ValueError("none, or one twice")
+    return found
+
+
+def _host(text: str) -> tuple[str, int | None]:
+    if re.fullmatch(_BARE_V6, text):
+        return text, None
+    match = re.fullmatch(_HOST, text, re.ASCII)
+    if not match:
+        raise ValueError(text)
+    port = match["port"]
+    if port and not 1 <= int(port) <= 65535:
+        raise ValueError(text)
+    return match["v6"] or match["name"], int(port) if port else None
+
+
+def secret(value: object) -> str:
+    text = _text(value)
+    if not text:
+        raise ValueError("empty")
+    return text
+
+
+def file(value: object) -> str:
+    path = _text(value)
+    # Absolute: ctdbd's working directory is nobody's choice.
+    if not path.startswith("/"):
+        raise ValueError("not absolute")
+    return path
+
+
+def cert(value: object) -> tuple[str, ...]:
+    files = tuple(file(item) for item in (value if isinstance(value, list) else [value]))
+    if not 1 <= len(files) <= 2:
+        raise ValueError("too many, or none")
+    return files
+
+
+def domain(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(_DOMAIN, text, re.ASCII):
+        raise ValueError(text)
+    return text.rstrip(".")
+
+
+def cluster_id(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(_CLUSTER_ID, text):
+        raise ValueError(text)
+    # As etcd's v2 API writes it, and python-etcd compares it.
+    return f"{int(text, 16):x}"
+
+
+_SECONDS = "seconds from {} to {}"
+_PATH_ALLOWED = "names joined by single slashes, each of " + NAME_ALLOWED
+_YES_NO = "true or false"
+_QUOTED = "text, in quotes if it holds a comma, a # or quotes"
+_FILE = "the absolute path of a PEM file"
+
+# key: (check, default, what a message says is allowed)
+SPEC: dict[str, tuple[Check, Any, str]] = {
+    "host": (hosts, [("127.0.0.1", None)], "host, host:port, [IPv6]:port, or a list of them with commas"),
+    "port": (integer(1, 65535), 2379, "a whole number from 1 to 65535"),
+    "lock_ttl": (integer(3, 3600), 9, "whole " + _SECONDS.format(3, 3600)),
+    "refresh": (seconds(0.2, 1800), 2.0, _SECONDS.format(0.2, 1800)),
+    "locks_dir": (lock_path, "_ctdb", _PATH_ALLOWED),
+    "lock_prefix": (prefix, "/_locks", "a slash and " + _PATH_ALLOWED),
+    "netbios_name": (name, None, NAME_ALLOWED),
+    "acquire_timeout": (seconds(1, 110), 30.0, _SECONDS.format(1, 110)),
+    "read_timeout": (seconds(0.2, 3600), 3.0, _SECONDS.format(0.2, 3600)),
+    "api": (option("auto", "3", "2"), "auto", "auto, 3 or 2"),
+    "protocol": (option("http", "https"), "http", "http or https"),
+    "ca_cert": (file, None, _FILE),
+    "cert": (cert, None, _FILE + " with certificate and key, or two: certificate, key"),
+    "username": (secret, None, _QUOTED),
+    "password": (secret, None, _QUOTED),
+    "srv_domain": (domain, None, "a DNS domain"),
+    "expected_cluster_id": (cluster_id, None, "at most 16 hexadecimal digits, as etcd's v2 API shows it"),
+    "version_prefix": (prefix, "/v2", "a slash and " + _PATH_ALLOWED),
+    "allow_redirect": (boolean, True, _YES_NO),
+    "allow_reconnect": (boolean, False, _YES_NO),
+    "use_proxies": (boolean, False, _YES_NO),
+    "per_host_pool_size": (integer(1, 1000), 10, "a whole number from 1 to 1000"),
+}
+
+SECRETS = ("password",)
+
+
+def faults_between(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """The key and the reason of each combination of valid values that could cost the lock or cannot work."""
+    faults = _timing(values["lock_ttl"], values["refresh"], values["read_timeout"])
+    for key, other in (("username", "password"), ("password", "username")):
+        if values[key] and not values[other]:
+            faults.append((key, f"{other} is missing: set both, or none for an etcd without login"))
+    return faults
+
+
+def _timing(ttl: int, refresh: float, read_timeout: float) -> list[tuple[str, str]]:
+    """The safety rule's inequality, for an etcd that answers within LEAST_TRY seconds."""
+
+    def good(ttl: int, refresh: float, read_timeout: float) -> bool:
+        return fits(ttl, refresh, min(read_timeout, LEAST_TRY))
+
+    if good(ttl, refresh, read_timeout):
+        return []
+    tenths = [tenth / 10 for tenth in range(2, 18001)]
+    longer = next(f"lock_ttl = {n}" for n in range(ttl, 3601) if good(n, refresh, read_timeout))
+    # Values to lower, by as little as possible.
+    more_often = [f"refresh = {n:g}" for n in tenths if n < refresh and good(ttl, n, read_timeout)]
+    quicker = [f"read_timeout = {n:g}" for n in tenths if n < LEAST_TRY and good(ttl, refresh, n)]
+    ways = " or ".join([longer, *more_often[-1:], *quicker[-1:]])
+    return [
+        (
+            "refresh",
+            f"{refresh:g} with lock_ttl = {ttl} and read_timeout = {read_timeout:g} leaves no time for two tries"
+            f" before the lock would be lost: set {ways}",
+        )
+    ]
+
+
+def warnings_about(path: str, given: list[str], values: dict[str, Any]) -> list[tuple[str, str]]:
+    """The key and the reason of each value of the file at path that has no effect, and of a readable password.
+
+    `given` are the keys that the file sets.
+    """
+    one_host = not values["srv_domain"] and len(values["host"]) == 1
+    found = []
+    if values["api"] == "3":
+        defaults = {"version_prefix": "/v2", "per_host_pool_size": 10}
+        why = "has no effect with api = 3: remove the line"
+        found += [(key, why) for key, default in defaults.items() if values[key] != default]
+    if values["protocol"] == "http":
+        found += [(key, "has no effect with protocol = http: set protocol = https") for key in ("cert", "ca_cert")]
+    if values["srv_domain"]:
+        found += [(key, "has no effect with srv_domain: remove one of them") for key in ("host", "port")]
+    if values["allow_reconnect"] and one_host:
+        found.append(("allow_reconnect", "true has no effect with one host: name all members of etcd in host"))
+    if not values["allow_reconnect"] and not one_host:
+        found.append(("allow_reconnect", "false has no effect: all endpoints are used; name one host to use only that"))
+    if values["allow_reconnect"] and not values["use_proxies"]:
+        found.append(("use_proxies", "false has no effect: the endpoints named here are used, never etcd's own list"))
+    if values["password"] and _others_may_read(path):
+        found.append(("password", f"others may read this file: chmod 600 {path}"))
+    return [(key, why) for key, why in found if key in given]
+
+
+def _others_may_read(path: str) -> bool:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    # Root's own group may read it.
+    return bool(status.st_mode & stat.S_IROTH or (status.st_mode & stat.S_IRGRP and status.st_gid))

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The cluster's name, which names the lock: netbios_name of the file, or what testparm answers.
+
+It must be the same on every node and belong to no other cluster. Where smb.conf sets none, testparm answers with the
+host's own name: every node would hold a lock of its own. That is refused, as is what cannot name a lock.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..config.keys import path_component
+from ..errors import Refused, Unavailable
+from .commands import NOT_RUN, TESTPARM_SECONDS, testparm
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..config.file import Config
+    from ..waiting import Waiter
+    from .commands import Command
+
+_OWN_NAME = "set netbios_name in the configuration file, the same on all nodes"
+_IN_SMB_CONF = re.compile(r"^\s*netbios\s*name\s*=\s*\S", re.IGNORECASE | re.MULTILINE)
+
+
+def find(config: Config, started: Command | None, waiter: Waiter) -> tuple[str, str]:
+    """The cluster's netbios name and where it comes from. Raises Refused, Unavailable, Stopped.
+
+    `started` is a testparm() that runs already.
+    """
+    if config.netbios_name:
+        return config.netbios_name, "netbios_name"
+    return _name_from(started or testparm(), waiter), "testparm"
+
+
+def _name_from(command: Command, waiter: Waiter) -> str:
+    try:
+        status, out, err = command.output(waiter)
+    except TimeoutError:
+        raise Unavailable(f"testparm gave no answer in {TESTPARM_SECONDS:g} s: {_OWN_NAME}") from None
+    if status == NOT_RUN:
+        raise Refused(f"testparm cannot be run ({err}): install Samba's tools, or {_OWN_NAME}")
+    name = out[:-1] if out.endswith("\n") else out
+    if status or not name:
+        reason = " ".join(err.split()[-30:]) or "it printed nothing"
+        raise Refused(f"testparm gave no netbios name ({status}: {reason}): mend smb.conf, or {_OWN_NAME}")
+    try:
+        path_component(name)
+    except ValueError as error:
+        fault = f"the netbios name {name[:64]!r} cannot name a lock, which takes {error}"
+        raise Refused(f"{fault}: {_OWN_NAME}") from None
+    if name == _default_name() and not _set_in_smb_conf(err):
+        raise Refused(
+            f"smb.conf sets no netbios name, and {name} is this host's own name, which differs on every node:"
+            f" set 'netbios name' in smb.conf on all nodes, or {_OWN_NAME}"
+        )
+    return name
+
+
+def _default_name() -> str:
+    """What Samba uses for the netbios name where none is set."""
+    return os.uname().nodename.split(".")[0][:15].upper()
+
+
+def _set_in_smb_conf(messages: str) -> bool:
+    """A cluster may have the name of one of its hosts: then smb.conf must set it."""
+    path = re.search(r"^Load smb config files from (.+)$", messages, re.MULTILINE)
+    if not path:
+        return False
+    try:
+        with open(path[1], encoding="utf-8", errors="replace") as file:
+            return bool(_IN_SMB_CONF.search(file.read()))
+    except OSError:
+        return False

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The life of the lock, as CTDB sees it: look, take, `0`, refresh, and the end.
+
+A loss is reported to CTDB by the end of the process, at once. The lock is released when the process is asked to end.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+
+from ..errors import Contended, Lost, Refused, Stopped, Unavailable
+from ..fence import Fence
+from ..lock.holder import describe
+from ..waiting import rest
+from .process import CONTENTION, ERROR, HOLDING, TIMEOUT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..config.file import Config
+    from ..fence import Grant
+    from ..lock.open import Lock
+    from ..lock.takeover import Contender
+    from ..log import Log
+    from .process import Status, Watch
+
+# Seconds for the release.
+_RELEASE = 1.2
+# A loss ends the process this many seconds before the kernel would, so that the log says why.
+_TO_LOG = 0.2
+# Seconds between two tries of a refresh that etcd refuses: a missing permission may be temporary.
+_RETRY = 0.5
+# With fewer seconds left than this the next line is the loss, which gives the reason: one line is enough.
+_LAST_LINE = 1.5
+
+
+def run(config: Config, lock: Lock, contender: Contender, watch: Watch, status: Status, log: Log) -> None:
+    """Take the lock, report to CTDB, and hold the lock until it is lost or must be released."""
+    began = time.monotonic()
+    try:
+        deadline = began + config.acquire_timeout
+        lock.look(contender, deadline)
+        grant = lock.take(contender, deadline)
+        if grant.usable() <= 0:
+            raise Unavailable("etcd is too slow: the lease was nearly over when it came")
+        # Nothing may come between this and the status that could take longer than the lease.
+        fence = Fence(grant)
+        watch.check()
+        status.write(HOLDING)
+        gc.enable()
+        took = time.monotonic() - began
+        log.info(
+            f"holding {lock} at {lock.endpoint} for leases of {grant.ttl:g} s, taken in {took:.3f} s, pid {os.getpid()}"
+        )
+        try:
+            contender.nonce_file.leave()
+        except OSError as error:
+            log.info(f"if killed it will be missed for a whole lease: {error.filename}: {error.strerror}")
+        _hold(config.refresh, lock, grant, fence, watch, log)
+    except Contended as contention:
+        _release_lock(lock, watch, log)
+        status.write(CONTENTION)
+        who = describe(contention.value)
+        log.info(f"contention: {lock} is held by {who}; asked {lock.endpoint}, {time.monotonic() - began:.3f} s")
+    except Lost as loss:
+        log.error(f"lost {lock} at {lock.endpoint} after {time.monotonic() - began:.0f} s: {loss}")
+        if not status.written:
+            # Of two locks held as one the first ended while the second was taken.
+            _release_lock(lock, watch, log)
+            status.write(TIMEOUT)
+    except (Unavailable, Refused) as failure:
+        _release_lock(lock, watch, log)
+        status.write(TIMEOUT if isinstance(failure, Unavailable) else ERROR)
+        log.error(str(failure))
+    except Stopped as stop:
+        # First, because somebody else may hold as soon as the release has reached etcd; its answer may come late.
+        status.end()
+        _release_lock(lock, watch, log)
+        contender.nonce_file.remove()
+        done = f"released {lock} at {lock.endpoint}" if status.written else f"did not take {lock}"
+        log.info(f"{done} after {time.monotonic() - began:.0f} s: {stop}")
+
+
+def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, log: Log) -> None:
+    while True:
+        rest(watch, grant.sent.monotonic + refresh)
+        grant = _renew(lock, fence, watch, log)
+        fence.arm(grant)
+
+
+def _renew(lock: Lock, fence: Fence, watch: Watch, log: Log) -> Grant:
+    """Try until the lock is renewed. Raises Lost when no time is left."""
+    reason = logged = ""
+    while True:
+        left = fence.left() - _TO_LOG
+        if left <= 0:
+            raise Lost("it was not renewed in time" + (f": {reason}" if reason else ""))
+        deadline = time.monotonic() + left
+        try:
+            grant = lock.refresh(deadline)
+            if logged:
+                log.error(f"{lock} is renewed again, at {lock.endpoint}")
+            return grant
+        except (Unavailable, Refused) as failure:
+            reason = str(failure)
+            if reason != logged and fence.left() > _LAST_LINE:
+                logged = reason
+                log.error(f"{lock} is not renewed, {fence.left():.1f} s left: {logged}")
+            rest(watch, min(deadline, time.monotonic() + _RETRY))
+
+
+def _release_lock(lock: Lock, watch: Watch, log: Log) -> None:
+    watch.release()
+    try:
+        lock.release(time.monotonic() + _RELEASE)
+    except (Unavailable, Refused) as failure:
+        log.info(f"{lock} is left to its lease's end: {failure}")

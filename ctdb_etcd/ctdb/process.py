@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The process as ctdbd sees it: one status character, and an end at the right moment.
+
+ctdbd reads one character from our stdout, once; after `0` it takes the end of that stream for the loss of the lock, and
+ignores everything else (cluster_mutex_helper.txt in Samba). So the process ends when it is asked to (SIGTERM), when its
+parent is gone, and when nobody reads its stdout.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+from ..errors import Stopped
+from ..waiting import milliseconds
+
+HOLDING, CONTENTION, TIMEOUT, ERROR = "0", "1", "2", "3"
+
+# Once asked to end: seconds for an answer under way to arrive, so that we know what there is to release.
+_GRACE = 0.5
+# How often in seconds to look for the parent where the kernel cannot report its death (before Linux 5.3).
+_PARENT_POLL = 0.2
+
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def close_leaked() -> None:
+    """Close the descriptors that ctdbd leaks above stderr, among them the reading end of its log pipe."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # that of the listing
+
+
+def elects(parent: int) -> bool:
+    """Whether CTDB's recovery daemon runs us, to become the leader; ctdbd itself runs us to check a recovery."""
+    try:
+        with open(f"/proc/{parent}/comm", encoding="ascii", errors="replace") as file:
+            return file.read() == "ctdb_recoverd\n"
+    except OSError:
+        return False
+
+
+class Status:
+    """The one character for CTDB."""
+
+    def __init__(self) -> None:
+        self.written = ""
+
+    def write(self, character: str) -> None:
+        """Write it; only the first one is written."""
+        if not self.written:
+            self.written = character
+            try:
+                os.write(1, character.encode())
+            except OSError:
+                pass  # nobody reads it any more: the watch on stdout reports that too
+
+    def end(self) -> None:
+        """Let ctdbd see the end of our stdout, which it takes for the loss of the lock."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+
+
+class Watch:
+    """The helper's Waiter: a signal, the parent's death and a stdout without a reader interrupt it.
+
+    A request under way at that moment may take _GRACE more seconds; then, and at every new request, Stopped is
+    raised, until `release` has been called.
+    """
+
+    def __init__(self, parent: int) -> None:
+        self._parent = parent
+        self._reason = ""
+        self._latest = float("inf")
+        self._releasing = False
+        self._awake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        for number in _ENDING:
+            signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        self._pidfd = _pidfd(parent)
+
+    def check(self) -> None:
+        """See waiting.Waiter.check."""
+        self._look({}, 0)
+        if self._reason and not self._releasing:
+            raise Stopped(self._reason)
+
+    def wait(self, events: dict[int, int], deadline: float) -> set[int]:
+        """See waiting.Waiter.wait. Raises Stopped at once if there is nothing but time to wait for."""
+        while True:
+            ending = self._reason and not self._releasing
+            until = min(deadline, self._latest) if ending else deadline
+            left = until - time.monotonic()
+            ready = self._look(events, 0 if ending and not events else max(0.0, min(left, self._tick())))
+            if ready:
+                return ready
+            if ending and (not events or left <= 0):
+                raise Stopped(self._reason)
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+
+    def release(self) -> None:
+        """From now on only deadlines end a wait: the lock is being released."""
+        self._releasing = True
+
+    def _tick(self) -> float:
+        return float("inf") if self._pidfd is not None else _PARENT_POLL
+
+    def _look(self, events: dict[int, int], seconds: float) -> set[int]:
+        poll = select.poll()
+        for fd, event in events.items():
+            poll.register(fd, event)
+        if not self._reason:
+            poll.register(self._awake, select.POLLIN)
+            poll.register(1, 0)  # POLLERR: a pipe without a reader
+            if self._pidfd is not None:
+                poll.register(self._pidfd, select.POLLIN)
+        found = {fd for fd, _ in poll.poll(None if seconds == float("inf") else milliseconds(seconds))}
+        if self._awake in found:
+            self._end(signal.Signals(os.read(self._awake, 1)[0]).name)
+        if self._pidfd in found or os.getppid() != self._parent:
+            self._end("the parent process is gone")
+        if 1 in found:
+            self._end("nobody reads our stdout any more")
+        return found & set(events)
+
+    def _end(self, reason: str) -> None:
+        if not self._reason:
+            self._reason = reason
+            self._latest = time.monotonic() + _GRACE
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None  # an old kernel, or it is gone already: getppid shows that

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The closed set of exceptions that the wings raise to each other.
+
+Whoever catches one of them knows what to answer: Contended is `1`, Unavailable is `2`, Refused is `3`, and Lost and
+Stopped end a holder. The text is the line for CTDB's log; a text of several lines is several lines of the log.
+"""
+
+from __future__ import annotations
+
+
+class LockError(Exception):
+    """Base of all but Stopped."""
+
+
+class Contended(LockError):
+    """Somebody else holds the lock; `value` is what stands in their key."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(value)
+        self.value = value
+
+
+class Lost(LockError):
+    """The lock was ours and definitely no longer is."""
+
+
+class Unavailable(LockError):
+    """No usable answer in time; a later try may succeed."""
+
+
+class Refused(LockError):
+    """An answer that waiting does not change; the text says what to do."""
+
+
+class EndpointRefused(Refused):
+    """This endpoint cannot be used; another one may."""
+
+
+class OtherCluster(EndpointRefused):
+    """The endpoint belongs to another etcd cluster than the one expected."""
+
+
+class PermissionDenied(Refused):
+    """The user lacks a permission on the key."""
+
+
+class LoginRefused(Refused):
+    """The user name or password is wrong."""
+
+
+class AuthDisabled(Refused):
+    """A login was tried, but etcd's auth is not enabled."""
+
+
+class Unauthenticated(Unavailable):
+    """etcd requires a login, or a new one."""
+
+
+class LeaseNotFound(LockError):
+    """The lease of the call does not exist (any more)."""
+
+
+class LeaseExists(LockError):
+    """A lease with the ID of the call exists already."""
+
+
+class Stopped(Exception):
+    """The helper must end now (a signal, the parent's death, stdout without a reader); raised by a Waiter."""

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Which locks a configuration means: the v3 lock, the v2 lock, or both held as one (api = auto).
+
+With `auto` the v3 lock is always held, so nodes with this helper always exclude each other. The v2 lock is held as
+well wherever the cluster serves that API, so that a node that still runs Samba's helper is excluded.
+
+A lock is taken once, refreshed until it is lost or released, and never taken again by the same process. Every verb
+takes a deadline (seconds on the monotonic clock) and is over by then.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from ..client.endpoints import Endpoints
+from ..client.http1 import HttpError
+from ..client.retry import Retry, reason, share
+from ..errors import LockError, Refused, Unavailable
+from ..fence import Grant
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Protocol
+
+    from ..config.file import Config
+    from ..log import Log
+    from ..waiting import Waiter
+    from .holder import Keys
+    from .takeover import Contender
+
+    class Client(Protocol):
+        """A client of one API, for reports."""
+
+        @property
+        def logged_in(self) -> bool | None:
+            """Whether the last request carried a token; None where the API has none."""
+
+        def health(self, endpoint: str, until: float, found: dict[str, Any]) -> None:
+            """Put how this one endpoint is into `found`."""
+
+    class Lock(Protocol):
+        """A mutex in etcd under a lease."""
+
+        @property
+        def endpoint(self) -> str:
+            """The endpoint that was asked last, for the log."""
+
+        def look(self, contender: Contender, deadline: float) -> None:
+            """Raise Contended if somebody holds the lock, without writing anything; Unavailable, Refused."""
+
+        def take(self, contender: Contender, deadline: float) -> Grant:
+            """Take the lock, or raise Contended, Unavailable, Refused; release() removes what is left then."""
+
+        def refresh(self, deadline: float) -> Grant:
+            """Renew the lock, or raise Lost (definite), Unavailable (unknown), Refused."""
+
+        def release(self, deadline: float) -> None:
+            """Leave nothing of ours in etcd, or raise Unavailable, Refused; harmless if nothing is there."""
+
+    class ApiLock(Lock, Protocol):
+        """The lock in one API, with what only reports ask for."""
+
+        def keys(self, deadline: float, most: int) -> Keys:
+            """The first `most` keys of the lock's directory, without writing. Raises Unavailable, Refused."""
+
+        def try_lease(self, deadline: float) -> tuple[float, float] | None:
+            """Try to renew a lease: the TTL granted and the time a renewal took, in seconds; None without leases."""
+
+        def try_write(self, deadline: float) -> None:
+            """Try the permission to write without writing. Raises Unavailable, Refused."""
+
+# The longest time in seconds to wait for one endpoint's answer on v2: a dead one must not delay a takeover.
+_PROBE = 1.0
+V2_UNKNOWN = "too few endpoints answer to tell whether etcd serves the v2 API"
+V2_UNKNOWN_ADVICE = "mend host, or set api = 3 once no node runs Samba's helper"
+
+
+def apis_in_use(config: Config, served: bool | None) -> list[str]:
+    """The APIs that the lock is held in, if `served` says whether the cluster serves v2."""
+    if config.api != "auto":
+        return [config.api]
+    return ["3", "2"] if served else ["3"]
+
+
+def open_lock(config: Config, name: str, waiter: Waiter, log: Log) -> Lock:
+    """The lock that the configuration means, for the cluster of this netbios name. Raises Refused."""
+    directory = config.directory(name)
+    log.about(directory)
+    endpoints = Endpoints(config, waiter, log)
+
+    def locks(apis: list[str]) -> list[Lock]:
+        return [open_api(api, config, directory, endpoints, waiter, log)[1] for api in apis]
+
+    first = locks(apis_in_use(config, None))
+    if config.api != "auto":
+        return first[0]
+
+    def further(deadline: float) -> list[Lock]:
+        served = v2_served(config, directory, endpoints, waiter, log, deadline)
+        return locks(apis_in_use(config, served)[1:])
+
+    return JointLock(first, further)
+
+
+def open_api(
+    api: str, config: Config, directory: str, endpoints: Endpoints, waiter: Waiter, log: Log
+) -> tuple[Client, ApiLock]:
+    """The client and the lock of one API. Raises Refused."""
+    if api == "3":
+        from ..client import v3 as client_v3
+        from . import v3
+
+        gateway = client_v3.Client(config, endpoints, waiter, log)
+        return gateway, v3.Lock(gateway, directory, config.lock_ttl, log)
+    try:
+        from ..client import v2 as client_v2
+        from . import v2
+    except ImportError as error:
+        raise Refused(
+            f"etcd's v2 API needs python-etcd, which cannot be imported ({error}): install python3-etcd,"
+            " or set api = 3 once no node runs Samba's helper"
+        ) from None
+    members = client_v2.Client(config, endpoints, waiter, log)
+    return members, v2.Lock(members, directory, config.lock_ttl, log)
+
+
+def v2_served(
+    config: Config, directory: str, endpoints: Endpoints, waiter: Waiter, log: Log, deadline: float
+) -> bool:
+    """Whether any endpoint serves the v2 API. Raises Unavailable if that is unknown at the deadline.
+
+    At least one member must say that it does not serve v2. An endpoint where nobody listens serves nothing. Silent
+    endpoints must be the minority: were they not allowed at all, a crashed node that was a member of etcd as well would
+    keep the others from taking over. An endpoint whose name does not resolve here is silent as well: it may resolve on
+    the node where Samba's helper runs, and hold its lock.
+    """
+
+    def ask_all(failures: dict[str, Exception]) -> bool | None:
+        denied = silent = 0
+        for endpoint in endpoints.names():
+            try:
+                if serves_v2(config, directory, endpoints, endpoint, share(deadline, 1, _PROBE)):
+                    return True
+                denied += 1
+            except ConnectionRefusedError as error:
+                failures[endpoint] = error
+            except (OSError, HttpError, LockError) as error:
+                failures[endpoint] = error
+                silent += 1
+        if not denied or 2 * silent >= len(endpoints.names()):
+            return None
+        for endpoint, failure in failures.items():
+            log.info(f"{endpoint} is not known to serve the v2 API: {reason(failure)}")
+        return False
+
+    try:
+        return Retry(waiter, log).call(ask_all, deadline, f"{V2_UNKNOWN}, trying on: ")
+    except Unavailable as failure:
+        raise Unavailable(f"{V2_UNKNOWN}: {failure}: {V2_UNKNOWN_ADVICE}") from None
+
+
+def serves_v2(config: Config, directory: str, endpoints: Endpoints, endpoint: str, until: float) -> bool:
+    """Whether this endpoint serves the v2 API.
+
+    A member with v2 answers in JSON, errors too; one without it has a plain 404. Raises OSError, HttpError, LockError
+    if the answer is neither.
+    """
+    status, body = endpoints.get(endpoint, f"{config.version_prefix}/keys{directory}", until)
+    try:
+        answer: Any = json.loads(body)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict):
+        return True
+    if status == 404:
+        return False
+    raise LockError(f"HTTP status {status}")
+
+
+class JointLock:
+    """Locks held as one: taken in order, all or none; the loss of one is the loss of all; released in reverse.
+
+    `more` is asked for further locks (by a deadline) once the first ones are seen to be free.
+    """
+
+    def __init__(self, locks: list[Lock], more: Callable[[float], list[Lock]]) -> None:
+        self._locks = list(locks)
+        self._more = more
+
+    @property
+    def endpoint(self) -> str:
+        """See Lock.endpoint."""
+        return " and ".join(dict.fromkeys(lock.endpoint for lock in self._locks))
+
+    def look(self, contender: Contender, deadline: float) -> None:
+        """See Lock.look."""
+        for lock in self._locks:
+            lock.look(contender, deadline)
+        further = self._more(deadline)
+        for lock in further:
+            lock.look(contender, deadline)
+        self._locks += further
+
+    def take(self, contender: Contender, deadline: float) -> Grant:
+        """See Lock.take."""
+        grant = _first_to_end([lock.take(contender, deadline) for lock in self._locks])
+        # The first grants aged while the last lock was taken.
+        return grant if grant.fresh() else self.refresh(deadline)
+
+    def refresh(self, deadline: float) -> Grant:
+        """See Lock.refresh."""
+        return _first_to_end([lock.refresh(deadline) for lock in self._locks])
+
+    def release(self, deadline: float) -> None:
+        """See Lock.release."""
+        failure: LockError | None = None
+        for at, lock in reversed(list(enumerate(self._locks, 1))):
+            now = time.monotonic()
+            try:
+                # A lock that hangs must leave time for the others.
+                lock.release(now + (deadline - now) / at)
+            except (Unavailable, Refused) as error:
+                failure = error
+        if failure:
+            raise failure
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self._locks))
+
+
+def _first_to_end(grants: list[Grant]) -> Grant:
+    """The grant that ends first, judged once all are there: each ages while the next one is awaited."""
+    return min(grants, key=Grant.usable)

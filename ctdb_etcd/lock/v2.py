@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The lock on etcd's v2 API: an in-order key with a TTL, the lowest one owns the directory.
+
+It is the recipe of Samba's own helper, so that both exclude each other, without that helper's faults: a contender
+looks before it writes and deletes its key again, and a renewal is a compare-and-swap on a value that only this process
+writes. So no renewal, however late, brings back an expired key.
+
+The limit: a key expires by the wall clocks of etcd's members (the member that was asked sets the time, the leader
+enforces it), so a leader whose clock is ahead shortens every lease.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import etcd
+
+from ..client.v2 import Unanswered
+from ..errors import Contended, Lost, OtherCluster, Unavailable
+from ..fence import Grant, Moment
+from .holder import Key, Keys, describe
+from .takeover import Rival
+from .v3 import unused_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..client.v2 import Client
+    from ..log import Log
+    from .takeover import Contender
+
+
+class Lock:
+    """One lock: a directory of in-order keys (its path ending in a slash), and a TTL in seconds."""
+
+    def __init__(self, client: Client, directory: str, ttl: int, log: Log) -> None:
+        self._client = client
+        self._directory = directory.rstrip("/")
+        self._ttl = ttl
+        self._log = log
+        self._value = ""
+        self._begun = False
+        self._key = ""
+
+    def look(self, contender: Contender, deadline: float) -> None:
+        """See open.Lock.look."""
+        contender.contend(lambda: self._front(deadline), deadline)
+
+    def take(self, contender: Contender, deadline: float) -> Grant:
+        """See open.Lock.take."""
+        self._value = contender.holder.text()
+        while True:
+            grant = self._append(deadline)
+            keys = self._keys(deadline)
+            # More than one is ours if an append succeeded that seemed to fail.
+            mine = self._mine(keys)
+            if mine:
+                self._key = mine[0].key
+                self._evict(contender, keys[: keys.index(mine[0])], deadline)
+                return grant if grant and grant.fresh() else self.refresh(deadline)
+            if time.monotonic() >= deadline:
+                raise Unavailable("etcd gave no answer in time to the making of a key")
+
+    def refresh(self, deadline: float) -> Grant:
+        """See open.Lock.refresh."""
+        try:
+            return self._refresh(deadline)
+        except OtherCluster as refusal:
+            raise Lost(f"etcd is not the one that granted it: {refusal}") from None
+
+    def _refresh(self, deadline: float) -> Grant:
+        sent = Moment.now()
+        try:
+            node = self._client.call(
+                lambda client: client.write(self._key, self._value, ttl=self._ttl, prevValue=self._value), deadline
+            )
+        except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed):
+            raise Lost("its key is gone: it ran out, or was deleted") from None
+        grant = Grant(sent, _ttl(node))
+        keys = self._keys(deadline)
+        if not keys or keys[0].key != self._key:
+            # Samba's helper can bring back a key of its own that had expired.
+            raise Lost("another key is in front of it")
+        self._delete(self._mine(keys[1:]), deadline)
+        return grant
+
+    def release(self, deadline: float) -> None:
+        """See open.Lock.release."""
+        if self._begun:
+            self._delete(self._mine(self._keys(deadline)), deadline)
+            self._begun = False
+
+    def keys(self, deadline: float, most: int) -> Keys:
+        """See open.Lock.keys."""
+        return Keys([_key(leaf) for leaf in self._keys(deadline)[:most]])
+
+    def try_lease(self, deadline: float) -> None:
+        """See open.Lock.try_lease: the API has none, a key's TTL is what was asked for."""
+
+    def try_write(self, deadline: float) -> None:
+        """See open.Lock.try_write: a swap of a key that does not exist."""
+        name = f"{self._directory}/{unused_name()}"
+        try:
+            self._client.call(lambda client: client.write(name, "", ttl=1, prevValue=name), deadline)
+        except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed):
+            pass
+
+    @property
+    def endpoint(self) -> str:
+        """See open.Lock.endpoint."""
+        return self._client.endpoint
+
+    def __str__(self) -> str:
+        return f"{self._directory}/" + (f" (v2, key {self._key.rpartition('/')[2].lstrip('0')})" if self._key else "")
+
+    def _front(self, deadline: float) -> Rival | None:
+        keys = self._keys(deadline)
+        # An expired key has no TTL until etcd removes it.
+        return Rival(keys[0].value, lambda: keys[0].ttl or 0) if keys else None
+
+    def _evict(self, contender: Contender, ahead: list[Any], deadline: float) -> None:
+        """Delete the keys of dead processes ahead of ours. Raises Contended at the first other key."""
+        for key in ahead:
+            if not contender.is_dead(key.value):
+                raise Contended(key.value)
+            self._delete([key], deadline)
+            self._log.info(f"evicted from {self._directory}/ (v2), its process is gone: {describe(key.value)}")
+
+    def _append(self, deadline: float) -> Grant | None:
+        """Make a key; None if the outcome is unknown."""
+        self._begun = True
+        sent = Moment.now()
+        try:
+            node = self._client.call_once(
+                lambda client: client.write(self._directory, self._value, ttl=self._ttl, append=True), deadline
+            )
+        except Unanswered as failure:
+            self._log.info(f"not taken yet: {failure}")
+            return None
+        return Grant(sent, _ttl(node))
+
+    def _keys(self, deadline: float) -> list[Any]:
+        """All keys of the directory, the owner's first."""
+        try:
+            directory = self._client.call(
+                lambda client: client.read(self._directory, recursive=True, sorted=True, quorum=True), deadline
+            )
+        except etcd.EtcdKeyNotFound:
+            return []
+        return sorted((leaf for leaf in directory.leaves if not leaf.dir), key=lambda leaf: str(leaf.key))
+
+    def _mine(self, keys: list[Any]) -> list[Any]:
+        return [key for key in keys if key.value == self._value]
+
+    def _delete(self, keys: list[Any], deadline: float) -> None:
+        for key in keys:
+            delete = partial(etcd.Client.delete, key=key.key, prevValue=key.value)
+            try:
+                self._client.call(delete, deadline)
+            except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed):
+                pass
+
+
+def _key(leaf: Any) -> Key:
+    left = leaf.ttl if isinstance(leaf.ttl, int) else None
+    return Key(str(leaf.key), str(leaf.value or ""), leaf.createdIndex, None, left, None)
+
+
+def _ttl(node: Any) -> int:
+    if not isinstance(node.ttl, int):
+        raise Unavailable("etcd's answer makes no sense: a key without its TTL")
+    return node.ttl

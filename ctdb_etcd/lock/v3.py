@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The lock on etcd's v3 API: a key under a lease, put by a transaction into an empty directory.
+
+The owner of the oldest key in the directory holds the lock; `etcdctl lock` on the same path takes part. A contender
+that finds the lock held sends one linearizable read and nothing else. We choose the lease's ID, and the key is named
+after it. So every request can be repeated, and the outcome of one without an answer can be read.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import time
+
+from ..errors import Contended, LeaseExists, LeaseNotFound, LockError, Lost, OtherCluster, Refused, Unavailable
+from ..fence import Grant, Moment
+from .holder import Key, Keys, describe
+from .takeover import Rival
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..client.v3 import Client
+    from ..log import Log
+    from .takeover import Contender
+
+# etcd's longest lease in seconds (MaxLeaseTTL in lease/lessor.go); the kernel's timer takes no more either.
+_TTL_MAX = 9_000_000_000
+# How often one refresh renews because etcd's leader changed in between.
+_TERMS = 3
+# Seconds for a clean-up that the lease's end would do as well.
+_CLEAN_UP = 1.0
+
+
+class Lock:
+    """One lock: a directory of keys ending in a slash, and a lease of ttl seconds (etcd may grant more)."""
+
+    def __init__(self, client: Client, directory: str, ttl: int, log: Log) -> None:
+        self._client = client
+        self._directory = directory
+        self._ttl = ttl
+        self._log = log
+        self._lease = 0
+        self._key = ""
+        self._revision = 0
+        self._oldest: dict[str, Any] = {
+            "key": _base64(directory),
+            # All keys that begin with the directory: up to the byte after its slash.
+            "range_end": _base64(directory[:-1] + "0"),
+            "sort_order": "ASCEND",
+            "sort_target": "CREATE",
+            "limit": 1,
+        }
+
+    def look(self, contender: Contender, deadline: float) -> None:
+        """See open.Lock.look."""
+        contender.contend(lambda: self._front(deadline), deadline)
+
+    def take(self, contender: Contender, deadline: float) -> Grant:
+        """See open.Lock.take."""
+        while True:
+            try:
+                return self._take(contender, deadline)
+            except Lost as loss:
+                # etcd was away for longer than the lease: start again. The deadline bounds every call.
+                self._log.info(f"not taken yet: {loss}")
+
+    def refresh(self, deadline: float) -> Grant:
+        """See open.Lock.refresh."""
+        try:
+            return self._refresh(deadline)
+        except OtherCluster as refusal:
+            raise Lost(f"etcd is not the one that granted it: {refusal}") from None
+
+    def _refresh(self, deadline: float) -> Grant:
+        for _ in range(_TERMS):
+            grant, term = self._keep_alive(deadline)
+            # A key can be deleted under a live lease, and some releases of etcd renew a revoked lease.
+            answer = self._client.call("kv/range", {"key": _base64(self._key)}, deadline)
+            if not any(_number(key, "create_revision") == self._revision for key in _keys(answer)):
+                raise Lost("its key is gone: it was deleted, or its lease was revoked")
+            # A deposed leader that does not know it yet renews leases that the new leader lets expire. No release of
+            # etcd prevents that reliably (up to 3.7.1 at least). The read is linearizable: its term is the term of the
+            # leader that counts now. The renewal counts only if the same term answered it.
+            if _term(answer) == term:
+                return grant
+            self._log.info("renewed by a leader that etcd no longer had: once more")
+        raise Unavailable("etcd changes its leader again and again")
+
+    def release(self, deadline: float) -> None:
+        """See open.Lock.release."""
+        if self._lease:
+            self._revoke(self._lease, deadline)
+            self._lease = 0
+
+    def _revoke(self, lease: int, deadline: float) -> None:
+        try:
+            self._client.call("lease/revoke", {"ID": lease}, deadline)
+        except LeaseNotFound:
+            pass
+
+    @property
+    def endpoint(self) -> str:
+        """See open.Lock.endpoint."""
+        return self._client.endpoint
+
+    def __str__(self) -> str:
+        return self._directory + (f" (v3, revision {self._revision})" if self._revision else "")
+
+    def keys(self, deadline: float, most: int) -> Keys:
+        """See open.Lock.keys. If most members do not answer, what one member remembers, marked as stale."""
+        now = time.monotonic()
+        half, quarter = now + (deadline - now) / 2, now + (deadline - now) * 3 / 4
+        search = {**self._oldest, "limit": most}
+        try:
+            answer = self._client.call("kv/range", search, half)
+        except Unavailable as failure:
+            try:
+                answer = self._client.call("kv/range", {**search, "serializable": True}, deadline)
+            except LockError:
+                raise failure from None
+            return Keys([_key(key) for key in _keys(answer)], str(failure))
+        return Keys([self._with_lease(_key(key), quarter) for key in _keys(answer)])
+
+    def try_lease(self, deadline: float) -> tuple[float, float]:
+        """See open.Lock.try_lease. No key is ever under this lease."""
+        self._lease = _new_lease_id()
+        try:
+            self._grant(deadline)
+            began = time.monotonic()
+            grant, _ = self._keep_alive(deadline)
+            return grant.ttl, time.monotonic() - began
+        finally:
+            try:
+                self.release(time.monotonic() + _CLEAN_UP)
+            except (Unavailable, Refused):
+                pass  # it ends by itself
+
+    def try_write(self, deadline: float) -> None:
+        """See open.Lock.try_write. No other key could be written instead: "readwrite on the prefix" allows none.
+
+        A put stands in a transaction whose condition is never true: etcd checks the permissions for everything
+        that a transaction could do before it evaluates the condition.
+        """
+        put = {"key": _base64(f"{self._directory}{unused_name()}"), "value": ""}
+        never = {**self._all_created(0), "result": "LESS"}
+        body = {"compare": [never], "success": [{"request_put": put}]}
+        if self._client.call("kv/txn", body, deadline).get("succeeded"):
+            raise Refused("etcd took a condition for true that cannot be: it must not be trusted with a lock")
+
+    def _with_lease(self, key: Key, until: float) -> Key:
+        if key.lease and time.monotonic() < until:
+            try:
+                answer = self._client.call("lease/timetolive", {"ID": key.lease}, until)
+                # -1: it has just expired.
+                key.left, key.ttl = max(_number(answer, "TTL"), 0), _number(answer, "grantedTTL") or None
+            except LockError:
+                pass
+        return key
+
+    def _take(self, contender: Contender, deadline: float) -> Grant:
+        contender.holder.begin()
+        self._lease = _new_lease_id()
+        self._key = f"{self._directory}{self._lease:x}"
+        grant = self._grant(deadline)
+        value = contender.holder.text()
+        first = self._put(value, [self._all_created(0)], [], deadline)
+        if first and contender.is_dead(_text(first.get("value", ""))):
+            first = self._replace(value, first, deadline)
+        if first:
+            raise Contended(_text(first.get("value", "")))
+        return grant if grant.fresh() else self.refresh(deadline)
+
+    def _front(self, deadline: float) -> Rival | None:
+        keys = _keys(self._client.call("kv/range", self._oldest, deadline))
+        if not keys:
+            return None
+        lease = _number(keys[0], "lease")
+        return Rival(_text(keys[0].get("value", "")), lambda: self._left(lease, deadline))
+
+    def _left(self, lease: int, deadline: float) -> float:
+        return _number(self._client.call("lease/timetolive", {"ID": lease}, deadline), "TTL")
+
+    def _replace(self, value: str, dead: dict[str, Any], deadline: float) -> dict[str, Any] | None:
+        """Put our key in the place of this one, if it is unchanged and nobody waits behind it.
+
+        Returns the key in front if that is not ours.
+        """
+        same = {
+            "key": dead["key"],
+            "target": "MOD",
+            "result": "EQUAL",
+            "mod_revision": _number(dead, "mod_revision"),
+        }
+        alone = self._all_created(_number(dead, "create_revision"))
+        first = self._put(value, [same, alone], [{"request_delete_range": {"key": dead["key"]}}], deadline)
+        if not first:
+            self._log.info(f"evicted from {self._directory}, its process is gone: {describe(_text(dead['value']))}")
+            try:
+                self._revoke(_number(dead, "lease"), time.monotonic() + _CLEAN_UP)
+            except (Unavailable, Refused):
+                pass  # it ends by itself, and has no key
+        return first
+
+    def _put(
+        self, value: str, compare: list[dict[str, Any]], before: list[dict[str, Any]], deadline: float
+    ) -> dict[str, Any] | None:
+        """Put our key if all of compare is true, after the operations `before`. Returns the key in front if not."""
+        put = {"key": _base64(self._key), "value": _base64(value), "lease": self._lease}
+        body = {
+            "compare": compare,
+            "success": [*before, {"request_put": put}],
+            "failure": [{"request_range": {"key": put["key"]}}, {"request_range": self._oldest}],
+        }
+        try:
+            answer = self._client.call("kv/txn", body, deadline)
+        except LeaseNotFound:
+            raise Lost("the lease ended before it was used") from None
+        if answer.get("succeeded"):
+            self._revision = _number(answer.get("header"), "revision")
+            return None
+        parts = _list(answer.get("responses"))
+        if len(parts) != 2:
+            raise Unavailable("etcd's answer makes no sense: not two responses")
+        mine, first = (_keys(_dict(part).get("response_range")) for part in parts)
+        if mine:
+            # An earlier try of ours had succeeded.
+            self._revision = _number(mine[0], "create_revision")
+            return None
+        if not first:
+            self.release(deadline)
+            raise Lost("its holder of a moment ago has just gone")
+        return first[0]
+
+    def _all_created(self, revision: int) -> dict[str, Any]:
+        """A compare: every key in the directory was created by this revision; 0: there is none."""
+        return {
+            "key": self._oldest["key"],
+            "range_end": self._oldest["range_end"],
+            "target": "CREATE",
+            "result": "EQUAL",
+            "create_revision": revision,
+        }
+
+    def _grant(self, deadline: float) -> Grant:
+        sent = Moment.now()
+        try:
+            answer = self._client.call("lease/grant", {"ID": self._lease, "TTL": self._ttl}, deadline)
+        except LeaseExists:
+            # An earlier try of ours had succeeded; no lease is shorter than what was asked for.
+            return Grant(sent, self._ttl)
+        return Grant(sent, _ttl(answer))
+
+    def _keep_alive(self, deadline: float) -> tuple[Grant, int]:
+        """Renew the lease; return the grant and the raft term of the member that answered."""
+        sent = Moment.now()
+        try:
+            answer = self._client.call("lease/keepalive", {"ID": self._lease}, deadline)
+        except LeaseNotFound:
+            answer = {}
+        result = answer.get("result", {})
+        ttl = _ttl(result)
+        if ttl <= 0:
+            raise Lost("its lease is gone: it ran out, or was revoked")
+        return Grant(sent, ttl), _term(result)
+
+
+def _new_lease_id() -> int:
+    """A random ID, positive as etcd's are, and never its "no lease" 0."""
+    return int.from_bytes(os.urandom(8), "big") >> 1 or 1
+
+
+def unused_name() -> str:
+    """The name of a key that nobody uses."""
+    return f"check-{os.urandom(8).hex()}"
+
+
+def _key(key: dict[str, Any]) -> Key:
+    name, value = _text(key.get("key", "")), _text(key.get("value", ""))
+    return Key(name, value, _number(key, "create_revision"), _number(key, "lease"), None, None)
+
+
+def _base64(text: str) -> str:
+    return binascii.b2a_base64(text.encode(), newline=False).decode()
+
+
+def _text(data: object) -> str:
+    try:
+        return binascii.a2b_base64(str(data)).decode("utf-8", "backslashreplace")
+    except ValueError:
+        raise Unavailable("etcd's answer makes no sense: not base64") from None
+
+
+def _keys(answer: object) -> list[dict[str, Any]]:
+    return [_dict(key) for key in _list(_dict(answer).get("kvs", []))]
+
+
+def _number(answer: object, field: str) -> int:
+    try:
+        # int64 comes as a string, zero not at all.
+        return int(_dict(answer).get(field, 0))
+    except (TypeError, ValueError, OverflowError):
+        raise Unavailable(f"etcd's answer makes no sense: {field} is no number") from None
+
+
+def _term(answer: object) -> int:
+    return _number(_dict(answer).get("header", {}), "raft_term")
+
+
+def _ttl(answer: object) -> int:
+    ttl = _number(answer, "TTL")
+    if ttl > _TTL_MAX:
+        raise Unavailable("etcd's answer makes no sense: a lease that never ends")
+    return ttl
+
+
+def _dict(part: object) -> dict[str, Any]:
+    if not isinstance(part, dict):
+        raise Unavailable("etcd's answer makes no sense: an object is missing")
+    return part
+
+
+def _list(part: object) -> list[Any]:
+    if not isinstance(part, list):
+        raise Unavailable("etcd's answer makes no sense: a list is missing")
+    return part

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""--check: could this node answer `0` or `1`? Everything that this needs is tried for real; the lock is not touched.
+
+A lease of our own is granted, renewed and revoked; no key is ever under it. How the permission to write is tried is
+described at each API's Lock.try_write.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from ..client.endpoints import Endpoints
+from ..client.retry import reason
+from ..errors import LockError, Refused, Unavailable
+from ..fence import LEAST_TRY, fits
+from ..lock.open import V2_UNKNOWN, V2_UNKNOWN_ADVICE, apis_in_use, open_api
+from . import endpoint_health
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from ..config.file import Config
+    from ..lock.open import ApiLock, Client
+    from ..log import Log
+    from ..waiting import Patient
+
+# Seconds that one call may take: less than ctdbd allows for a whole recovery check.
+_CALL = 4.0
+# Clocks that differ by more seconds are reported: certificates, and keys in v2, depend on them.
+_CLOCK = 1.5
+
+
+class Check:
+    """The items that were tried, in order."""
+
+    def __init__(self, path: str, log: Log) -> None:
+        self._log = log
+        self.report: dict[str, Any] = {"format": 1, "exit": 1, "summary": "", "file": path, "items": []}
+
+    def note(self, level: str, item: str, text: str) -> None:
+        """Add an item; level is ok, warning or fault."""
+        self.report["items"].append({"item": item, "level": level, "text": self._log.clean(text)})
+
+    def look(self, config: Config, name: str, waiter: Patient) -> None:
+        """Try what can be tried at etcd; without a name nothing is tried in the directory."""
+        directory = config.directory(name)
+        try:
+            seen = endpoint_health.endpoints(config, directory, waiter, self._log)
+        except OSError as error:
+            self.note("fault", "endpoints", f"DNS does not name those of {config.srv_domain}: {reason(error)}")
+            return
+        except Refused as refusal:
+            self.note("fault", "tls", str(refusal))
+            return
+        self._endpoints(seen)
+        if not any(endpoint["reachable"] for endpoint in seen):
+            self.note("fault", "etcd", "no endpoint of etcd can be used from here")
+            return
+        config = endpoint_health.answering(config, seen)
+        served = self._v2_served(config, seen)
+        for api in apis_in_use(config, served):
+            try:
+                endpoints = Endpoints(config, waiter, self._log)
+                client, lock = open_api(api, config, directory, endpoints, waiter, self._log)
+            except Refused as refusal:
+                self.note("fault", f"v{api}", str(refusal))
+            else:
+                _Trial(self, config, api, client, lock).run(directory if name else "")
+        self._clocks(seen)
+
+    def verdict(self) -> int:
+        """The exit status, put into the report."""
+        faults = [item for item in self.report["items"] if item["level"] == "fault"]
+        self.report["exit"] = 1 if faults else 0
+        names = ", ".join(dict.fromkeys(item["item"] for item in faults))
+        good = "this node can take the lock, or tell that another one holds it"
+        self.report["summary"] = f"this node cannot take part in the lock: {names}" if faults else good
+        return int(self.report["exit"])
+
+    def _endpoints(self, seen: list[dict[str, Any]]) -> None:
+        for endpoint in seen:
+            item = f"endpoint {endpoint['address']}"
+            if endpoint["healthy"]:
+                text = f"etcd {endpoint['version']}, {endpoint['latency'] * 1000:.1f} ms"
+                self.note("ok", item, text + (", leader" if endpoint["leader"] else ""))
+            else:
+                # Not a fault of this node as long as the others do: what follows tells.
+                alarms = f"alarm {' '.join(endpoint['alarms'])}" if endpoint["alarms"] else ""
+                self.note("warning", item, " ".join(filter(None, (endpoint["error"], alarms))))
+
+    def _v2_served(self, config: Config, seen: list[dict[str, Any]]) -> bool:
+        """Whether v2 is served, decided as open.v2_served does."""
+        served = any(endpoint["v2"] for endpoint in seen)
+        if config.api == "auto" and not served:
+            nobody = os.strerror(errno.ECONNREFUSED)
+            silent = [endpoint["v2"] is None and endpoint["error"] != nobody for endpoint in seen]
+            if not any(endpoint["v2"] is False for endpoint in seen) or 2 * sum(silent) >= len(silent):
+                self.note("fault", "v2", f"{V2_UNKNOWN}: {V2_UNKNOWN_ADVICE}")
+            else:
+                self.note("ok", "v2", "not served by etcd: the lock is held in v3 alone")
+        return served
+
+    def _clocks(self, seen: list[dict[str, Any]]) -> None:
+        for endpoint in seen:
+            if abs(endpoint["clock_offset"] or 0) > _CLOCK:
+                why = "set both clocks: certificates and the keys of the v2 API go by them, leases in v3 don't"
+                self.note("warning", "clock", f"of {endpoint['address']}: {endpoint['clock_offset']:+g} s: {why}")
+        known = any(endpoint["clock_offset"] is not None for endpoint in seen)
+        if known and not any(item["item"] == "clock" for item in self.report["items"]):
+            self.note("ok", "clock", "those of etcd's members are as ours, to the second")
+
+
+class _Trial:
+    """What the lock needs in one API, tried in the order of the lock; the first fault ends it."""
+
+    def __init__(self, check: Check, config: Config, api: str, client: Client, lock: ApiLock) -> None:
+        self._check = check
+        self._config = config
+        self._api = f"v{api}"
+        self._client = client
+        self._lock = lock
+
+    def run(self, directory: str) -> None:
+        if not self._step(f"{self._api} lease", self._lease):
+            return
+        if directory and self._step(f"{self._api} read", lambda: self._read(directory)):
+            self._step(f"{self._api} write", lambda: self._write(directory))
+
+    def _step(self, item: str, attempt: Callable[[], object]) -> bool:
+        try:
+            attempt()
+        except (LockError, TypeError, ValueError) as error:
+            # The first call logs in.
+            failed = "login" if self._config.username and self._client.logged_in is False else item
+            self._check.note("fault", failed, str(error))
+            return False
+        return True
+
+    def _lease(self) -> None:
+        """The safety rule's inequality, with what etcd grants and how long it takes."""
+        config = self._config
+        tried = self._lock.try_lease(time.monotonic() + _CALL)
+        if tried is None:
+            return
+        self._login()
+        ttl, took = tried
+        one_try = max(took, min(config.read_timeout, LEAST_TRY))
+        text = f"granted for {ttl:g} s, renewed in {took:.3f} s"
+        rule = f"refresh {config.refresh:g} s and two tries ({config.refresh + 2 * one_try:.1f} s)"
+        if not fits(ttl, config.refresh, one_try):
+            raise Unavailable(f"{text}: {rule} do not fit into it: etcd is too slow, or set a longer lock_ttl")
+        self._check.note("ok", f"{self._api} lease", f"{text}; {rule} fit into it")
+
+    def _login(self) -> None:
+        user = self._config.username
+        if user and self._client.logged_in:
+            self._check.note("ok", "login", f"as {user}")
+        elif user:
+            self._check.note("warning", "login", f"username is {user}, but etcd's auth is not enabled")
+
+    def _read(self, directory: str) -> None:
+        keys = self._lock.keys(time.monotonic() + _CALL, 1)
+        if keys.stale:
+            raise Unavailable(keys.stale)
+        held = "somebody holds the lock: this node would answer 1" if keys.keys else "the lock is free"
+        self._check.note("ok", f"{self._api} read", f"{directory}: {held}")
+        if self._client.logged_in is False and not self._config.username:
+            self._check.note("ok", "login", "etcd requires none")
+
+    def _write(self, directory: str) -> None:
+        self._lock.try_write(time.monotonic() + _CALL)
+        self._check.note("ok", f"{self._api} write", f"{directory}: etcd would let us; nothing was written")

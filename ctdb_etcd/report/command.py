@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The operator's commands, --status and --check: the file, the name of the lock, and what is printed.
+
+They print no status character and need neither ctdbd nor root, only permission to read the file. The report goes to
+stdout; with -v the log of the requests goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+from ..config import file
+from ..ctdb import cluster_name
+from ..errors import LockError, Refused
+from ..log import Log
+from ..waiting import Patient
+from . import text
+from .check import Check
+from .status import UNKNOWN, Status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..config.file import Config
+    from ..main import Options
+
+
+class Subject:
+    """What a report is about: the file and the lock's name, or why they are not known."""
+
+    def __init__(self, path: str | None, log: Log, waiter: Patient) -> None:
+        self.path = path or file.default_path()
+        self.config: Config | None = None
+        self.faults: list[str] = []
+        self.name = self.name_from = self.name_fault = ""
+        try:
+            self.config = file.parse(self.path, file.read(path))
+        except Refused as refusal:
+            self.faults = str(refusal).splitlines()
+            return
+        log.hide(self.config.password or "")
+        try:
+            self.name, self.name_from = cluster_name.find(self.config, None, waiter)
+        except LockError as failure:
+            self.name_fault = str(failure)
+
+
+def run(options: Options) -> int:
+    """Print the report; return the exit status."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # What the requests would log is in the report.
+    log = Log(options.verbose or -1)
+    waiter = Patient()
+    subject = Subject(options.config, log, waiter)
+    code, shown, report = (_check if options.check else _status)(subject, waiter, log)
+    sys.stdout.write(json.dumps(report, indent=2) + "\n" if options.json else shown)
+    sys.stdout.flush()
+    return code
+
+
+def _status(subject: Subject, waiter: Patient, log: Log) -> tuple[int, str, object]:
+    status = Status(subject.path, log)
+    for fault in subject.faults:
+        status.problem(UNKNOWN, fault)
+    if subject.config:
+        if subject.name_fault:
+            status.problem(UNKNOWN, subject.name_fault)
+        status.look(subject.config, subject.name, subject.name_from, waiter)
+    code = status.verdict()
+    return code, text.status(status.report), status.report
+
+
+def _check(subject: Subject, waiter: Patient, log: Log) -> tuple[int, str, object]:
+    check = Check(subject.path, log)
+    for fault in subject.faults:
+        check.note("fault", "file", fault)
+    if subject.config:
+        there = os.path.exists(subject.path)
+        check.note("ok", "file", subject.path if there else f"{subject.path} is not there: all values are defaults")
+        for warning in subject.config.warnings:
+            check.note("warning", "file", warning)
+        if subject.name_fault:
+            check.note("fault", "name", subject.name_fault)
+        else:
+            check.note("ok", "name", f"{subject.name}, from {subject.name_from}")
+        check.look(subject.config, subject.name, waiter)
+    code = check.verdict()
+    return code, text.check(check.report), check.report

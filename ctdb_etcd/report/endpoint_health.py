@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The health of each endpoint of etcd; all are asked at the same time.
+
+The result is one dict for each endpoint, as --json prints it. Silent endpoints cost the time that one is given, however
+many of them are silent.
+"""
+
+from __future__ import annotations
+
+import copy
+import errno
+import os
+import select
+import time
+from email.utils import parsedate_to_datetime
+
+from ..client.endpoints import Endpoints
+from ..client.http1 import Disconnected, HttpError
+from ..client.retry import reason
+from ..errors import LockError
+from ..lock.open import open_api, serves_v2
+from ..waiting import Patient, Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..config.file import Config
+    from ..log import Log
+
+# A member that needs more than this many seconds for an answer is of no use to the lock either.
+PATIENCE = 2.0
+
+# etcd does this as well where it expects TLS and gets none: sometimes the one, sometimes the other.
+_CLOSED = "it closed the connection without an answer"
+_RESET = os.strerror(errno.ECONNRESET)
+
+
+def endpoints(config: Config, directory: str, waiter: Patient, log: Log) -> list[dict[str, Any]]:
+    """The health of each endpoint. Raises OSError if DNS does not name them, Refused if a TLS file is unusable."""
+    found = Endpoints(config, waiter, log)
+    found.find(time.monotonic() + PATIENCE)
+    until = time.monotonic() + PATIENCE
+    tasks = [_task(_one(config, found.host(name)), name, directory, log, until) for name in found.names()]
+    seen = []
+    for name, task in zip(found.names(), tasks):
+        try:
+            waiter.wait({task.done: select.POLLIN}, until + 0.5)
+            seen.append(task.result())
+        except TimeoutError:
+            # The resolver; its thread ends with us.
+            seen.append({**_blank(name), "error": "no answer in time"})
+    _compare_clusters(seen, config.expected_cluster_id)
+    for endpoint in seen:
+        endpoint["healthy"] = bool(endpoint["reachable"] and not endpoint["error"] and not endpoint["alarms"])
+    return seen
+
+
+def answering(config: Config, seen: list[dict[str, Any]]) -> Config:
+    """The configuration with only the endpoints that answer, the healthy ones first: others would only take time."""
+    reachable = sorted((endpoint for endpoint in seen if endpoint["reachable"]), key=lambda one: not one["healthy"])
+    own = copy.copy(config)
+    own.srv_domain = None
+    own.hosts = [_host(endpoint["address"]) for endpoint in reachable]
+    return own
+
+
+def _host(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _one(config: Config, host: tuple[str, int]) -> Config:
+    """The configuration as if this endpoint were the only one."""
+    own = copy.copy(config)
+    own.hosts = [host]
+    own.srv_domain = None
+    # The report shows which cluster it belongs to.
+    own.expected_cluster_id = None
+    return own
+
+
+def _task(config: Config, name: str, directory: str, log: Log, until: float) -> Task:
+    waiter = Patient()
+    endpoints = Endpoints(config, waiter, log)
+    client, _ = open_api("2" if config.api == "2" else "3", config, directory, endpoints, waiter, log)
+
+    def look() -> dict[str, Any]:
+        endpoint = _blank(name)
+        wall = time.time()
+        try:
+            client.health(name, until, endpoint)
+            endpoint["clock_offset"] = _offset(endpoint.pop("date", ""), wall, time.time())
+        except (OSError, HttpError, LockError, KeyError, TypeError, ValueError, AttributeError) as error:
+            endpoint["error"] = _why(error)
+        if endpoint["reachable"] and config.api != "3":
+            try:
+                endpoint["v2"] = serves_v2(config, directory, endpoints, name, until)
+            except (OSError, HttpError, LockError):
+                pass
+        if not endpoint["reachable"] and endpoint["error"] in (_CLOSED, _RESET) and config.protocol == "http":
+            endpoint["error"] += ": if it speaks https, set protocol = https"
+        endpoint["error"] = endpoint["error"] and log.clean(endpoint["error"])
+        return endpoint
+
+    return Task(look)
+
+
+def _blank(name: str) -> dict[str, Any]:
+    return {
+        "address": name,
+        "healthy": False,
+        "reachable": False,
+        "error": None,
+        "version": None,
+        "leader": None,
+        "latency": None,
+        "alarms": [],
+        "clock_offset": None,
+        "cluster_id": None,
+        "v2": None,
+    }
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, Disconnected):
+        return _CLOSED
+    if isinstance(error, (KeyError, TypeError, ValueError, AttributeError)):
+        return "its answer makes no sense: is it etcd?"
+    return reason(error) if str(error) or not isinstance(error, TimeoutError) else "no answer in time"
+
+
+def _offset(date: str, began: float, ended: float) -> float | None:
+    """Seconds by which the sender's clock is ahead of ours, at least, by its Date header; 0 if it may be right."""
+    try:
+        least = parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError):
+        return None
+    # It was made between the two moments, and is cut off to whole seconds.
+    if least > ended:
+        return round(least - ended, 1)
+    return round(min(0.0, least + 1 - began), 1) + 0.0
+
+
+def _compare_clusters(seen: list[dict[str, Any]], expected: str | None) -> None:
+    ids = [endpoint["cluster_id"] for endpoint in seen if endpoint["cluster_id"]]
+    for endpoint in seen:
+        own = endpoint["cluster_id"]
+        if own and expected and int(own, 16) != int(expected, 16):
+            endpoint["error"] = f"it is of cluster {own}, not {expected}: check host and expected_cluster_id"
+        elif own and 2 * ids.count(own) <= len(ids) and len(ids) > 1:
+            endpoint["error"] = f"it is of cluster {own}, others are not: check host"

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""--status: the state of the lock and of etcd as one dict, which --json prints as it is, and a verdict.
+
+Looking writes nothing and takes about 10 seconds at most, whatever is down (20 if testparm hangs). The verdict is
+that of a Nagios plugin: 0 held and all endpoints healthy; 1 free, or something needs attention; 2 etcd has a problem:
+the lock cannot be taken or held; 3 unknown: the file, the name or the login is wrong, or no endpoint can be reached
+from here, which says nothing about the other nodes.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .. import __version__
+from ..client.endpoints import Endpoints
+from ..client.retry import reason
+from ..errors import LockError, Refused, Unavailable
+from ..lock.open import apis_in_use, open_api
+from . import endpoint_health, lock_keys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..config.file import Config
+    from ..log import Log
+    from ..waiting import Patient
+
+OK, WARNING, CRITICAL, UNKNOWN = range(4)
+
+# v2's keys end by the members' wall clocks: a difference of more seconds than this is reported.
+_CLOCK = 1.5
+
+
+def blank(path: str) -> dict[str, Any]:
+    """An empty report; `path` is that of the configuration file."""
+    return {
+        "format": 1,
+        "program_version": __version__,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "exit": UNKNOWN,
+        "state": "unknown",
+        "summary": "",
+        "problems": [],
+        "file": path,
+        "lock": None,
+        "stale": False,
+        "holder": None,
+        "queue": [],
+        "v2_served": None,
+        "endpoints": [],
+    }
+
+
+class Status:
+    """One look; `report` fills while it goes on."""
+
+    def __init__(self, path: str, log: Log) -> None:
+        self.report = blank(path)
+        self._log = log
+        self._problems: list[tuple[int, str]] = []
+        self._read = False
+
+    def problem(self, severity: int, text: str, first: bool = False) -> None:
+        """Note a problem; `first` is one that others follow from."""
+        self._problems.insert(0 if first else len(self._problems), (severity, self._log.clean(text)))
+
+    def look(self, config: Config, name: str, name_from: str, waiter: Patient) -> None:
+        """Ask etcd. Without a name only the endpoints are looked at."""
+        directory = config.directory(name)
+        if name:
+            self.report["lock"] = {"name": name, "name_from": name_from, "path": directory, "api": config.api}
+        try:
+            self.report["endpoints"] = endpoint_health.endpoints(config, directory, waiter, self._log)
+        except OSError as error:
+            self.problem(UNKNOWN, f"DNS does not name the endpoints of {config.srv_domain}: {reason(error)}")
+            return
+        except Refused as refusal:
+            self.problem(UNKNOWN, str(refusal))
+            return
+        self._judge_endpoints()
+        reachable = [endpoint["address"] for endpoint in self.report["endpoints"] if endpoint["reachable"]]
+        if name and reachable:
+            self._look_at_keys(endpoint_health.answering(config, self.report["endpoints"]), directory, waiter)
+
+    def _judge_endpoints(self) -> None:
+        seen = self.report["endpoints"]
+        unhealthy = [endpoint for endpoint in seen if not endpoint["healthy"]]
+        if not any(endpoint["reachable"] for endpoint in seen):
+            self.problem(UNKNOWN, "no endpoint of etcd can be used from here")
+        for endpoint in unhealthy:
+            if endpoint["alarms"]:
+                # An alarm is the whole cluster's, whichever member reports it.
+                why = f"alarm {' '.join(endpoint['alarms'])}: see etcd's documentation, Maintenance"
+                self.problem(CRITICAL, f"{endpoint['address']}: {why}")
+            if endpoint["error"]:
+                severity = CRITICAL if 2 * len(unhealthy) > len(seen) else WARNING
+                self.problem(severity, f"{endpoint['address']}: {endpoint['error']}")
+        served = {endpoint["v2"] for endpoint in seen if endpoint["reachable"]}
+        self.report["v2_served"] = True if True in served else False if served == {False} else None
+        if self.report["v2_served"]:
+            for endpoint in seen:
+                if abs(endpoint["clock_offset"] or 0) > _CLOCK:
+                    why = f"its clock differs from ours by {endpoint['clock_offset']:+g} s: keys of the v2 API"
+                    self.problem(WARNING, f"{endpoint['address']}: {why} end by the members' clocks")
+
+    def _look_at_keys(self, config: Config, directory: str, waiter: Patient) -> None:
+        now = time.time()
+        found: list[list[dict[str, Any]]] = []
+        try:
+            for api in apis_in_use(config, self.report["v2_served"]):
+                if self.report["stale"]:
+                    break
+                _, lock = open_api(api, config, directory, Endpoints(config, waiter, self._log), waiter, self._log)
+                keys = lock.keys(time.monotonic() + 2 * endpoint_health.PATIENCE, lock_keys.MOST)
+                found.append([lock_keys.describe(key, api, now) for key in keys.keys])
+                if keys.stale:
+                    self.report["stale"] = True
+                    why = (
+                        "etcd commits nothing: the lock can neither be taken nor renewed, and what is shown may be old"
+                    )
+                    self.problem(CRITICAL, why, first=True)
+            self._read = True
+        except Unavailable as failure:
+            self.problem(CRITICAL, str(failure), first=True)
+        except Refused as refusal:
+            self.problem(UNKNOWN, str(refusal), first=True)
+        except (LockError, TypeError, ValueError) as error:
+            self.problem(CRITICAL, f"etcd's answer makes no sense: {type(error).__name__}")
+        self._name_holder(found)
+
+    def _name_holder(self, found: list[list[dict[str, Any]]]) -> None:
+        """Who holds: the first key of the first API, and those of the others that are of the same process."""
+        found = [keys for keys in found if keys]
+        if not found:
+            return
+        holder = found[0][0]
+        same = [keys[0] for keys in found if keys[0] is holder or _same(holder, keys[0])]
+        holder["apis"] = [key["api"] for key in same]
+        queue = [key for keys in found for key in keys if not any(key is one for one in same)]
+        for key in queue:
+            key["apis"] = [key["api"]]
+        for key in [*same, *queue]:
+            key.pop("api")
+            key.pop("nonce", None)
+        self.report["holder"] = holder
+        self.report["queue"] = queue
+        if holder["kind"] in ("etcdctl", "unknown"):
+            what = "etcdctl, or a program like it," if holder["kind"] == "etcdctl" else "something unknown"
+            self.problem(WARNING, f"{what} holds the lock: CTDB can have no leader until {holder['key']} is gone")
+        elif len(same) < len(found):
+            # For a moment at every taking; for longer only if something is wrong.
+            self.problem(WARNING, "v2 has another holder: perhaps a node with api = 3 beside one of Samba's helpers")
+
+    def verdict(self) -> int:
+        """Put summary and exit status into the report, once everything was looked at; return the exit status."""
+        report = self.report
+        seen = report["endpoints"]
+        free = self._read and not report["holder"]
+        lock = report["lock"]["path"] if report["lock"] else "the lock"
+        if free:
+            self.problem(WARNING, f"{lock} is free: nobody holds it")
+        severity = max((severity for severity, _ in self._problems), default=OK if self._read else UNKNOWN)
+        report["exit"] = severity
+        report["state"] = {CRITICAL: "trouble", UNKNOWN: "unknown"}.get(severity, "free" if free else "held")
+        # The worst comes first.
+        report["problems"] = [text for _, text in sorted(self._problems, key=lambda problem: -problem[0])]
+        healthy = f"{sum(endpoint['healthy'] for endpoint in seen)} of {len(seen)} endpoints healthy" if seen else ""
+        if severity >= CRITICAL:
+            summary = report["problems"][0]
+        elif free:
+            summary = f"{lock} is free"
+        else:
+            summary = f"{lock} is held by {who(report['holder'])}" + (f", {healthy}" if healthy else "")
+            summary += f"; {report['problems'][0]}" if severity and report["problems"] else ""
+        report["summary"] = summary + (f"; {healthy}" if healthy and healthy not in summary else "")
+        return severity
+
+
+def who(key: dict[str, Any]) -> str:
+    """A key's owner in a few words."""
+    if key["kind"] == "ctdb-etcd":
+        return f"node {key['node']} (pnn {'unknown' if key['pnn'] is None else key['pnn']}, pid {key['pid']})"
+    if key["kind"] == "samba":
+        return f"Samba's helper on the node with pnn {key['pnn']}"
+    if key["kind"] == "etcdctl":
+        return f"etcdctl or a program like it (lease {key['lease']})"
+    return f"something unknown, which wrote {key['value']!r}"
+
+
+def _same(key: dict[str, Any], other: dict[str, Any]) -> bool:
+    return bool(key["kind"] == other["kind"] == "ctdb-etcd" and key["nonce"] == other["nonce"])

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Waits that end at a deadline and can be interrupted.
+
+A deadline is a moment on the monotonic clock, in seconds. All code that waits is given a Waiter: in the helper it is
+ctdb.process.Watch, which signals and the parent's death interrupt; in reports it is Patient, which only time ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Protocol
+
+    class Waiter(Protocol):
+        """How to wait: bounded, and interrupted by whatever ends the helper."""
+
+        def check(self) -> None:
+            """Raise Stopped if the helper must end; called before work begins."""
+
+        def wait(self, events: dict[int, int], deadline: float) -> set[int]:
+            """Return the descriptors ready for their poll events. Raises TimeoutError at the deadline, Stopped."""
+
+
+def rest(waiter: Waiter, until: float) -> None:
+    """Wait for a moment to come. Raises Stopped."""
+    try:
+        waiter.wait({}, until)
+    except TimeoutError:
+        pass
+
+
+def milliseconds(seconds: float) -> int:
+    """For poll(2), rounded up: a poll that ends early would be repeated without a pause."""
+    return int(seconds * 1000 + 0.999)
+
+
+class Patient:
+    """A Waiter that nothing but time ends."""
+
+    def check(self) -> None:
+        """See Waiter.check."""
+
+    def wait(self, events: dict[int, int], deadline: float) -> set[int]:
+        """See Waiter.wait."""
+        poll = select.poll()
+        for fd, event in events.items():
+            poll.register(fd, event)
+        left = deadline - time.monotonic()
+        ready = {fd for fd, _ in poll.poll(max(0, milliseconds(left)))}
+        if not ready:
+            raise TimeoutError("no answer in time")
+        return ready
+
+
+class Task:
+    """A function that keeps to no deadline (a resolver, a library), run in a thread that can be left behind."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._outcome: list[Any] = []
+        # Not needed where all endpoints are numeric addresses.
+        import threading
+
+        self.done, self._finished = os.pipe()
+        threading.Thread(target=self._run, args=(function,), daemon=True).start()
+
+    def _run(self, function: Callable[[], Any]) -> None:
+        try:
+            self._outcome.append(function())
+        except Exception as error:
+            self._outcome.append(error)
+        finally:
+            os.close(self._finished)
+
+    def result(self) -> Any:
+        """Return or raise what the function did, once the descriptor `done` is ready; call it once."""
+        os.close(self.done)
+        if isinstance(self._outcome[0], Exception):
+            raise self._outcome[0]
+        return self._outcome[0]
+
+
+def aside(function: Callable[[], Any], waiter: Waiter, deadline: float) -> Any:
+    """Run a Task and leave it behind at the deadline. Raises what it raises, TimeoutError, Stopped."""
+    task = Task(function)
+    try:
+        waiter.wait({task.done: select.POLLIN}, deadline)
+    except BaseException:
+        os.close(task.done)
+        raise
+    return task.result()

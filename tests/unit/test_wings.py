@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The plan of the package: no import runs upward, and a contender imports only what it needs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import TREE
+
+PACKAGE = TREE / "ctdb_etcd"
+# From the ground up: a module may import what stands before it, and what is in its own wing.
+FLOORS = ["__init__", "errors", "waiting", "fence", "log", "config", "client", "lock", "ctdb", "report", "main"]
+# The only ones that may import these, which are slow to import or not installed everywhere.
+RARE = {"etcd": {"client/v2", "lock/v2"}, "dns": {"client/srv"}, "ssl": {"client/tls", "client/v2"}}
+MODULES = sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))
+
+
+def imports(module: str, everywhere: bool = True) -> list[tuple[int, str, list[str]]]:
+    """Level, module and names of each import; `everywhere`: those inside functions too. Not those for types only."""
+    found = []
+
+    def visit(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.ImportFrom):
+                found.append((child.level, child.module or "", [name.name for name in child.names]))
+            elif isinstance(child, ast.Import):
+                found.extend((0, name.name, []) for name in child.names)
+            if everywhere or not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                visit(child)
+
+    visit(ast.parse((PACKAGE / f"{module}.py").read_text()))
+    return found
+
+
+def within(module: str) -> set[str]:
+    """The modules of the package that this one imports, by their paths in it."""
+    result = set()
+    for level, name, names in imports(module):
+        if not level:
+            continue
+        base = PACKAGE.joinpath(*Path(module).parts[: len(Path(module).parts) - level])
+        target = base.joinpath(*name.split(".")) if name else base
+        for one in names:
+            path = target / one
+            path = path if path.with_suffix(".py").exists() else target
+            path = path if path.with_suffix(".py").exists() else path / "__init__"
+            result.add(str(path.relative_to(PACKAGE)))
+    return result
+
+
+def floor(module: str) -> int:
+    return FLOORS.index(Path(module).parts[0])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_imports_from_a_higher_wing(module):
+    assert not [other for other in within(module) if floor(other) > floor(module)]
+
+
+def test_modules_do_not_import_each_other_in_a_circle():
+    above = {module: within(module) - {module} for module in MODULES}
+    while above:
+        free = [module for module, needed in above.items() if not needed & above.keys()]
+        assert free, f"a circle among {sorted(above)}"
+        for module in free:
+            del above[module]
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_rare_imports_stay_where_they_are_needed(name):
+    users = {module for module in MODULES if any(found.split(".")[0] == name for _, found, _ in imports(module))}
+    assert users <= RARE[name]
+
+
+def test_each_wing_describes_itself_in_one_paragraph():
+    for init in PACKAGE.glob("*/__init__.py"):
+        tree = ast.parse(init.read_text())
+        text = ast.get_docstring(tree)
+        assert text and len(tree.body) == 1 and "May import" in text, init
+
+
+def test_a_contender_imports_no_report_and_no_rare_module(tmp_path):
+    conf = tmp_path / "ctdb_etcd_lock.conf"
+    conf.write_text("host = 127.0.0.1:1\nnetbios_name = X\nacquire_timeout = 1\n")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from ctdb_etcd.main import main\n"
+        "main(['-c', sys.argv[2]])\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    run = [sys.executable, "-I", "-c", code, str(TREE), str(conf)]
+    loaded = subprocess.run(run, capture_output=True, text=True, timeout=30).stderr.splitlines()[-1].split()
+    assert "ctdb_etcd.lock.v3" in loaded
+    assert not {"etcd", "dns", "ssl", "threading", "argparse", "http", "email", "urllib3"} & set(loaded)
+    assert not [module for module in loaded if module.startswith("ctdb_etcd.report")]
