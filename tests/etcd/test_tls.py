@@ -88,7 +88,7 @@ def test_a_server_of_another_ca_is_refused(server, conf, tmp_path):
 
 
 def test_an_expired_server_is_refused(conf, pki):
-    with Etcd(1, release.v2_flags(), tls=pki.issue("expired", days=-1)) as etcd:
+    with Etcd(1, release.v2_flags(), tls=pki.issue("expired", expired=True)) as etcd:
         assert "its certificate has expired: renew it" in refusal(conf(etcd))
 
 
@@ -107,7 +107,7 @@ def test_a_server_with_another_address_is_refused_and_its_name_does(conf, pki):
 
 @pytest.mark.parametrize("conf", kinds.APIS_OF_TWO, indirect=True)
 def test_one_good_endpoint_does_where_another_does_not_verify(server, conf, pki):
-    with Etcd(1, tls=pki.issue("bad", days=-1)) as bad:
+    with Etcd(1, tls=pki.issue("bad", expired=True)) as bad:
         with Helper(conf(server, host=[bad.endpoints[0], server.endpoints[0]])) as helper:
             assert helper.status() == "0"
             assert helper.stderr == ""
@@ -221,7 +221,7 @@ def test_holder_through_tls_outlasts_3_s_of_bad_network_and_ends_in_time(server,
 
 @pytest.mark.slow
 def test_server_with_a_new_bad_certificate_is_lost_within_the_ttl(helper_conf, pki, tmp_path):
-    good, bad = pki.issue("live"), pki.issue("stale", days=-1)
+    good, bad = pki.issue("live"), pki.issue("stale", expired=True)
     tls = Tls(str(tmp_path / "server.pem"), str(tmp_path / "server.key"), pki.ca)
 
     def install(which):

@@ -10,6 +10,23 @@ from pathlib import Path
 from .member import Tls
 
 
+# What "openssl ca" wants to know. It alone makes an expired certificate in all releases of OpenSSL.
+_CONF = """
+[ca]
+default_ca = authority
+[authority]
+database = {directory}/{name}.index
+rand_serial = yes
+unique_subject = no
+new_certs_dir = {directory}
+default_md = sha256
+policy = any
+[any]
+organizationName = optional
+commonName = optional
+"""
+
+
 class Authority:
     """A CA whose files are `NAME.pem` and `NAME.key` in a directory; it signs what `issue` makes there."""
 
@@ -17,14 +34,17 @@ class Authority:
         self._directory = directory
         self.ca = str(directory / f"{name}.pem")
         self._key = str(directory / f"{name}.key")
+        self._conf = directory / f"{name}.conf"
+        self._conf.write_text(_CONF.format(directory=directory, name=name))
+        (directory / f"{name}.index").touch()
         self._openssl(
             *"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30".split(),
             *("-subj", f"/O=ctdb-etcd tests/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign"),
             *("-keyout", self._key, "-out", self.ca),
         )
 
-    def issue(self, name: str, san: str = "IP:127.0.0.1", subject: str = "/O=test", days: int = 30) -> Tls:
-        """A certificate for the names and addresses in `san`; with `days` below zero it has expired."""
+    def issue(self, name: str, san: str = "IP:127.0.0.1", subject: str = "/O=test", expired: bool = False) -> Tls:
+        """A certificate for the names and addresses in `san`."""
         cert, key, request = (str(self._directory / f"{name}.{suffix}") for suffix in ("pem", "key", "csr"))
         extensions = self._directory / f"{name}.ext"
         extensions.write_text(
@@ -34,9 +54,10 @@ class Authority:
             *"req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes".split(),
             *("-subj", subject, "-keyout", key, "-out", request),
         )
+        dates = ["-startdate", "20250101000000Z", "-enddate", "20250102000000Z"] if expired else ["-days", "30"]
         self._openssl(
-            *("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._key, "-CAcreateserial"),
-            *("-days", str(days), "-extfile", str(extensions), "-out", cert),
+            *("ca", "-batch", "-config", str(self._conf), "-cert", self.ca, "-keyfile", self._key),
+            *("-in", request, *dates, "-extfile", str(extensions), "-notext", "-out", cert),
         )
         return Tls(cert, key, self.ca)
 
