@@ -20,7 +20,7 @@ import threading
 import time
 from typing import Callable, Optional
 
-from .etcd import Etcd, Watch
+from .etcd import StormyEtcd, Watch
 from .nodes import Node, Run
 from .record import Change, Operation, Record
 
@@ -31,7 +31,7 @@ CHECK_EVERY = (1.0, 8.0)  # recoveries of other causes
 class Driver(threading.Thread):
     """Plays every ctdbd until `finish`."""
 
-    def __init__(self, nodes: list[Node], etcd: Etcd, record: Record, seed: int) -> None:
+    def __init__(self, nodes: list[Node], etcd: StormyEtcd, record: Record, seed: int) -> None:
         super().__init__(daemon=True)
         self.nodes = nodes
         self.record = record

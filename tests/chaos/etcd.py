@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, Iterator, Optional
 
 from tests.support import release
 from tests.support.machine import wait_until
+from tests.support.member import Member
 
 from .network import Network
 from .watch_v2 import DIRECTORY
@@ -23,89 +22,38 @@ from .watch_v2 import DIRECTORY
 PREFIX = "/_locks/"
 
 
-class Member:
-    """One etcd; its host bears its name."""
-
-    def __init__(self, cluster: Etcd, name: str) -> None:
-        self._cluster = cluster
-        self.name = name
-        self._process: Optional[subprocess.Popen[bytes]] = None
-
-    @property
-    def address(self) -> str:
-        return self._cluster.network.address(self.name)
-
-    def start(self) -> None:
-        client, peer = f"http://{self.address}:2379", f"http://{self.address}:2380"
-        argv = [*Network.enter(self.name), release.program(), "--name", self.name, "--data-dir", f"/run/{self.name}"]
-        argv += ["--listen-client-urls", client, "--advertise-client-urls", client, "--log-level", "error"]
-        argv += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-        peers = (f"{member.name}=http://{member.address}:2380" for member in self._cluster.members)
-        # Quick elections, so that etcd grants short leases.
-        argv += ["--initial-cluster", ",".join(peers), "--heartbeat-interval=60", "--election-timeout=600"]
-        with open(f"/run/{self.name}.log", "ab") as log:
-            self._process = subprocess.Popen([*argv, *self._cluster.flags], stdout=log, stderr=log)
-
-    def kill(self) -> None:
-        assert self._process
-        self._process.kill()
-        self._process.wait(10)
-
-    def pause(self) -> None:
-        assert self._process
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process
-        os.kill(self._process.pid, signal.SIGCONT)
-
-    def post(self, path: str, body: dict[str, Any], timeout: float = 0.5) -> Optional[dict[str, Any]]:
-        """The JSON answer of its gateway; None if there is none in time, or it is an error."""
-        answer = self.ask("POST", f"/v3/{path}", json.dumps(body), timeout)
-        return answer if answer is not None and not answer.get("error") else None
-
-    def ask(self, method: str, path: str, body: Optional[str], timeout: float) -> Optional[dict[str, Any]]:
-        connection = http.client.HTTPConnection(self.address, 2379, timeout=timeout)
-        try:
-            connection.request(method, path, body)
-            answer = json.loads(connection.getresponse().read())
-        except (OSError, http.client.HTTPException, ValueError):
-            return None
-        finally:
-            connection.close()
-        return answer if isinstance(answer, dict) else None
-
-    def member_id(self) -> Optional[str]:
-        return _id(self.post("maintenance/status", {}, 0.3))
-
-    def is_leader(self) -> bool:
-        status = self.post("maintenance/status", {}, 0.3)
-        return status is not None and status.get("leader") == _id(status)
-
-
-class Etcd:
-    """The cluster."""
+class StormyEtcd:
+    """The cluster, and a view of it that waits for nothing for long and does without an answer."""
 
     def __init__(self, network: Network, members: int, v2: bool) -> None:
-        self.network = network
-        self.flags = release.v2_flags() if v2 else []
         self.v2 = v2
-        self.members = [Member(self, f"etcd{n + 1}") for n in range(members)]
+        # Quick elections, so that etcd grants short leases.
+        flags = ["--heartbeat-interval=60", "--election-timeout=600", *(release.v2_flags() if v2 else [])]
+        self.members: list[Member] = []
+        for name in (f"etcd{n + 1}" for n in range(members)):
+            network.add(name)
+            client, peer = (f"{network.address(name)}:{port}" for port in (2379, 2380))
+            enter = Network.enter(name)
+            self.members.append(Member(name, Path("/run"), client, peer, self._cluster, flags, enter=enter))
+
+    def _cluster(self) -> str:
+        return ",".join(f"{member.name}={member.peer_url}" for member in self.members)
 
     def start(self) -> None:
-        for member in self.members:
-            self.network.add(member.name)
         for member in self.members:
             member.start()
         wait_until(lambda: self.post("kv/range", {"key": "eA=="}), 20, "etcd", 0.1)
 
-    def post(self, path: str, body: dict[str, Any]) -> Optional[dict[str, Any]]:
-        """The first member's answer that is one; None if there is none."""
-        answers = (member.post(path, body) for member in self.members)
-        return next((answer for answer in answers if answer is not None), None)
+    def post(self, path: str, body: dict[str, Any], member: Optional[Member] = None) -> Optional[dict[str, Any]]:
+        """The first answer of a member (or of this one) that is no error; None if there is none."""
+        for asked in [member] if member else self.members:
+            answer = asked.ask("POST", f"/v3/{path}", json.dumps(body), 0.5)
+            if answer is not None and not answer.get("error"):
+                return answer
+        return None
 
     def leader(self) -> Optional[Member]:
-        return next((member for member in self.members if member.is_leader()), None)
+        return next((member for member in self.members if member.is_leader(0.3)), None)
 
     def keys(self) -> list[dict[str, Any]]:
         """The keys of all locks: key, lease (0: none)."""
@@ -115,8 +63,8 @@ class Etcd:
     def v2_keys(self) -> list[str]:
         """Those of the lock in the v2 store."""
         for member in self.members:
-            answer = member.ask("GET", f"/v2/keys{DIRECTORY}?quorum=true", None, 0.5)
-            if answer and "node" in answer:
+            answer = member.request("GET", f"/v2/keys{DIRECTORY}?quorum=true", 0.5)
+            if "node" in answer:
                 return [f"v2:{node['key']}" for node in answer["node"].get("nodes", [])]
         return []
 
@@ -150,9 +98,9 @@ class Watch:
 
     def __init__(self, member: Member, v2: bool, revision: int) -> None:
         self.member, self.v2 = member, v2
-        argv = [sys.executable, "-m", "tests.chaos.watch_v2", member.address, str(revision)]
+        argv = [sys.executable, "-m", "tests.chaos.watch_v2", member.endpoint.split(":")[0], str(revision)]
         if not v2:
-            argv = ["etcdctl", "--endpoints", f"{member.address}:2379", "watch", "--prefix", PREFIX, "-w", "json"]
+            argv = ["etcdctl", "--endpoints", member.endpoint, "watch", "--prefix", PREFIX, "-w", "json"]
             argv.append(f"--rev={revision}")
         env = {**os.environ, "ETCDCTL_API": "3"}
         self._process = subprocess.Popen(argv, env=env, stdin=-3, stdout=subprocess.PIPE, stderr=-3)
@@ -184,11 +132,6 @@ class Watch:
 def last_words() -> str:
     """The end of every member's log."""
     return "".join(f"{log.name}: {log.read_text(errors='replace')[-500:]}\n" for log in Path("/run").glob("etcd*.log"))
-
-
-def _id(answer: Optional[dict[str, Any]]) -> Optional[str]:
-    own: Optional[str] = (answer or {}).get("header", {}).get("member_id")
-    return own
 
 
 def _base64(text: str) -> str:

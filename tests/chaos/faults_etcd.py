@@ -8,7 +8,8 @@ import time
 from functools import partial
 from typing import Optional
 
-from .etcd import Member
+from tests.support.member import Member
+
 from .nemesis import World, fault
 from .record import Removal
 
@@ -50,8 +51,7 @@ def restart_member(world: World) -> Optional[str]:
     member = world.member()
     if member.name in world.under:
         return None
-    member.kill()
-    member.start()
+    member.restart()
     return member.name
 
 
@@ -64,7 +64,7 @@ def transfer_leader(world: World) -> Optional[str]:
     if not others:
         return None
     target = world.random.choice(others)
-    answer = leader.post("maintenance/transfer-leadership", {"targetID": target.member_id()})
+    answer = world.etcd.post("maintenance/transfer-leadership", {"targetID": target.ids(0.3)[0]}, leader)
     return None if answer is None else f"{leader.name} to {target.name}"
 
 
@@ -78,14 +78,14 @@ def compact(world: World) -> Optional[str]:
 @fault("member defragmented")
 def defragment(world: World) -> Optional[str]:
     member = world.member()
-    answer = member.post("maintenance/defragment", {})
+    answer = world.etcd.post("maintenance/defragment", {}, member)
     return None if answer is None else member.name
 
 
 @fault("alarm: no space")
 def raise_alarm(world: World) -> Optional[str]:
-    own = world.member().member_id()
-    if own is None or not world.claim("alarm"):
+    own, _ = world.member().ids(0.3)
+    if not own or not world.claim("alarm"):
         return None
     world.etcd.post("maintenance/alarm", {"action": "ACTIVATE", "memberID": own, "alarm": "NOSPACE"})
     world.undo(min(1.5, world.seconds()), partial(world.etcd.silence, own), "alarm")

@@ -22,7 +22,7 @@ from tests.support.machine import wait_until
 from . import faults_etcd, faults_network, faults_nodes  # noqa: F401  they enter themselves
 from .checker import check
 from .driver import Driver
-from .etcd import Etcd, last_words
+from .etcd import StormyEtcd, last_words
 from .groups import CPU, FREEZER, MEMORY, Groups
 from .nemesis import World, be_quiet, torment
 from .network import Network, run
@@ -104,7 +104,7 @@ def _build(options: Options, record: Record) -> World:
     record.ttl = options.ttl or (broken.ttl if broken else record.ttl)
     network = Network()
     v2 = release.serves_v2() and any(kind != "v3" for kind in options.mix)
-    etcd = Etcd(network, 3, v2)
+    etcd = StormyEtcd(network, 3, v2)
     etcd.start()
     faketime = next((path for pattern in FAKETIME for path in glob(pattern)), None)
     if faketime is None:
@@ -148,12 +148,12 @@ def _answer_for_testparm_and_ctdb() -> None:
 
 
 def _node(
-    number: int, kind: str, etcd: Etcd, ttl: int, choose: random.Random, faketime: Optional[str], most_hosts: int
+    number: int, kind: str, etcd: StormyEtcd, ttl: int, choose: random.Random, faketime: Optional[str], most_hosts: int
 ) -> Node:
     base = Path(f"/run/base/node{number}")
     base.mkdir(parents=True)
     env = {"PATH": "/run/bin:/usr/sbin:/usr/bin:/sbin:/bin", "CTDB_BASE": str(base)}
-    hosts = [member.address for member in etcd.members]
+    hosts = [member.endpoint.split(":")[0] for member in etcd.members]
     choose.shuffle(hosts)
     if kind == SAMBA:
         (base / "etcd").write_text(f"host = {hosts[0]}\nlock_ttl = {ttl}\nlock_refresh = 1\n")

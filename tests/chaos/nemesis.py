@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Callable, Optional, Sequence
 
+from tests.support.member import Member
+
 from .driver import Driver
-from .etcd import Etcd, Member
+from .etcd import StormyEtcd
 from .groups import Groups
 from .network import Network
 from .nodes import Node, Run
@@ -47,7 +49,7 @@ class World:
     """What a fault may lay hands on."""
 
     nodes: list[Node]
-    etcd: Etcd
+    etcd: StormyEtcd
     network: Network
     driver: Driver
     record: Record

@@ -19,7 +19,7 @@ from typing import Callable, Mapping, Optional, Sequence, TypeVar, cast
 
 from .helper import PROGRAM
 from .machine import wait_until
-from .namespace import Etcd, Namespace, Process, log_time
+from .namespace import Namespace, NamespaceEtcd, Process, log_time
 from .node import Node
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Cluster:
         self.size = nodes
         self.machines = machines
         self.namespace = Namespace()
-        self.etcd = Etcd(self.namespace, etcd_members, etcd_args)
+        self.etcd = NamespaceEtcd(self.namespace, etcd_members, etcd_args)
         self.cut_off: set[int] = set()  # numbers of the nodes whose way to etcd is cut
         self.also_helpers: set[tuple[str, ...]] = set()  # what a wrapper named by lock_command may become
         self._cuts: dict[int, list[Callable[[], object]]] = {}

@@ -15,7 +15,7 @@ import signal
 import subprocess
 from typing import Any, Optional, Sequence
 
-from .machine import PDEATHSIG, Scratch, wait_until
+from .machine import PDEATHSIG, Port, Scratch, wait_until
 from .member import Member, Tls
 from .process import Watched
 
@@ -50,6 +50,7 @@ class Etcd:
         self.tls = tls
         self.user: Optional[str] = None
         self.members: list[Member] = []
+        self._ports: list[Port] = []
         self._scratch: Optional[Scratch] = None
 
     def start(self) -> Etcd:
@@ -57,9 +58,10 @@ class Etcd:
         self._scratch = Scratch()
         try:
             for number in range(self.size):
-                self.members.append(
-                    Member(f"m{number + 1}", self._scratch.path, self.extra_args, self.tls, self._initial_cluster)
-                )
+                client, peer = Port(), Port()
+                self._ports += [client, peer]
+                place = f"m{number + 1}", self._scratch.path, client.endpoint, peer.endpoint
+                self.members.append(Member(*place, self._initial_cluster, self.extra_args, self.tls))
             for member in self.members:
                 member.start()
             self.wait_healthy()
@@ -74,8 +76,11 @@ class Etcd:
     def stop(self) -> None:
         """Kill all members and remove their data."""
         for member in self.members:
-            member.close()
+            member.kill()
+        for port in self._ports:
+            port.close()
         self.members.clear()
+        self._ports.clear()
         if self._scratch:
             self._scratch.close()
             self._scratch = None

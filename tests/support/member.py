@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Sequence
 
 from . import release
-from .machine import Port, end, spawn
+from .machine import end, spawn
 
 WALL_CLOCK = str(Path(__file__).with_name("wall_clock.py"))
 
@@ -34,13 +34,37 @@ class Tls:
     ca: str
 
 
+def arguments(name: str, data: str, client: str, peer: str, cluster: str, listen: str = "") -> list[str]:
+    """Of an etcd of that name at these URLs (`listen`: for clients, if not where it says that it is).
+
+    `cluster` is every member's "name=URL for its peers", joined by commas.
+    """
+    argv = ["--name", name, "--data-dir", data, "--initial-cluster", cluster]
+    argv += ["--listen-client-urls", listen or client, "--advertise-client-urls", client]
+    return [*argv, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+
+
 class Member:
-    """One etcd process that can be killed, paused, resumed and restarted on its own data and ports."""
+    """One etcd process that can be killed, paused, resumed and restarted on its own data and ports.
+
+    `client` and `peer` are `host:port`. `enter` stands before its command, for another place than ours, where we can
+    still reach it.
+    """
 
     def __init__(
-        self, name: str, directory: Path, extra_args: Sequence[str], tls: Optional[Tls], cluster: Callable[[], str]
+        self,
+        name: str,
+        directory: Path,
+        client: str,
+        peer: str,
+        cluster: Callable[[], str],
+        extra_args: Sequence[str] = (),
+        tls: Optional[Tls] = None,
+        enter: Sequence[str] = (),
     ) -> None:
         self.name = name
+        self.endpoint = client
+        self.peer_url = f"http://{peer}"
         self.log_path = directory / f"{name}.log"
         self.running = False
         self.extra_args = list(extra_args)
@@ -49,18 +73,8 @@ class Member:
         self._tls = tls
         self._cluster = cluster
         self._directory = directory / name
-        self._client, self._peer = Port(), Port()
+        self._enter = list(enter)
         self._process: Optional[subprocess.Popen[bytes]] = None
-
-    @property
-    def endpoint(self) -> str:
-        """`host:port` for clients."""
-        return self._client.endpoint
-
-    @property
-    def peer_url(self) -> str:
-        """`http://host:port` for the other members."""
-        return f"http://{self._peer.endpoint}"
 
     @property
     def pid(self) -> int:
@@ -71,25 +85,8 @@ class Member:
     def start(self) -> None:
         """Start it and return at once (`Etcd.wait_healthy` waits)."""
         client = f'{"https" if self._tls else "http"}://{self.endpoint}'
-        argv = [
-            self.program,
-            "--name",
-            self.name,
-            "--data-dir",
-            str(self._directory),
-            "--log-level",
-            "warn",
-            "--listen-client-urls",
-            client,
-            "--advertise-client-urls",
-            client,
-            "--listen-peer-urls",
-            self.peer_url,
-            "--initial-advertise-peer-urls",
-            self.peer_url,
-            "--initial-cluster",
-            self._cluster(),
-        ]
+        argv = [self.program, "--log-level", "warn"]
+        argv += arguments(self.name, str(self._directory), client, self.peer_url, self._cluster())
         if self._tls:
             argv += ["--cert-file", self._tls.cert, "--key-file", self._tls.key]
         env = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
@@ -98,7 +95,8 @@ class Member:
         if self.clock_ahead:
             argv = [sys.executable, "-I", WALL_CLOCK, str(self.clock_ahead), *argv]
         with self.log_path.open("ab") as log:
-            self._process = spawn([*argv, *self.extra_args], env=env, stdout=log.fileno(), stderr=log.fileno())
+            argv = [*self._enter, *argv, *self.extra_args]
+            self._process = spawn(argv, env=env, stdout=log.fileno(), stderr=log.fileno())
         self.running = True
 
     def kill(self) -> None:
@@ -135,8 +133,8 @@ class Member:
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
-    def request(self, method: str, path: str, timeout: float = 2) -> dict[str, Any]:
-        """The JSON answer of one HTTP request to it; {} if there is none in time."""
+    def ask(self, method: str, path: str, body: Optional[str] = None, timeout: float = 2) -> Optional[dict[str, Any]]:
+        """The JSON answer of one HTTP request to it; None if there is none in time."""
         host, port = self.endpoint.split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
         if self._tls:
@@ -148,30 +146,28 @@ class Member:
             connection = http.client.HTTPSConnection(host, int(port), timeout=timeout, context=context)
         try:
             try:
-                connection.request(method, path, "{}" if method == "POST" else None)
+                connection.request(method, path, body)
                 answer = json.loads(connection.getresponse().read())
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError):
-            return {}
-        return answer if isinstance(answer, dict) else {}
+            return None
+        return answer if isinstance(answer, dict) else None
 
-    def ids(self) -> tuple[str, str]:
+    def request(self, method: str, path: str, timeout: float = 2) -> dict[str, Any]:
+        """The same without a body of ours; {} if there is no answer in time."""
+        return self.ask(method, path, "{}" if method == "POST" else None, timeout) or {}
+
+    def ids(self, timeout: float = 2) -> tuple[str, str]:
         """Its own member id and that of the leader as it sees it; empty strings if it does not answer."""
-        status = self.request("POST", "/v3/maintenance/status")
+        status = self.request("POST", "/v3/maintenance/status", timeout)
         return status.get("header", {}).get("member_id", ""), status.get("leader", "")
 
-    def is_leader(self) -> bool:
+    def is_leader(self, timeout: float = 2) -> bool:
         """Whether it runs and takes itself for the leader."""
-        own, leader = self.ids() if self.running else ("", "")
+        own, leader = self.ids(timeout) if self.running else ("", "")
         return own != "" and own == leader
 
     def healthy(self) -> bool:
         """Whether it answers that the cluster can commit through it."""
         return self.running and str(self.request("GET", "/health").get("health")).lower() == "true"
-
-    def close(self) -> None:
-        """Kill it and let its ports go."""
-        self.kill()
-        self._client.close()
-        self._peer.close()

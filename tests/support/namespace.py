@@ -8,7 +8,7 @@ end-of-file and exits, and with PID 1 the kernel kills every process of the name
 on a tmpfs over /run that only the namespace sees: no two namespaces collide, paths stay far below the 108 bytes of a
 Unix socket address, and etcd's fsyncs are quick on any disk.
 
-Etcd is an etcd in it.
+NamespaceEtcd is an etcd in it.
 
 Needs root, unshare and nsenter (util-linux), ip, mount and timeout. NamespaceError says what did not work.
 """
@@ -26,6 +26,7 @@ from typing import IO, Callable, Iterator, Mapping, Optional, Sequence, Union
 
 from . import release
 from .machine import wait_until
+from .member import arguments
 
 # SIGCHLD is ignored and not handled: then the kernel itself reaps the orphans that are left to PID 1.
 _INIT = """
@@ -158,8 +159,11 @@ class Namespace:
             return b""  # gone between two looks
 
 
-class Etcd:
-    """`members` etcds at their own defaults plus `args`, listening on every address of the namespace at `ports`."""
+class NamespaceEtcd:
+    """`members` etcds at their own defaults plus `args`, listening on every address of the namespace at `ports`.
+
+    From outside they are reached only by commands that run inside.
+    """
 
     def __init__(self, namespace: Namespace, members: int, args: Sequence[str]) -> None:
         self._namespace = namespace
@@ -176,11 +180,9 @@ class Etcd:
         """Start the member that listens at `port`, for the first time or with the data it had; not waited for."""
         peers = {f"etcd{p}": f"http://127.0.0.1:{p + 1}" for p in self.ports}
         name = f"etcd{port}"
-        command = [release.program(), "--name", name, "--data-dir", f"/run/{name}"]
-        command += ["--initial-cluster", ",".join(f"{member}={peer}" for member, peer in peers.items())]
-        command += ["--listen-peer-urls", peers[name], "--initial-advertise-peer-urls", peers[name]]
-        command += ["--listen-client-urls", f"http://0.0.0.0:{port}"]
-        command += ["--advertise-client-urls", f"http://127.0.0.1:{port}"]
+        cluster = ",".join(f"{member}={peer}" for member, peer in peers.items())
+        client, listen = f"http://127.0.0.1:{port}", f"http://0.0.0.0:{port}"
+        command = [release.program(), *arguments(name, f"/run/{name}", client, peers[name], cluster, listen)]
         daemonise = ["sh", "-c", 'exec >>"$0" 2>&1; "$@" &', f"/run/{name}.log"]
         self._namespace.run(*daemonise, *command, *self.args)
 
