@@ -21,7 +21,7 @@ import time
 from typing import Callable, Optional
 
 from .etcd import StormyEtcd, Watch
-from .nodes import Node, Run
+from .nodes import FakeNode, Run
 from .record import Change, Operation, Record
 
 RETRY = (0.2, 1.2)  # ctdbd's is 5 s after contention
@@ -31,7 +31,7 @@ CHECK_EVERY = (1.0, 8.0)  # recoveries of other causes
 class Driver(threading.Thread):
     """Plays every ctdbd until `finish`."""
 
-    def __init__(self, nodes: list[Node], etcd: StormyEtcd, record: Record, seed: int) -> None:
+    def __init__(self, nodes: list[FakeNode], etcd: StormyEtcd, record: Record, seed: int) -> None:
         super().__init__(daemon=True)
         self.nodes = nodes
         self.record = record
@@ -85,7 +85,7 @@ class Driver(threading.Thread):
         for watch in self._watches:
             watch.close()
 
-    def boot(self, node: Node) -> None:
+    def boot(self, node: FakeNode) -> None:
         """Start its ctdbd; to be called by this thread."""
         if node.channel:
             self._bury(node)
@@ -133,7 +133,7 @@ class Driver(threading.Thread):
         while self._orders:
             self._orders.pop(0)()
 
-    def _start(self, node: Node, why: str) -> None:
+    def _start(self, node: FakeNode, why: str) -> None:
         assert node.channel
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
@@ -151,7 +151,7 @@ class Driver(threading.Thread):
             os.close(theirs)
             os.close(log)
 
-    def _hear(self, node: Node) -> None:
+    def _hear(self, node: FakeNode) -> None:
         assert node.channel
         try:
             data, fds, _, _ = socket.recv_fds(node.channel, 4096, 1)
@@ -179,7 +179,7 @@ class Driver(threading.Thread):
         self._poll.register(stdout, select.POLLIN)
         self._on(fds[0], lambda: self._exited(node, run, fds[0]))
 
-    def _bury(self, node: Node) -> None:
+    def _bury(self, node: FakeNode) -> None:
         """ctdbd is dead; its helpers have another parent now."""
         assert node.channel
         self._handlers.pop(node.channel.fileno(), None)
@@ -193,14 +193,14 @@ class Driver(threading.Thread):
             run.operation.asked.append("parent")
             self._gone(node, run)
 
-    def _exited(self, node: Node, run: Run, pidfd: int) -> None:
+    def _exited(self, node: FakeNode, run: Run, pidfd: int) -> None:
         if run.operation.exited is None:
             run.operation.exited = time.monotonic()
             run.forget_pidfd()
             self._off(pidfd)
         self._gone(node, run)
 
-    def _gone(self, node: Node, run: Run) -> None:
+    def _gone(self, node: FakeNode, run: Run) -> None:
         """Forget it once it is all over: the exit seen and told by ctdbd, the output at its end."""
         if run.operation.exited is not None and run.stdout is None:
             if run.operation.code is not None or "parent" in run.operation.asked:

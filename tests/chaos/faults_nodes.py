@@ -16,7 +16,7 @@ from tests.support.helper import full_pipe
 
 from .groups import CPU, FREEZER, MEMORY
 from .nemesis import LONG, World, fault
-from .nodes import Node, Run
+from .nodes import FakeNode, Run
 
 
 @fault("helper killed", 3)
@@ -142,7 +142,7 @@ def squeeze_node(world: World) -> Optional[str]:
     return node.name
 
 
-def _boot_if_dead(world: World, node: Node) -> None:
+def _boot_if_dead(world: World, node: FakeNode) -> None:
     if node.ctdbd and node.ctdbd.poll() is not None and f"{node.name} ctdbd" not in world.under:
         world.driver.boot(node)
 

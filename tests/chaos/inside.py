@@ -26,7 +26,7 @@ from .etcd import StormyEtcd, last_words
 from .groups import CPU, FREEZER, MEMORY, Groups
 from .nemesis import World, be_quiet, torment
 from .network import Network, run
-from .nodes import Node
+from .nodes import FakeNode
 from .record import SAMBA, Record
 from .sabotage import SABOTAGES
 from .watch_v2 import DIRECTORY
@@ -149,7 +149,7 @@ def _answer_for_testparm_and_ctdb() -> None:
 
 def _node(
     number: int, kind: str, etcd: StormyEtcd, ttl: int, choose: random.Random, faketime: Optional[str], most_hosts: int
-) -> Node:
+) -> FakeNode:
     base = Path(f"/run/base/node{number}")
     base.mkdir(parents=True)
     env = {"PATH": "/run/bin:/usr/sbin:/usr/bin:/sbin:/bin", "CTDB_BASE": str(base)}
@@ -157,7 +157,7 @@ def _node(
     choose.shuffle(hosts)
     if kind == SAMBA:
         (base / "etcd").write_text(f"host = {hosts[0]}\nlock_ttl = {ttl}\nlock_refresh = 1\n")
-        return Node(f"node{number}", kind, [SAMBAS_HELPER], env)
+        return FakeNode(f"node{number}", kind, [SAMBAS_HELPER], env)
     if faketime:
         clock = base / "clock"
         clock.write_text("+0\n")
@@ -169,7 +169,7 @@ def _node(
         f"host = {', '.join(hosts)}\nnetbios_name = {LOCK}\napi = {kind.removeprefix('v')}\nlock_ttl = {ttl}\n"
         f"refresh = {refresh}\nread_timeout = {read_timeout}\nacquire_timeout = {choose.choice([3, 6, 20])}\n"
     )
-    return Node(f"node{number}", kind, [str(PROGRAM), "-v"], env)
+    return FakeNode(f"node{number}", kind, [str(PROGRAM), "-v"], env)
 
 
 def _end(world: World) -> None:

@@ -21,7 +21,7 @@ from .driver import Driver
 from .etcd import StormyEtcd
 from .groups import Groups
 from .network import Network
-from .nodes import Node, Run
+from .nodes import FakeNode, Run
 from .record import Fault, Quiet, Record
 
 Action = Callable[[], object]
@@ -48,7 +48,7 @@ def fault(kind: str, weight: float = 1.0) -> Callable[[FaultFunction], FaultFunc
 class World:
     """What a fault may lay hands on."""
 
-    nodes: list[Node]
+    nodes: list[FakeNode]
     etcd: StormyEtcd
     network: Network
     driver: Driver
@@ -62,7 +62,7 @@ class World:
     _now: Optional[Fault] = None
     _healed: int = 0  # so many faults are undone
 
-    def node(self) -> Node:
+    def node(self) -> FakeNode:
         """A node: most often one that holds."""
         holders = [node for node in self.nodes if node.holder]
         return self.random.choice(holders if holders and self.random.random() < 0.65 else self.nodes)

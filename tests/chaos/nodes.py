@@ -58,7 +58,7 @@ class Run:
             self._pidfd = None
 
 
-class Node:
+class FakeNode:
     """One node; `argv` and `env` are how its helper is started, `kind` says what helper that is."""
 
     def __init__(self, name: str, kind: str, argv: list[str], env: dict[str, str]) -> None:
