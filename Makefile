@@ -43,7 +43,7 @@ TARBALL = dist/ctdb-etcd-$(VERSION).tar.gz
 
 help:
 	@echo "make demo        show the lock at work: three CTDB nodes and etcd on this machine"
-	@echo "make check       lint and all tests; TESTS='tests/etcd/test_x.py' PYTEST_ARGS='-x' narrow it;"
+	@echo "make check       lint and all tests; TESTS='tests/etcd/lock' PYTEST_ARGS='-x' narrow it;"
 	@echo "                 ETCD=PATH: on another etcd (also chaos, bench and demo), which"
 	@echo "                 tests/releases/build-etcd VERSION builds"
 	@echo "make check-unit  only the tests that need neither root nor etcd, in seconds"
