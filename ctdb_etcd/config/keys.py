@@ -105,8 +105,8 @@ def prefix(value: object) -> str:
 def hosts(value: object) -> list[tuple[str, int | None]]:
     items = value if isinstance(value, list) else [value]
     found = [_host(_text(item)) for item in items]
-    if not found or len(set(found)) < len(found):
-        raise ValueError("none, or one twice")
+    if not found:
+        raise ValueError("none")
     return found
 
 
@@ -197,6 +197,10 @@ SECRETS = ("password",)
 def faults_between(values: dict[str, Any]) -> list[tuple[str, str]]:
     """The key and the reason of each combination of valid values that could cost the lock or cannot work."""
     faults = _timing(values["lock_ttl"], values["refresh"], values["read_timeout"])
+    named = [f"{host.lower()} (port {own or values['port']})" for host, own in values["host"]]
+    for one in dict.fromkeys(named):
+        if named.count(one) > 1:
+            faults.append(("host", f"{one} is there {named.count(one)} times: name each endpoint once"))
     for key, other in (("username", "password"), ("password", "username")):
         if values[key] and not values[other]:
             faults.append((key, f"{other} is missing: set both, or none for an etcd without login"))
