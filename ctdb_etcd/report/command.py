@@ -80,6 +80,10 @@ def _check(subject: Subject, waiter: Patient, log: Log) -> tuple[int, str, objec
     if subject.config:
         there = os.path.exists(subject.path)
         check.note("ok", "file", subject.path if there else f"{subject.path} is not there: all values are defaults")
+        sambas = os.path.join(os.path.dirname(subject.path), "etcd")
+        if not there and os.path.exists(sambas):
+            why = f"{sambas} is there, the file of Samba's helper, which this program does not read"
+            check.note("warning", "file", f"{why}: copy it to {subject.path}")
         for warning in subject.config.warnings:
             check.note("warning", "file", warning)
         if subject.name_fault:

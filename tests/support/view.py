@@ -17,12 +17,13 @@ from .machine import PDEATHSIG
 class View:
     """What one command printed (`text`, `errors`), its exit status (`code`) and how long it took (`seconds`).
 
-    `enter` is a command that runs the program somewhere else or as somebody else, `program` another copy of it.
+    `conf` None is the default file. `enter` is a command that runs the program somewhere else or as somebody else,
+    `program` another copy of it.
     """
 
     def __init__(
         self,
-        conf: Union[str, Path],
+        conf: Union[str, Path, None],
         *args: str,
         enter: Sequence[str] = (),
         program: str = PROGRAM,
@@ -31,7 +32,7 @@ class View:
     ) -> None:
         began = time.monotonic()
         done = subprocess.run(
-            [*PDEATHSIG, *enter, program, "-c", str(conf), *args],
+            [*PDEATHSIG, *enter, program, *(["-c", str(conf)] if conf else []), *args],
             env={"PATH": PATH, **env},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -72,6 +72,15 @@ def test_the_name_is_asked_of_testparm_and_where_it_is_from_is_said(helper_conf,
     assert view.code == 1 and view.levels()["name"] == "fault" and "netbios_name" in texts(view, "name")
 
 
+def test_file_of_sambas_helper_beside_missing_default_file_is_a_warning(tmp_path):
+    (tmp_path / "etcd").write_text("host = etcd1\n")
+    view = View(None, "--check", "--json", CTDB_BASE=str(tmp_path))
+    assert view.levels()["file"] == "warning", view.text
+    assert f"copy it to {tmp_path}/ctdb_etcd_lock.conf" in texts(view, "file")
+    (tmp_path / "ctdb_etcd_lock.conf").touch()
+    assert View(None, "--check", "--json", CTDB_BASE=str(tmp_path)).levels()["file"] == "ok"
+
+
 @pytest.mark.slow
 def test_one_of_three_members_dead_is_a_warning_and_all_dead_a_fault(etcd3, helper_conf):
     conf = helper_conf(host=etcd3.endpoints)
