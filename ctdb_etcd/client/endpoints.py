@@ -34,6 +34,8 @@ ATTEMPT_DELAY = 0.25
 _DNS_GRACE = 0.25
 # What etcd 3.4 does at a port for https only.
 CLOSED = "the connection was closed without an answer: perhaps it needs protocol = https"
+# EACCES is this machine's own rule: SELinux's, as Fedora and RHEL come, or rarely a route that prohibits.
+NOT_PERMITTED = "connecting is not permitted on this machine (SELinux?): see SELINUX in ctdb-etcd(7)"
 # Why a member that answers is of no use.
 NO_LEADER = "it has no leader: it is cut off from the other members, or most of them are down"
 
@@ -73,7 +75,7 @@ def race(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple[Ad
                 if code not in (0, errno.EINPROGRESS):
                     pending.pop(sock.fileno())
                     sock.close()
-                    reasons[candidate.endpoint] = OSError(code, os.strerror(code))
+                    reasons[candidate.endpoint] = _refused(code)
                     continue
             until = min(deadline, time.monotonic() + ATTEMPT_DELAY) if waiting else deadline
             try:
@@ -88,11 +90,16 @@ def race(candidates: list[Address], waiter: Waiter, deadline: float) -> tuple[Ad
                 if code == 0:
                     return candidate, sock
                 sock.close()
-                reasons[candidate.endpoint] = OSError(code, os.strerror(code))
+                reasons[candidate.endpoint] = _refused(code)
     finally:
         for _, sock in pending.values():
             sock.close()
     raise ConnectFailed(reasons)
+
+
+def _refused(code: int) -> OSError:
+    """Why the kernel did not connect."""
+    return OSError(code, NOT_PERMITTED if code == errno.EACCES else os.strerror(code))
 
 
 class Endpoints:
