@@ -12,6 +12,7 @@ import pytest
 
 from ctdb_etcd.fence import Fence, Grant, Moment, margin
 from tests.support.fakes import Clock, Killed
+from tests.support.forks import fork
 
 # Seconds of a lease, and how long before its end the process does: a second, or a quarter of a short lease.
 TTLS = [(1, 0.25), (2, 0.5), (3, 0.75), (3.96, 0.99), (4, 1), (5, 1), (9, 1), (60, 1), (3600, 1)]
@@ -86,14 +87,12 @@ def test_a_moment_is_of_both_clocks(clock):
 
 def ended_by(action):
     """The signal that ends a process which does this, then sleeps."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            action()
-            time.sleep(10)
-        finally:
-            os._exit(0)
-    return os.WTERMSIG(os.waitpid(pid, 0)[1])
+
+    def child():
+        action()
+        time.sleep(10)
+
+    return os.WTERMSIG(os.waitpid(fork(child), 0)[1])
 
 
 @pytest.mark.parametrize("ttl", [0.04, 0.0, -5.0])

@@ -54,8 +54,9 @@ class Life:
 
 @pytest.fixture
 def life(monkeypatch):
-    monkeypatch.setattr(gc, "enable", lambda: None)
-    return Life(monkeypatch)
+    life = Life(monkeypatch)
+    monkeypatch.setattr(gc, "enable", lambda: life.note("gc"))
+    return life
 
 
 def end_of(grant):
@@ -71,7 +72,7 @@ def test_the_fence_is_armed_for_the_very_grant_before_the_character_is_written(l
     life.lock.plan("take", grant)
     life.lock.plan("refresh", Lost(""))
     life.run()
-    assert life.events == ["look", "take", "say 0", "nonce file", "refresh"]
+    assert life.events == ["look", "take", "say 0", "gc", "nonce file", "refresh"]
     assert life.alarm_when_written == end_of(grant)
     assert len(life.clock.armed) == 1
 
@@ -82,7 +83,7 @@ def test_a_grant_of_which_nothing_is_left_but_the_margin_is_no_lock(life, left, 
     life.lock.plan("refresh", Lost(""))
     life.run()
     assert life.written == said
-    assert life.events[2:4] == (["say 0", "nonce file"] if said == "0" else ["release", "say 2"])
+    assert life.events[2:4] == (["say 0", "gc"] if said == "0" else ["release", "say 2"])
     assert bool(life.clock.armed) == (said == "0")
 
 
@@ -169,7 +170,7 @@ def silence(life):
 def test_a_machine_that_slept_for_too_long_has_lost_the_lock_when_it_wakes(life):
     life.clock.at(life.clock.now + 1, lambda: life.clock.suspend(TTL))
     life.run()
-    assert life.events == ["look", "take", "say 0", "nonce file"]
+    assert life.events == ["look", "take", "say 0", "gc", "nonce file"]
     assert "it was not renewed in time" in life.log.lines[-1]
 
 
@@ -177,7 +178,7 @@ def test_a_machine_that_slept_for_a_moment_renews_the_lock(life):
     life.clock.at(life.clock.now + 1, lambda: life.clock.suspend(TTL - 5))
     life.lock.plan("refresh", None, Lost(""))
     life.run()
-    assert life.events[4:] == ["refresh"] * 2
+    assert life.events[5:] == ["refresh"] * 2
 
 
 def test_a_refresh_that_fails_is_repeated_after_a_moment(life):
@@ -200,10 +201,19 @@ def test_a_failure_is_said_once_and_its_end_too(life, error):
     assert [line.rpartition(": ")[2] for line in lines] == ["x", "y", "/the/lock/ is renewed again, at etcd1:2379", "z"]
 
 
+def test_of_a_failure_just_before_the_loss_only_the_loss_is_logged(life):
+    # The first try is the last one: 1.25 s are left when it fails.
+    life.lock.plan("take", lambda: life.granted(TTL, TTL - 2.5))
+    life.lock.plan("refresh", Unavailable("x"), Lost("y"))
+    life.run()
+    (line,) = (line for line in life.log.lines if line.startswith("error: "))
+    assert "lost /the/lock/" in line
+
+
 def test_a_definite_loss_ends_it_at_once(life):
     life.lock.plan("refresh", None, Lost("its key is gone"))
     life.run()
-    assert life.events == ["look", "take", "say 0", "nonce file", "refresh", "refresh"]
+    assert life.events == ["look", "take", "say 0", "gc", "nonce file", "refresh", "refresh"]
     assert "lost /the/lock/" in life.log.lines[-1] and "its key is gone" in life.log.lines[-1]
 
 
@@ -248,7 +258,7 @@ def test_an_end_that_is_asked_for_is_seen_by_ctdb_before_the_lock_is_given_back(
 def test_an_end_while_resting_gives_the_lock_back(life):
     life.waiter.stop_at(life.clock.now + 1)
     life.run()
-    assert life.events == ["look", "take", "say 0", "nonce file", "end stdout", "release", "no nonce file"]
+    assert life.events == ["look", "take", "say 0", "gc", "nonce file", "end stdout", "release", "no nonce file"]
 
 
 def test_giving_back_is_bounded(life):

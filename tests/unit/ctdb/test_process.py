@@ -15,6 +15,7 @@ import pytest
 from ctdb_etcd.ctdb.process import Status, Watch, close_leaked, elects
 from ctdb_etcd.errors import Stopped
 from tests.support.fakes import Clock, Poll
+from tests.support.forks import fork, in_child
 from tests.support.helper import Helper
 from tests.support.machine import wait_until
 
@@ -33,11 +34,12 @@ def clock(monkeypatch):
 def parent(monkeypatch):
     """Another process that passes for our parent; it ends when it is called."""
     ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
+
+    def child():
         ours.close()
         theirs.recv(1)
-        os._exit(0)
+
+    pid = fork(child)
     theirs.close()
     monkeypatch.setattr(os, "getppid", lambda: pid)
 
@@ -147,22 +149,6 @@ def test_without_pidfd_the_parent_is_looked_for_again_and_again(clock, parent, m
     assert clock.now < began + 2.05 + 0.25
 
 
-def forked(action):
-    """What a function printed on its stdout and wrote into a pipe, in a process of its own."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(writer, str(action()).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, encoding="ascii") as file:
-        result = file.read()
-    os.waitpid(pid, 0)
-    return result
-
-
 def test_a_stdout_that_nobody_reads_any_more_ends_it():
     def child():
         reader, writer = os.pipe()
@@ -175,7 +161,7 @@ def test_a_stdout_that_nobody_reads_any_more_ends_it():
         except Stopped as stop:
             return stop
 
-    assert forked(child) == "nobody reads our stdout any more"
+    assert in_child(child) == "nobody reads our stdout any more"
 
 
 # How long a request under way has, once the end was asked for
@@ -201,6 +187,17 @@ def test_an_answer_that_does_not_come_within_half_a_second_of_the_end_is_given_u
     with pytest.raises(Stopped):
         watch.wait({pipe[0]: select.POLLIN}, began + 100)
     assert clock.now < began + 1.52
+
+
+def test_a_second_end_does_not_make_the_first_one_later(watch, clock, pipe, monkeypatch):
+    began = clock.now
+    clock.at(began + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    clock.at(began + 1.2, lambda: monkeypatch.setattr(os, "getppid", lambda: 1))
+    with pytest.raises(Stopped, match="SIGTERM"):
+        watch.wait({pipe[0]: select.POLLIN}, began + 100)
+    assert clock.now < began + 1.51
+    with pytest.raises(Stopped, match="SIGTERM"):
+        watch.check()
 
 
 def test_a_wait_whose_own_deadline_is_nearer_than_the_end_of_the_grace_is_over_then(watch, clock, pipe):
@@ -249,7 +246,7 @@ def said(action):
         os.close(1)
         return os.read(reader, 10).decode()
 
-    return forked(child)
+    return in_child(child)
 
 
 def test_one_character_is_written_and_never_a_second_one():
@@ -269,11 +266,11 @@ def test_the_end_is_seen_at_once_and_by_the_reader():
         Status().end()
         return os.read(reader, 10)
 
-    assert forked(child) == "b''"
+    assert in_child(child) == "b''"
 
 
 def test_a_stdout_that_cannot_be_written_to_is_no_error():
-    assert forked(lambda: (os.close(1), Status().write("0"))[1]) == "None"
+    assert in_child(lambda: (os.close(1), Status().write("0"))[1]) == "None"
 
 
 # What is inherited
@@ -281,16 +278,14 @@ def test_a_stdout_that_cannot_be_written_to_is_no_error():
 
 def test_what_was_left_open_above_stderr_is_closed_and_nothing_else():
     reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.dup2(writer, 2)
-            opened = [0, 1, 2, writer, os.dup(0), os.dup(0), os.dup2(0, 200)]
-            close_leaked()
-            os.write(2, str([fd for fd in opened if os.path.exists(f"/proc/self/fd/{fd}")]).encode())
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+
+    def child():
+        os.dup2(writer, 2)
+        opened = [0, 1, 2, os.dup2(0, 3), os.dup2(0, 4), os.dup2(0, 200)]
+        close_leaked()
+        os.write(2, str([fd for fd in opened if os.path.exists(f"/proc/self/fd/{fd}")]).encode())
+
+    os.waitpid(fork(child), 0)
     assert os.read(reader, 100) == b"[0, 1, 2]"
     os.close(reader)
     os.close(writer)
@@ -303,13 +298,11 @@ def test_it_is_the_recovery_daemon_that_elects(name, answer):
             file.write(name)
         return elects(os.getpid())
 
-    assert forked(child) == str(answer)
+    assert in_child(child) == str(answer)
 
 
 def test_a_parent_that_is_gone_elects_nobody():
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
+    pid = fork(lambda: None)
     os.waitpid(pid, 0)
     assert not elects(pid)
 
@@ -343,6 +336,15 @@ def test_a_parent_that_dies_while_the_file_is_read_ends_the_helper_before_etcd_i
         etcd.setblocking(False)
         with pytest.raises(BlockingIOError):
             etcd.accept()
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_before_there_is_anything_to_give_back_simply_ends_it(fifo, number):
+    with Helper(fifo) as helper:
+        with open(fifo, "w", encoding="ascii"):
+            helper.signal(number)
+            helper.wait_exit()
+        assert (helper.returncode, helper.stdout, helper.stderr) == (-number, b"", "")
 
 
 def test_what_ctdbd_leaks_is_closed_before_the_file_is_read(fifo):

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The cluster's name: the same on all nodes, so never that of the host, whatever its length."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from ctdb_etcd.config.keys import path_component
+from ctdb_etcd.ctdb.cluster_name import find
+from ctdb_etcd.ctdb.commands import NOT_RUN
+from ctdb_etcd.errors import Refused, Unavailable
+
+
+class Command:
+    """What testparm answers, or TimeoutError."""
+
+    def __init__(self, out="", err="", status=0, late=False):
+        self.answer, self.late = (status, out, err), late
+
+    def output(self, waiter):
+        if self.late:
+            raise TimeoutError
+        return self.answer
+
+
+NO_NAME = SimpleNamespace(netbios_name=None)
+
+
+def name(host, answer, monkeypatch, err=""):
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=host))
+    return find(NO_NAME, Command(answer, err), None)[0]
+
+
+# The name of a host, what Samba makes of it where no name is set.
+HOSTS = [
+    ("fs1", "FS1"),
+    ("fs1.example.org", "FS1"),
+    ("fileserver-no-01", "FILESERVER-NO-0"),  # 16 characters
+    ("fileserver-no-1", "FILESERVER-NO-1"),  # 15
+    ("fileserver-of-the-north-01", "FILESERVER-OF-T"),
+    ("fileserver-of-the-north-01.example.org", "FILESERVER-OF-T"),
+]
+
+
+@pytest.mark.parametrize("host, default", HOSTS)
+def test_the_hosts_own_name_is_refused_cut_as_samba_cuts_it(monkeypatch, host, default):
+    with pytest.raises(Refused, match="is this host's own name"):
+        name(host, default + "\n", monkeypatch)
+
+
+@pytest.mark.parametrize("host, default", HOSTS)
+def test_any_other_name_is_the_clusters(monkeypatch, host, default):
+    for other in default[:-1], "X" + default, "CLUSTER":
+        assert name(host, other + "\n", monkeypatch) == other
+
+
+def test_two_hosts_that_differ_behind_the_cut_are_refused_both(monkeypatch):
+    for number in range(2):
+        with pytest.raises(Refused):
+            name(f"fileserver-no-{number}{number}", f"FILESERVER-NO-{number}", monkeypatch)
+
+
+SET = ["netbios name = FS1", "  NetBIOS Name=FS1", "[global]\n\tnetbiosname = FS1", "x = y\nnetbios  name = a"]
+NOT_SET = ["", "# netbios name = FS1", "; netbios name = FS1", "netbios name =", "netbios aliases = FS1", "name = FS1"]
+
+
+@pytest.mark.parametrize("text, is_set", [(text, True) for text in SET] + [(text, False) for text in NOT_SET])
+def test_a_cluster_may_bear_a_hosts_name_if_smb_conf_says_so(monkeypatch, tmp_path, text, is_set):
+    path = tmp_path / "smb.conf"
+    path.write_text(text + "\n")
+    err = f"x\nLoad smb config files from {path}\ny\n"
+    if is_set:
+        assert name("fs1", "FS1\n", monkeypatch, err) == "FS1"
+    else:
+        with pytest.raises(Refused):
+            name("fs1", "FS1\n", monkeypatch, err)
+
+
+def test_an_smb_conf_that_cannot_be_read_says_nothing(monkeypatch, tmp_path):
+    with pytest.raises(Refused, match="own name"):
+        name("fs1", "FS1\n", monkeypatch, f"Load smb config files from {tmp_path}/none\n")
+
+
+BAD = [
+    (Command(late=True), Unavailable, "no answer in"),
+    (Command(status=NOT_RUN, err="No such file"), Refused, "cannot be run \\(No such file\\)"),
+    (Command("X\n", "broken", status=1), Refused, "broken"),
+    (Command(""), Refused, "it printed nothing"),
+    (Command("\n"), Refused, "it printed nothing"),
+    (Command("A/B\n"), Refused, "cannot name a lock"),
+    (Command("X\n\n"), Refused, "cannot name a lock"),
+    (Command("X Y\n"), Refused, "cannot name a lock"),
+]
+
+
+@pytest.mark.parametrize("command, error, says", BAD)
+def test_what_is_no_answer_gives_no_name_and_says_what_to_set(command, error, says):
+    with pytest.raises(error, match=says) as raised:
+        find(NO_NAME, command, None)
+    assert raised.type is error and "netbios_name" in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["A", "a-b.c", "X" * 63, "!@$&()_'{}~^", "...", ".a"])
+def test_what_can_be_part_of_a_path_is_a_name(text):
+    assert path_component(text) == text
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a/b", "a b", "X" * 64, "ä", "a\n", "\na", "a%2f", "a#", "a?"])
+def test_what_cannot_be_part_of_a_path_is_no_name(text):
+    with pytest.raises(ValueError):
+        path_component(text)
+
+
+def test_a_name_in_the_file_needs_no_testparm(monkeypatch):
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="fs1"))
+    assert find(SimpleNamespace(netbios_name="FS1"), None, None)[0] == "FS1"

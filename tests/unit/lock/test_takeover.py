@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Who is contended, whose end is waited for and for how long, and who may be evicted: only what is proven dead."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ctdb_etcd import __version__
+from ctdb_etcd.errors import Contended, LockError, Stopped, Unavailable
+from ctdb_etcd.lock.takeover import Contender, Rival
+from tests.support.fakes import Clock, Holder, Log, Waiter
+from tests.support.rigs import DEAD, NonceFile, value
+
+# A live holder renews every 2 s, or at the latest a second later: its lease never has less than 6 s left.
+NINE = {"lock_ttl": 9, "refresh": 2}
+LEAST = 6
+
+
+class Front:
+    """Who is in front, as a lock sees it at each look: a value, and how much their lease has left."""
+
+    def __init__(self, clock, text, left):
+        self.clock, self.text, self.looks = clock, text, []
+        self.until = clock.now + left
+        self.asked = 0
+
+    def __call__(self):
+        self.looks.append(self.clock.now)
+        return Rival(self.text, self.left) if self.text is not None else None
+
+    def left(self):
+        self.asked += 1
+        return self.until - self.clock.now
+
+    def goes(self, seconds, text=None):
+        """After so many seconds somebody else is in front, or nobody."""
+        self.clock.at(self.clock.now + seconds, lambda: setattr(self, "text", text))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def waiter(clock):
+    return Waiter(clock)
+
+
+def contender_of(waiter, electing=True, nonce_file=None):
+    """A helper that the recovery daemon runs, or ctdbd in a recovery."""
+    return Contender(Holder("us"), nonce_file or NonceFile(), electing, waiter, Log())
+
+
+@pytest.fixture
+def contender(clock, waiter):
+    return contender_of(waiter)
+
+
+def test_with_nobody_in_front_there_is_nothing_to_wait_for(clock, contender):
+    front = Front(clock, None, 0)
+    contender.contend(front, clock.now + 4)
+    assert len(front.looks) == 1
+
+
+@pytest.mark.parametrize("electing", [True, False])
+def test_a_dead_process_is_not_waited_for_nor_asked_about(clock, waiter, electing):
+    front = Front(clock, value(DEAD, **NINE), 9)
+    contender_of(waiter, electing).contend(front, clock.now + 4)
+    assert len(front.looks) == 1 and not front.asked
+
+
+def test_the_check_of_a_recovery_waits_for_nobody(clock, waiter):
+    front = Front(clock, value(1, **NINE), 1)
+    with pytest.raises(Contended):
+        contender_of(waiter, electing=False).contend(front, clock.now + 4)
+    assert len(front.looks) == 1 and not front.asked
+
+
+@pytest.mark.parametrize("left, waits", [(5.75, True), (6.0, False), (6.25, False), (0.0, True), (-1.0, True)])
+def test_a_lease_that_has_less_left_than_a_live_holders_ever_has_is_waited_for(clock, contender, left, waits):
+    front = Front(clock, value(1, **NINE), left)
+    front.goes(max(left, 0.1))
+    if waits:
+        contender.contend(front, clock.now + 60)
+        assert len(front.looks) > 1
+    else:
+        with pytest.raises(Contended) as contention:
+            contender.contend(front, clock.now + 60)
+        assert contention.value.value == front.text and len(front.looks) == 1
+
+
+@pytest.mark.parametrize("left, waits", [(7.0, True), (7.25, False), (20.0, False)])
+def test_a_long_lease_is_waited_for_only_when_its_end_is_near(clock, contender, left, waits):
+    front = Front(clock, value(1, lock_ttl=60, refresh=10), left)
+    front.goes(left)
+    if waits:
+        contender.contend(front, clock.now + 60)
+    else:
+        with pytest.raises(Contended):
+            contender.contend(front, clock.now + 60)
+
+
+def test_it_is_looked_at_five_times_a_second(clock, contender):
+    front = Front(clock, value(1, **NINE), 3)
+    front.goes(1)
+    began = clock.now
+    contender.contend(front, clock.now + 60)
+    assert front.looks == pytest.approx([began + 0.2 * n for n in range(6)])
+
+
+@pytest.mark.parametrize("left, deadline, waited", [(2.0, 60, 4.0), (2.0, 3, 3.0), (-5.0, 60, 2.0)])
+def test_a_lease_that_never_ends_is_waited_for_until_it_should_have_or_the_deadline(
+    clock, contender, left, deadline, waited
+):
+    front = Front(clock, value(1, **NINE), left)
+    # etcd says the same at each look.
+    front.left = lambda: left
+    began = clock.now
+    with pytest.raises(Contended):
+        contender.contend(front, began + deadline)
+    assert began + waited <= clock.now < began + waited + 0.25
+
+
+def test_a_lease_that_is_renewed_while_it_is_waited_for_is_contended_at_once(clock, contender):
+    front = Front(clock, value(1, **NINE), 3)
+    clock.at(clock.now + 1, lambda: setattr(front, "until", clock.now + 9))
+    began = clock.now
+    with pytest.raises(Contended):
+        contender.contend(front, began + 60)
+    assert clock.now < began + 1.25
+
+
+def test_whoever_comes_next_is_contended(clock, contender):
+    front = Front(clock, value(1, **NINE), 3)
+    front.goes(1, "them")
+    with pytest.raises(Contended) as contention:
+        contender.contend(front, clock.now + 60)
+    assert contention.value.value == "them"
+
+
+def test_a_second_lease_that_runs_out_is_not_given_time_of_its_own(clock, contender):
+    front = Front(clock, value(1, **NINE), 2)
+    front.left = lambda: 2
+    front.goes(3, value(2, **NINE))
+    began = clock.now
+    with pytest.raises(Contended):
+        contender.contend(front, began + 60)
+    assert clock.now < began + 4.25
+
+
+def test_a_stop_ends_the_wait(clock, waiter, contender):
+    waiter.stop_at(clock.now + 1)
+    with pytest.raises(Stopped):
+        contender.contend(Front(clock, value(1, **NINE), 3), clock.now + 60)
+
+
+OTHERS = [
+    "",
+    "them",
+    "[]",
+    "null",
+    "1",
+    '"x"',
+    "{}",
+    "[" * 100000,
+    json.dumps({"version": "another", "pid": DEAD, **NINE}),
+    json.dumps({"pid": DEAD, **NINE}),
+    json.dumps([{"version": __version__, "pid": DEAD, **NINE}]),
+]
+
+
+@pytest.mark.parametrize("text", OTHERS, ids=lambda text: text[:20])
+def test_what_no_helper_of_this_version_wrote_is_neither_dead_nor_waited_for(clock, contender, text):
+    front = Front(clock, text, 1)
+    assert contender.is_dead(text) is False
+    with pytest.raises(Contended):
+        contender.contend(front, clock.now + 60)
+    assert len(front.looks) == 1 and not front.asked
+
+
+@pytest.mark.parametrize("fields", [{}, {"lock_ttl": 9}, {"refresh": 2}, {"lock_ttl": "9", "refresh": 2}])
+def test_who_does_not_say_how_it_renews_is_not_waited_for(clock, contender, fields):
+    with pytest.raises(Contended):
+        contender.contend(Front(clock, value(1, **fields), 1), clock.now + 60)
+
+
+@pytest.mark.parametrize("error", [Unavailable("x"), LockError("x")])
+def test_a_lease_that_nobody_can_say_anything_about_is_not_waited_for(clock, contender, error):
+    def left():
+        raise error
+
+    front = Front(clock, value(1, **NINE), 1)
+    front.left = left
+    with pytest.raises(Contended):
+        contender.contend(front, clock.now + 60)
+
+
+def test_a_proof_that_lacks_a_part_proves_nothing(clock, waiter):
+    def fail(who):
+        raise KeyError("nonce")
+
+    nonce_file = NonceFile()
+    nonce_file.proves_dead = fail
+    assert contender_of(waiter, nonce_file=nonce_file).is_dead(value(DEAD)) is False
+
+
+@pytest.mark.parametrize("pid, dead", [(DEAD, True), (1, False)])
+def test_who_is_dead_is_the_nonce_file_to_say(contender, pid, dead):
+    assert contender.is_dead(value(pid)) is dead
