@@ -37,6 +37,13 @@ class EndpointRefused(Refused):
     """This endpoint cannot be used; another one may."""
 
 
+class GrpcOnly(EndpointRefused):
+    """The endpoint speaks no HTTP/1.1: etcd's option listen-client-http-urls has moved that to another address."""
+
+    def __init__(self) -> None:
+        super().__init__("it speaks gRPC only: name the address of listen-client-http-urls")
+
+
 class OtherCluster(EndpointRefused):
     """The endpoint belongs to another etcd cluster than the one expected."""
 

@@ -16,6 +16,7 @@ import socket
 import time
 from contextlib import contextmanager
 
+from ..errors import GrpcOnly
 from ..waiting import Task
 from .http1 import Connection, Stream
 
@@ -185,7 +186,7 @@ class Endpoints:
         except ConnectFailed as error:
             raise error.reasons[endpoint] from None
         except OSError as error:
-            raise self.explain(error, endpoint) from None
+            raise self.explain(error, endpoint, until) from None
 
     def get(self, endpoint: str, path: str, until: float) -> tuple[int, bytes]:
         """HTTP status and body of a GET at this one endpoint. Raises as dial()."""
@@ -195,9 +196,18 @@ class Endpoints:
         self._log.debug(f"GET {path}: {status} from {endpoint} in {time.monotonic() - began:.4f} s")
         return status, body
 
-    def explain(self, error: Exception, endpoint: str) -> Exception:
-        """Return the error in words that say what to do, if it is one of TLS."""
-        return self._tls.explain(error, self.host(endpoint)[0]) if self._tls else error
+    def explain(self, error: Exception, endpoint: str, until: float) -> Exception:
+        """Return the error of a new connection in words that say what to do, if it is one of TLS. Raises Stopped."""
+        if not self._tls:
+            return error
+        host = self.host(endpoint)[0]
+        if isinstance(error, ConnectionError):
+            try:
+                if self._tls.grpc_only(lambda: self.connect([endpoint], until)[1], self._waiter, host, until):
+                    return GrpcOnly()
+            except OSError:
+                pass  # the first error says more
+        return self._tls.explain(error, host)
 
     def prefer(self, endpoint: str) -> None:
         """Stay with what works, and go on from there when it fails."""

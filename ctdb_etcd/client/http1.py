@@ -12,6 +12,8 @@ from __future__ import annotations
 import select
 import time
 
+from ..errors import GrpcOnly
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
@@ -90,7 +92,7 @@ class Connection:
     def ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float
     ) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises OSError (TimeoutError at the deadline), HttpError."""
+        """Status and body of the answer. Raises OSError (TimeoutError at the deadline), HttpError, GrpcOnly."""
         if not self._usable:
             raise Disconnected("the connection was closed")
         self._usable = False
@@ -120,8 +122,11 @@ class Connection:
     def _head(self) -> tuple[int, dict[str, str]]:
         """Status and header fields (names in lower case, `version` among them) of the next answer."""
         while b"\r\n\r\n" not in self._got:
+            if begins_http2(self._got):
+                raise GrpcOnly
+            speaks_http = b"HTTP/1.".startswith(self._got[:7]) or (len(self._got) < 5 and not any(self._got[:2]))
             # Another server that listens there (SSH) may wait for our answer.
-            if not b"HTTP/1.".startswith(self._got[:7]) or len(self._got) > _HEAD_MAX:
+            if not speaks_http or len(self._got) > _HEAD_MAX:
                 raise HttpError("what answers does not speak HTTP")
             self._more()
         head, _, self._got = self._got.partition(b"\r\n\r\n")
@@ -190,6 +195,11 @@ class Connection:
         if len(self._got) > _HEAD_MAX + _BODY_MAX:
             raise HttpError(_TOO_LONG)
         return not self._ended
+
+
+def begins_http2(data: bytes) -> bool:
+    """Whether a server's first bytes are a SETTINGS frame of HTTP/2, of less than 256 bytes (RFC 9113, 3.4 and 4.1)."""
+    return data[:2] == b"\0\0" and data[3:5] == b"\x04\0"
 
 
 def _number(digits: str, base: int) -> int:

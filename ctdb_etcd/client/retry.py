@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 
-from ..errors import EndpointRefused, OtherCluster, Refused, Unavailable
+from ..errors import EndpointRefused, GrpcOnly, OtherCluster, Refused, Unavailable
 from ..waiting import rest
 
 TYPE_CHECKING = False
@@ -44,15 +44,18 @@ class Retry:
     ) -> Answer:
         """Repeat `attempt` until it returns something; it tries each endpoint once and notes their failures.
 
+        An endpoint whose failure is noted already can only fail again.
+
         `news` is what the log says before the failures of a round that returns nothing.
 
         Raises Unavailable at the deadline (monotonic seconds), Refused if no endpoint will ever do, and whatever
         attempt raises.
         """
         pause = _PAUSE_FIRST
+        failures: dict[str, Exception] = {}
         while True:
             self._waiter.check()
-            failures: dict[str, Exception] = {}
+            failures = {endpoint: error for endpoint, error in failures.items() if isinstance(error, GrpcOnly)}
             answer = attempt(failures)
             if answer is not None:
                 self._answered()

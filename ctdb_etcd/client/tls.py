@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import select
 import ssl
+import time
 
 from ..errors import EndpointRefused, Refused
-from .http1 import Stream
+from .http1 import Stream, begins_http2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 # OpenSSL's verification results (x509_vfy.h) that have a remedy of their own.
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _WRONG_NAME = (62, 64)
+
+# Seconds in which a server that speaks gRPC only has ended a connection without ALPN.
+_CLOSES_WITHIN = 0.5
 
 
 class _Encrypted(Exception):
@@ -43,6 +47,28 @@ class Tls:
     def stream(self, sock: socket.socket, waiter: Waiter, host: str, until: float) -> TlsStream:
         """Shake hands with this host. Raises OSError: ssl.SSLError for explain(), TimeoutError."""
         return TlsStream(sock, waiter, self._context, host, until)
+
+    def grpc_only(self, connect: Callable[[], socket.socket], waiter: Waiter, host: str, until: float) -> bool:
+        """Whether this host ends a connection without HTTP/2 (ALPN h2) at once, and begins HTTP/2 on one with it.
+
+        A server that speaks HTTP/1.1 waits for a request first. Raises OSError, Stopped.
+        """
+        plain = self.stream(connect(), waiter, host, until)
+        try:
+            plain.deadline = min(until, time.monotonic() + _CLOSES_WITHIN)
+            if plain.receive():
+                return False
+        except ConnectionError:
+            pass
+        finally:
+            plain.close()
+        offering = context(self._config)
+        offering.set_alpn_protocols(["h2"])
+        stream = TlsStream(connect(), waiter, offering, host, until)
+        try:
+            return begins_http2(stream.receive())
+        finally:
+            stream.close()
 
     def explain(self, error: Exception, host: str) -> Exception:
         """Return the error in words that say what to do, if it is one of TLS."""

@@ -16,9 +16,10 @@ import time
 
 import etcd
 
-from ..errors import EndpointRefused, OtherCluster, Refused, Stopped, Unavailable
+from ..errors import EndpointRefused, GrpcOnly, LockError, OtherCluster, Refused, Stopped, Unavailable
 from ..waiting import aside
 from .endpoints import CLOSED, NO_LEADER, ConnectFailed, bracketed
+from .http1 import HttpError
 from .retry import Retry, reason, share
 from .tls import context, explain, secure, wrong_name
 
@@ -71,6 +72,9 @@ class Client:
                 failures[f"srv_domain {self._config.srv_domain}"] = error
                 return None
             for untried in range(len(self._order), 0, -1):
+                if self._order[0] in failures:
+                    self._next()
+                    continue
                 try:
                     return self._ask(operation, share(deadline, untried, self._read_timeout))
                 except (Unavailable, EndpointRefused) as error:
@@ -128,7 +132,7 @@ class Client:
         except Stopped:
             raise
         except Exception as error:  # python-etcd raises anything for garbage in an answer
-            raise self._understand(error, endpoint) from None
+            raise self._understand(error, endpoint, until) from None
         finally:
             self._log.debug(f"v2: {endpoint} in {time.monotonic() - began:.4f} s")
         self._clients[endpoint] = client
@@ -161,7 +165,7 @@ class Client:
             secure(client, self._tls, host)
         return client
 
-    def _understand(self, error: Exception, endpoint: str) -> Exception:
+    def _understand(self, error: Exception, endpoint: str, until: float) -> Exception:
         """Return what python-etcd's exception means here."""
         text = " ".join(str(error).split())
         if isinstance(error, etcd.EtcdInsufficientPermissions):
@@ -180,6 +184,8 @@ class Client:
                 return failure if isinstance(failure, EndpointRefused) else Unavailable(str(failure))
             if "t match" in text:
                 return EndpointRefused(wrong_name(host))
+            if "Connection aborted" in text and self._grpc_only(endpoint, until):
+                return GrpcOnly()
             if "RemoteDisconnected" in text and not self._tls:
                 return Unavailable(CLOSED)
             # The innermost reason is inside urllib3's wrappers: "... (Caused by X('<object>: reason'))".
@@ -190,6 +196,16 @@ class Client:
                 "the v2 API is not served: start etcd (before 3.6) with --enable-v2=true, or set api = 3"
             )
         return Unavailable(f"etcd says: {text or type(error).__name__}")
+
+    def _grpc_only(self, endpoint: str, until: float) -> bool:
+        """python-etcd and what is below it show nothing of what a server says that does not speak HTTP/1.1."""
+        try:
+            self._endpoints.get(endpoint, "/version", until)
+        except GrpcOnly:
+            return True
+        except (OSError, HttpError, LockError):
+            pass
+        return False
 
 
 def _tls_error(error: Exception) -> ssl.SSLError | None:

@@ -108,7 +108,7 @@ class Client:
             except OSError as error:
                 failures[f"srv_domain {self._config.srv_domain}"] = error
                 return None
-        untried = self._endpoints.names()
+        untried = [endpoint for endpoint in self._endpoints.names() if endpoint not in failures]
         while untried:
             until = share(deadline, len(untried), float("inf"))
             kept = self._connection
@@ -136,7 +136,7 @@ class Client:
                     # It may have closed an idle connection, which says nothing about the endpoint.
                     if kept:
                         continue
-                failures[endpoint] = self._explain(error, endpoint)
+                failures[endpoint] = self._explain(error, endpoint, until)
             if endpoint in untried:
                 untried.remove(endpoint)
         self._endpoints.failed()
@@ -179,10 +179,10 @@ class Client:
     def _at_most(self, until: float) -> float:
         return min(until, time.monotonic() + self._config.read_timeout)
 
-    def _explain(self, error: Exception, endpoint: str) -> Exception:
+    def _explain(self, error: Exception, endpoint: str, until: float) -> Exception:
         if isinstance(error, Disconnected) and self._config.protocol == "http":
             return OSError(CLOSED)
-        return self._endpoints.explain(error, endpoint)
+        return self._endpoints.explain(error, endpoint, until)
 
     def _drop(self) -> None:
         if self._connection:

@@ -17,7 +17,7 @@ import time
 from ..client.endpoints import Endpoints
 from ..client.http1 import HttpError
 from ..client.retry import Retry, reason, share
-from ..errors import LockError, Refused, Unavailable
+from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import Grant
 
 TYPE_CHECKING = False
@@ -131,20 +131,22 @@ def v2_served(
 ) -> bool:
     """Whether any endpoint serves the v2 API. Raises Unavailable if that is unknown at the deadline.
 
-    At least one member must say that it does not serve v2. An endpoint where nobody listens serves nothing. Silent
-    endpoints must be the minority: were they not allowed at all, a crashed node that was a member of etcd as well would
-    keep the others from taking over. An endpoint whose name does not resolve here is silent as well: it may resolve on
-    the node where Samba's helper runs, and hold its lock.
+    At least one member must say that it does not serve v2. An endpoint where nobody listens or where only gRPC is
+    spoken serves nothing. Silent endpoints must be the minority: were they not allowed at all, a crashed node that was
+    a member of etcd as well would keep the others from taking over. An endpoint whose name does not resolve here is
+    silent as well: it may resolve on the node where Samba's helper runs, and hold its lock.
     """
 
     def ask_all(failures: dict[str, Exception]) -> bool | None:
         denied = silent = 0
         for endpoint in endpoints.names():
+            if endpoint in failures:
+                continue
             try:
                 if serves_v2(config, directory, endpoints, endpoint, share(deadline, 1, _PROBE)):
                     return True
                 denied += 1
-            except ConnectionRefusedError as error:
+            except (ConnectionRefusedError, GrpcOnly) as error:
                 failures[endpoint] = error
             except (OSError, HttpError, LockError) as error:
                 failures[endpoint] = error

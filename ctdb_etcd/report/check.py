@@ -14,7 +14,7 @@ import time
 
 from ..client.endpoints import Endpoints
 from ..client.retry import reason
-from ..errors import LockError, Refused, Unavailable
+from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import LEAST_TRY, fits
 from ..lock.open import V2_UNKNOWN, V2_UNKNOWN_ADVICE, apis_in_use, open_api
 from . import endpoint_health
@@ -96,8 +96,8 @@ class Check:
         """Whether v2 is served, decided as open.v2_served does."""
         served = any(endpoint["v2"] for endpoint in seen)
         if config.api == "auto" and not served:
-            nobody = os.strerror(errno.ECONNREFUSED)
-            silent = [endpoint["v2"] is None and endpoint["error"] != nobody for endpoint in seen]
+            nothing = (os.strerror(errno.ECONNREFUSED), str(GrpcOnly()))
+            silent = [endpoint["v2"] is None and endpoint["error"] not in nothing for endpoint in seen]
             if not any(endpoint["v2"] is False for endpoint in seen) or 2 * sum(silent) >= len(silent):
                 self.note("fault", "v2", f"{V2_UNKNOWN}: {V2_UNKNOWN_ADVICE}")
             else:

@@ -41,13 +41,24 @@ class LockProcess(Watched):
 class Etcd:
     """A cluster of `members` (1 or 3) etcd processes; `start()` and `stop()`, or a context manager.
 
-    `extra_args` go to every member.  `user` ("name:password"), once set, is what the view below logs in with.
+    `extra_args` go to every member, `program` is another etcd than release's. With `split_http` the client port speaks
+    gRPC only, and HTTP has one of its own (listen-client-http-urls).  `user` ("name:password"), once set, is what the
+    view below logs in with.
     """
 
-    def __init__(self, members: int = 1, extra_args: Sequence[str] = (), tls: Optional[Tls] = None) -> None:
+    def __init__(
+        self,
+        members: int = 1,
+        extra_args: Sequence[str] = (),
+        tls: Optional[Tls] = None,
+        program: Optional[str] = None,
+        split_http: bool = False,
+    ) -> None:
         self.size = members
         self.extra_args = list(extra_args)
         self.tls = tls
+        self._program = program
+        self._split_http = split_http
         self.user: Optional[str] = None
         self.members: list[Member] = []
         self._ports: list[Port] = []
@@ -61,7 +72,12 @@ class Etcd:
                 client, peer = Port(), Port()
                 self._ports += [client, peer]
                 place = f"m{number + 1}", self._scratch.path, client.endpoint, peer.endpoint
-                self.members.append(Member(*place, self._initial_cluster, self.extra_args, self.tls))
+                member = Member(*place, self._initial_cluster, self.extra_args, self.tls)
+                member.program = self._program or member.program
+                if self._split_http:
+                    self._ports.append(Port())
+                    member.http_endpoint = self._ports[-1].endpoint
+                self.members.append(member)
             for member in self.members:
                 member.start()
             self.wait_healthy()

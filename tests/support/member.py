@@ -47,8 +47,8 @@ def arguments(name: str, data: str, client: str, peer: str, cluster: str, listen
 class Member:
     """One etcd process that can be killed, paused, resumed and restarted on its own data and ports.
 
-    `client` and `peer` are `host:port`. `enter` stands before its command, for another place than ours, where we can
-    still reach it.
+    `client` and `peer` are `host:port`; `http_endpoint` is another one where the client port speaks gRPC only. `enter`
+    stands before its command, for another place than ours, where we can still reach it.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Member:
         enter: Sequence[str] = (),
     ) -> None:
         self.name = name
-        self.endpoint = client
+        self.endpoint = self.http_endpoint = client
         self.peer_url = f"http://{peer}"
         self.log_path = directory / f"{name}.log"
         self.running = False
@@ -84,8 +84,11 @@ class Member:
 
     def start(self) -> None:
         """Start it and return at once (`Etcd.wait_healthy` waits)."""
-        client = f'{"https" if self._tls else "http"}://{self.endpoint}'
+        protocol = "https" if self._tls else "http"
+        client = f"{protocol}://{self.endpoint}"
         argv = [self.program, "--log-level", "warn"]
+        if self.http_endpoint != self.endpoint:
+            argv += ["--listen-client-http-urls", f"{protocol}://{self.http_endpoint}"]
         argv += arguments(self.name, str(self._directory), client, self.peer_url, self._cluster())
         if self._tls:
             argv += ["--cert-file", self._tls.cert, "--key-file", self._tls.key]
@@ -135,7 +138,7 @@ class Member:
 
     def ask(self, method: str, path: str, body: Optional[str] = None, timeout: float = 2) -> Optional[dict[str, Any]]:
         """The JSON answer of one HTTP request to it; None if there is none in time."""
-        host, port = self.endpoint.split(":")
+        host, port = self.http_endpoint.split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
         if self._tls:
             context = ssl.create_default_context(cafile=self._tls.ca)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ctdb_etcd.client.http1 import Connection, Disconnected, HttpError
+from ctdb_etcd.errors import GrpcOnly
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -128,6 +129,20 @@ def test_what_makes_no_sense_is_refused_and_not_waited_for(answer):
     with pytest.raises(HttpError):
         Connection("h:1", server).ask("GET", "/", None, {}, 0)
     assert server.pieces
+
+
+@pytest.mark.parametrize("length", [0, 6, 36, 255])
+def test_settings_of_http2_are_a_port_for_grpc_only(length):
+    settings = b"\0\0" + bytes([length]) + b"\4\0\0\0\0\0" + bytes(length)
+    for pieces in [settings], bytes_of(settings):
+        with pytest.raises(GrpcOnly, match="listen-client-http-urls"):
+            ask(*pieces)
+
+
+@pytest.mark.parametrize("other", [b"\0", b"\0\0\6\4", b"\0\1\6\4\0", b"\0\0\6\1\0", b"\0\0\6\4\1", b"\1\0\6\4\0"])
+def test_what_is_not_settings_of_http2_is_no_port_for_grpc(other):
+    with pytest.raises(HttpError):
+        ask(other)
 
 
 def test_an_answer_without_an_end_is_refused_in_time():

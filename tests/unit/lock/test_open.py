@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ctdb_etcd.errors import Contended, LockError, Lost, Refused, Stopped, Unavailable
+from ctdb_etcd.errors import Contended, GrpcOnly, LockError, Lost, Refused, Stopped, Unavailable
 from ctdb_etcd.fence import Grant, Moment
 from ctdb_etcd.lock.open import JointLock, serves_v2, v2_served
 from tests.support.fakes import Clock, Lock, Log, Waiter
@@ -166,6 +166,7 @@ def test_without_a_further_lock_the_first_is_all(pair):
 YES, NO, UNKNOWN = (200, b'{"node":{}}'), (404, b"404 page not found"), (500, b"")
 CONFIG = SimpleNamespace(version_prefix="/v2")
 REFUSES, SILENT = ConnectionRefusedError(111, "Connection refused"), TimeoutError("timed out")
+GRPC = GrpcOnly()
 
 TABLE = [
     ([YES], True),
@@ -185,6 +186,11 @@ TABLE = [
     ([NO, NO, UNKNOWN], False),
     ([NO, REFUSES, SILENT], False),
     ([REFUSES], None),
+    # Nor is v2 served where only gRPC is spoken.
+    ([GRPC, NO], False),
+    ([GRPC, YES], True),
+    ([GRPC, NO, SILENT], False),
+    ([GRPC, SILENT], None),
     ([REFUSES, REFUSES, SILENT], None),
     ([SILENT], None),
     ([UNKNOWN], None),
