@@ -5,8 +5,8 @@
 What no run can find, because it breaks no promise: a lock that is never given back (the lease's end does it),
 and stale reads alone (the decision is v3's transaction, or the order of v2's keys).
 
-A text that is not found (once) in its file means that the program has moved on: then `apply` fails, and the table is
-to be mended.
+A text that is not found (once) in its file means that the program has changed: then `apply` fails, and so does
+tests/unit/chaos/test_sabotage.py.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SABOTAGES = {
     ),
     "a negative margin": Sabotage([(FENCE, "return min(1.0, ttl / 4)", "return -1.5")]),
     "counted from receipt": Sabotage(
-        [(V3, "        return Grant(sent, ttl)\n", "        return Grant(Moment.now(), ttl)\n")],
+        [(V3, "return Grant(sent, ttl), _term(result)", "return Grant(Moment.now(), ttl), _term(result)")],
         # An answer must be later than the margin and etcd's own slowness together, and still be waited for.
         ttl=15,
         hosts=1,

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Tests of what judges a chaos run."""
+"""Tests of the chaos run's parts."""

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Each sabotage still finds its text in the program, and leaves a program that can be compiled."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.chaos.sabotage import SABOTAGES
+from tests.support import TREE
+
+
+@pytest.mark.parametrize("name", SABOTAGES)
+def test_each_sabotage_changes_the_program_as_it_is_now(tmp_path, name):
+    package = tmp_path / "ctdb_etcd"
+    shutil.copytree(TREE / "ctdb_etcd", package, ignore=shutil.ignore_patterns("__pycache__"))
+    SABOTAGES[name].apply(tmp_path)
+    changed = {file for file, _, _ in SABOTAGES[name].edits}
+    assert changed
+    for file in changed:
+        text = (tmp_path / file).read_text()
+        assert text != (TREE / file).read_text()
+        compile(text, file, "exec")
