@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # What one read takes at most; most answers have less.
 _READ = 1 << 16
-# No answer that we ask etcd for comes near this many bytes.
-_BODY_MAX = 1 << 20
+# etcd takes no request of more than 1.5 MiB by default, so no key is longer; base64 makes 2 MiB of it.
+_BODY_MAX = 1 << 22
 _HEAD_MAX = 1 << 16
 
 _TOO_LONG = f"an answer of more than {_BODY_MAX} bytes"
@@ -75,6 +75,9 @@ class Stream:
 
     def wait(self, event: int) -> None:
         """Wait for a poll event of the socket. Raises TimeoutError at the deadline, Stopped."""
+        # TLS can always be ready and never have anything to read.
+        if time.monotonic() >= self.deadline:
+            raise TimeoutError
         self._waiter.wait({self._sock.fileno(): event}, self.deadline)
 
 
@@ -86,6 +89,7 @@ class Connection:
         self.date = ""
         self._stream = stream
         self._got = bytearray()
+        self._length = 0
         self._ended = False
         self._usable = True
 
@@ -96,6 +100,7 @@ class Connection:
         if not self._usable:
             raise Disconnected("the connection was closed")
         self._usable = False
+        self._length = 0
         self._stream.deadline = deadline
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self.endpoint}", "Accept-Encoding: identity"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -121,7 +126,7 @@ class Connection:
 
     def _head(self) -> tuple[int, dict[str, str]]:
         """Status and header fields (names in lower case, `version` among them) of the next answer."""
-        while b"\r\n\r\n" not in self._got:
+        while (length := self._got.find(b"\r\n\r\n")) < 0:
             if begins_http2(self._got):
                 raise GrpcOnly
             speaks_http = b"HTTP/1.".startswith(self._got[:7]) or (len(self._got) < 5 and not any(self._got[:2]))
@@ -129,8 +134,7 @@ class Connection:
             if not speaks_http or len(self._got) > _HEAD_MAX:
                 raise HttpError("what answers does not speak HTTP")
             self._more()
-        head, _, self._got = self._got.partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
+        first, *lines = self._taken(length, 4).decode("latin-1").split("\r\n")
         version, _, rest = first.partition(" ")
         if not (version.startswith("HTTP/1.") and rest[:3].isdecimal() and 100 <= int(rest[:3])):
             raise HttpError("what answers does not speak HTTP")
@@ -154,7 +158,7 @@ class Connection:
         return self._take(_number(length, 10))
 
     def _chunks(self) -> bytes:
-        body = b""
+        body = bytearray()
         while True:
             size = _number(self._line().partition(";")[0].strip(), 16)
             if not size:
@@ -166,21 +170,24 @@ class Connection:
                 raise HttpError("the answer's chunks are not as long as they say")
         while self._line():  # a field behind the last chunk
             pass
-        return body
+        return bytes(body)
 
     def _line(self) -> str:
-        while b"\r\n" not in self._got:
+        while (length := self._got.find(b"\r\n")) < 0:
             self._more()
-        line, _, self._got = self._got.partition(b"\r\n")
-        return line.decode("latin-1")
+        return self._taken(length, 2).decode("latin-1")
 
     def _take(self, size: int) -> bytes:
         if size > _BODY_MAX:
             raise HttpError(_TOO_LONG)
         while len(self._got) < size:
             self._more()
+        return self._taken(size, 0)
+
+    def _taken(self, size: int, beyond: int) -> bytes:
         taken = bytes(self._got[:size])
-        del self._got[:size]
+        # Of all ways only this one does not copy the rest.
+        del self._got[: size + beyond]
         return taken
 
     def _more(self) -> None:
@@ -192,7 +199,9 @@ class Connection:
         data = self._stream.receive()
         self._ended = not data
         self._got += data
-        if len(self._got) > _HEAD_MAX + _BODY_MAX:
+        # All that came for one answer: interim answers, and fields behind the last chunk, have no limit of their own.
+        self._length += len(data)
+        if self._length > _HEAD_MAX + _BODY_MAX:
             raise HttpError(_TOO_LONG)
         return not self._ended
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.client.http1 import Connection, Disconnected, HttpError
+from ctdb_etcd.client.http1 import Connection, Disconnected, HttpError, Stream
 from ctdb_etcd.errors import GrpcOnly
+from tests.support.fakes import Clock, Waiter
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -145,8 +146,58 @@ def test_what_is_not_settings_of_http2_is_no_port_for_grpc(other):
         ask(other)
 
 
-def test_an_answer_without_an_end_is_refused_in_time():
-    server = Server(*[OK + b"\r\n", *[b"x" * 65536] * 100])
+ENDLESS = {
+    "body": (OK + b"\r\n", b"x" * 65536),
+    "chunks": (OK + CHUNKED, (b"64\r\n" + b"x" * 100 + b"\r\n") * 600),
+    "trailer": (OK + CHUNKED + b"0\r\n", (b"a: " + b"b" * 100 + b"\r\n") * 600),
+    "interim answers": (b"", (b"HTTP/1.1 100 Continue\r\na: " + b"b" * 100 + b"\r\n\r\n") * 500),
+    "head": (OK, b"a: b\r\n" * 10000),
+    "line": (OK + CHUNKED, b"0" * 65536),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_an_answer_without_an_end_is_refused_in_time(kind):
+    first, more = ENDLESS[kind]
+    server = Server(*filter(None, [first]), *[more] * 100)
     with pytest.raises(HttpError):
         Connection("h:1", server).ask("GET", "/", None, {}, 0)
-    assert len(server.pieces) > 50
+    assert len(server.pieces) > 20
+
+
+def test_the_longest_key_that_etcd_takes_is_read_and_twice_as_much_is_not():
+    longest = 2 << 20  # base64 of 1.5 MiB
+    assert len(ask(OK + b"Content-Length: %d\r\n\r\n" % (longest + 1000), b"x" * (longest + 1000))[1]) > longest
+    with pytest.raises(HttpError):
+        ask(OK + b"Content-Length: %d\r\n\r\n" % (2 * longest + 1), b"x" * (2 * longest + 1))
+
+
+class Socket:
+    """A socket that is ready all the time, as TLS can be without having anything to read."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def fileno(self):
+        return 7
+
+    def recv(self, size):
+        self.asked += 1
+        if self.asked > 1000:
+            pytest.fail("a loop without an end")
+        raise BlockingIOError
+
+
+def test_a_socket_that_is_ready_and_gives_nothing_is_read_until_the_deadline(monkeypatch):
+    clock = Clock(monkeypatch)
+
+    class Ready(Waiter):
+        def wait(self, events, deadline):
+            clock.pass_(0.1)
+            return set(events)
+
+    stream = Stream(Socket(), Ready(clock))
+    stream.deadline = clock.now + 2
+    with pytest.raises(TimeoutError):
+        stream.receive()
+    assert clock.now == pytest.approx(stream.deadline, abs=0.2)
