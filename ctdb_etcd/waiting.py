@@ -8,6 +8,7 @@ ctdb.process.Watch, which signals and the parent's death interrupt; in reports i
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -61,12 +62,18 @@ class Task:
     """A function that keeps to no deadline (a resolver, a library), run in a thread that can be left behind."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
+        """Raises OSError where no thread or descriptor is to be had."""
         self._outcome: list[Any] = []
         # Not needed where all endpoints are numeric addresses.
         import threading
 
         self.done, self._finished = os.pipe()
-        threading.Thread(target=self._run, args=(function,), daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(function,), daemon=True).start()
+        except RuntimeError:
+            os.close(self.done)
+            os.close(self._finished)
+            raise OSError(errno.EAGAIN, "no thread can be started") from None
 
     def _run(self, function: Callable[[], Any]) -> None:
         try:

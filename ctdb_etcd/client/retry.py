@@ -61,7 +61,7 @@ class Retry:
                 self._answered()
                 return answer
             reasons = "; ".join(f"{endpoint}: {reason(error)}" for endpoint, error in failures.items())
-            if all(isinstance(error, EndpointRefused) for error in failures.values()):
+            if failures and all(isinstance(error, EndpointRefused) for error in failures.values()):
                 kinds = {type(error) for error in failures.values()}
                 raise OtherCluster(reasons) if kinds == {OtherCluster} else Refused(reasons)
             self._failed(news + reasons)
@@ -100,4 +100,4 @@ def share(deadline: float, untried: int, most: float) -> float:
 def reason(error: Exception) -> str:
     """Why an endpoint failed, for a line of the log."""
     text = error.strerror if isinstance(error, OSError) else None
-    return text or str(error) or type(error).__name__
+    return text or str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)

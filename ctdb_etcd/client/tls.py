@@ -152,10 +152,13 @@ class TlsStream(Stream):
             raise
         super().__init__(secured, waiter)
         self.deadline = until
+        began = time.monotonic()
         try:
             self.when_ready(select.POLLIN, secured.do_handshake)
         except BaseException as error:
             secured.close()
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"no end of the TLS handshake in {time.monotonic() - began:.1f} s") from None
             if isinstance(error, ConnectionError):
                 # What etcd 3.4 does at a port for http only.
                 raise OSError("it ended the TLS handshake without a word: perhaps it needs protocol = http") from None

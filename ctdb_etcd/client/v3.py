@@ -101,7 +101,10 @@ class Client:
             found["error"] = "; ".join(error for error in errors if "alarm:" not in error) or None
 
     def _round(self, path: str, data: str, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
-        """Try every endpoint once, the one in use first; None if all of them failed."""
+        """Try every endpoint once, the one in use first; None if all of them failed.
+
+        Every turn of the loop ends the connection in use or takes an endpoint from the list.
+        """
         if self._connection is None:
             try:
                 self._endpoints.find(share(deadline, 1, self._config.read_timeout))
@@ -112,19 +115,22 @@ class Client:
         while untried:
             until = share(deadline, len(untried), float("inf"))
             kept = self._connection
-            endpoint = kept.endpoint if kept else ""
-            try:
-                if kept is None:
+            if kept:
+                endpoint = kept.endpoint
+            else:
+                try:
                     address, sock = self._endpoints.connect(untried, self._at_most(until))
-                    endpoint = address.endpoint
+                except ConnectFailed as error:
+                    failures.update(error.reasons)
+                    break
+                endpoint = address.endpoint
+            try:
+                if not kept:
                     self._connection = self._endpoints.secure(endpoint, sock, self._at_most(until))
                     self._endpoints.prefer(endpoint)
                     self.endpoint = endpoint
                 assert self._connection
                 return self._exchange(self._connection, path, data, until)
-            except ConnectFailed as error:
-                failures.update(error.reasons)
-                break
             except Stopped:
                 self._drop()
                 raise

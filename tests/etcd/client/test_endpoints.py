@@ -60,6 +60,33 @@ def test_an_ipv6_endpoint_works_with_and_without_a_port_of_its_own(both, helper_
                 assert helper.stderr == ""
 
 
+@pytest.fixture
+def without_sockets(tmp_path):
+    """For strace(1): no socket can be made, as where all descriptors are used up."""
+    return ["-f", "-o", str(tmp_path / "trace"), "-e", "trace=socket", "-e", "inject=socket:error=EMFILE"]
+
+
+@APIS
+def test_without_descriptors_a_start_is_idle_until_its_time_is_over(both, helper_conf, tmp_path, without_sockets, api):
+    conf = helper_conf(host=both.endpoints[0], api=api, acquire_timeout=2)
+    with Helper(conf, strace=without_sockets) as helper:
+        assert helper.status() == "2"
+        helper.wait_exit()
+        assert helper.answered_after < 4.5
+        assert "Too many open files" in helper.stderr
+    # One for each round.
+    assert (tmp_path / "trace").read_text().count("EMFILE") < 10
+
+
+def test_without_descriptors_a_start_ends_when_it_is_asked_to(both, helper_conf, without_sockets):
+    conf = helper_conf(host=both.endpoints[0], acquire_timeout=20)
+    with Helper(conf, strace=without_sockets) as helper:
+        wait_until(lambda: "no endpoint of etcd answers" in helper.stderr, 10, "a line after the first round")
+        helper.terminate()
+        asked = time.monotonic()
+        assert helper.wait_exit() - asked < 2
+
+
 @pytest.mark.root
 @APIS
 @pytest.mark.parametrize("how", ["refuses", "is a black hole"])

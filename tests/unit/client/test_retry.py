@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Rounds over the endpoints: which failures end them, and which endpoints are not asked again."""
+"""Rounds over the endpoints: which failures end them, which endpoints are asked again, the words for a failure."""
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
-from ctdb_etcd.client.retry import Retry
-from ctdb_etcd.errors import EndpointRefused, GrpcOnly, Refused, Unavailable
+from ctdb_etcd.client.retry import Retry, reason
+from ctdb_etcd.errors import EndpointRefused, GrpcOnly, OtherCluster, Refused, Unavailable
 from tests.support.fakes import Clock, Log, Waiter
 
 
@@ -42,3 +45,42 @@ def test_endpoints_that_are_all_refused_end_the_rounds_at_once(monkeypatch):
     with pytest.raises(Refused, match="listen-client-http-urls; b: it is a stranger"):
         rounds.call()
     assert rounds.asked == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "failures, raised",
+    [
+        ({}, Unavailable),
+        ({"a": OSError("x")}, Unavailable),
+        ({"a": EndpointRefused("x"), "b": OSError("x")}, Unavailable),
+        ({"a": EndpointRefused("x"), "b": OtherCluster("x")}, Refused),
+        ({"a": OtherCluster("x"), "b": OtherCluster("x")}, OtherCluster),
+    ],
+)
+def test_only_where_each_endpoint_refuses_for_good_trying_ends_before_its_time(monkeypatch, failures, raised):
+    clock = Clock(monkeypatch)
+    began, rounds = clock.now, []
+
+    def attempt(noted):
+        rounds.append(clock.now)
+        noted.update(failures)
+
+    with pytest.raises(raised) as failure:
+        Retry(Waiter(clock), Log()).call(attempt, began + 4)
+    assert failure.type is raised
+    assert (3 < len(rounds) < 9) if raised is Unavailable else len(rounds) == 1
+    assert clock.now <= began + 4
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "Too many open files"),
+        (OSError("in our words"), "in our words"),
+        (TimeoutError(), "no answer in time"),
+        (TimeoutError("no connection in time"), "no connection in time"),
+        (ConnectionResetError(), "ConnectionResetError"),
+    ],
+)
+def test_a_failure_is_named_in_words(error, words):
+    assert reason(error) == words

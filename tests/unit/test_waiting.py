@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""What is done in a thread: its result, its exception, and where no thread or descriptor is to be had."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import threading
+import time
+
+import pytest
+
+from ctdb_etcd.waiting import Patient, Task
+
+
+def finished(function):
+    task = Task(function)
+    Patient().wait({task.done: select.POLLIN}, time.monotonic() + 20)
+    return task
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_task_gives_its_result_or_raises_its_exception_and_closes_its_descriptors():
+    before = descriptors()
+    assert finished(lambda: 7).result() == 7
+    with pytest.raises(ZeroDivisionError):
+        finished(lambda: 1 // 0).result()
+    assert descriptors() == before
+
+
+def test_where_no_thread_can_be_started_a_task_is_an_oserror(monkeypatch):
+    def fail(self):
+        raise RuntimeError("can't start new thread")
+
+    before = descriptors()
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(OSError, match="no thread can be started") as failure:
+        Task(int)
+    assert failure.value.errno == errno.EAGAIN
+    assert descriptors() == before
