@@ -74,12 +74,19 @@ class Client:
         return answer, connection.date
 
     def health(self, endpoint: str, until: float, found: dict[str, Any]) -> None:
-        """Put into `found`: reachable, version, leader, latency, date, cluster_id, alarms, error of this one endpoint.
+        """Put into `found`: reachable, version, leader, latency, date, cluster_id, alarms, error, note of an endpoint.
 
-        Raises as `ask`, and TypeError, ValueError, AttributeError for an answer that makes no sense.
+        Raises as `ask`, and TypeError, ValueError, AttributeError, KeyError for an answer that makes no sense.
         """
         began = time.monotonic()
-        answer, date = self.ask(endpoint, "maintenance/status", {}, until)
+        try:
+            answer, date = self.ask(endpoint, "maintenance/status", {}, until)
+        except EndpointRefused:
+            raise
+        except Refused as refusal:
+            found["note"] = f"which member leads is not known: {refusal}"
+            self._open_health(endpoint, until, found)
+            return
         found["latency"] = round(time.monotonic() - began, 6)
         header = answer.get("header") or {}
         leader, member = str(answer.get("leader", "0")), str(header.get("member_id", "0"))
@@ -99,6 +106,29 @@ class Client:
             found["error"] = "it is a learner, which serves no lock: promote it, or take it out of host"
         else:
             found["error"] = "; ".join(error for error in errors if "alarm:" not in error) or None
+
+    def _open_health(self, endpoint: str, until: float, found: dict[str, Any]) -> None:
+        """What a member reports to everybody: some releases let only root ask for maintenance/status, or who logs in.
+
+        Without a login the cluster's ID is not known.
+        """
+        with self._endpoints.dial(endpoint, until) as connection:
+            began = time.monotonic()
+            _, body = connection.ask("GET", "/version", None, {}, until)
+            found.update(reachable=True, version=str(json.loads(body)["etcdserver"]), date=connection.date)
+            found["latency"] = round(time.monotonic() - began, 6)
+            _, body = connection.ask("GET", "/health", None, {}, until)
+            health = json.loads(body)
+        if str(health["health"]).lower() != "true":
+            reason = str(health.get("reason") or "")
+            found["alarms"] = [reason[6:]] if reason.startswith("ALARM ") else []
+            if not found["alarms"]:
+                found["error"] = f"it reports that it is not healthy: {reason or 'it gives no reason'}"
+        try:
+            answer, _ = self.ask(endpoint, "cluster/member/list", {}, until)
+            found["cluster_id"] = f"{int(answer['header']['cluster_id']):x}"
+        except Refused:
+            pass
 
     def _round(self, path: str, data: str, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
         """Try every endpoint once, the one in use first; None if all of them failed.

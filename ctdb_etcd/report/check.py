@@ -86,7 +86,8 @@ class Check:
             item = f"endpoint {endpoint['address']}"
             if endpoint["healthy"]:
                 text = f"etcd {endpoint['version']}, {endpoint['latency'] * 1000:.1f} ms"
-                self.note("ok", item, text + (", leader" if endpoint["leader"] else ""))
+                text += ", leader" if endpoint["leader"] else ""
+                self.note("ok", item, text + (f"; {endpoint['note']}" if endpoint["note"] else ""))
             else:
                 # Not a fault of this node as long as the others do: what follows tells.
                 alarms = f"alarm {' '.join(endpoint['alarms'])}" if endpoint["alarms"] else ""

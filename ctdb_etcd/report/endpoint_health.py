@@ -101,7 +101,8 @@ def _task(config: Config, name: str, directory: str, log: Log, until: float) -> 
                 pass
         if not endpoint["reachable"] and endpoint["error"] in (_CLOSED, _RESET) and config.protocol == "http":
             endpoint["error"] += ": if it speaks https, set protocol = https"
-        endpoint["error"] = endpoint["error"] and log.clean(endpoint["error"])
+        for key in ("error", "note"):
+            endpoint[key] = endpoint[key] and log.clean(endpoint[key])
         return endpoint
 
     return Task(look)
@@ -113,6 +114,7 @@ def _blank(name: str) -> dict[str, Any]:
         "healthy": False,
         "reachable": False,
         "error": None,
+        "note": None,
         "version": None,
         "leader": None,
         "latency": None,

@@ -78,8 +78,9 @@ def _endpoints(endpoints: list[dict[str, Any]]) -> list[str]:
         cells = [cell.ljust(width) for cell, width in zip(row, widths)] + list(row[len(widths) :])
         cells[1] = _coloured(_GREEN if endpoint["healthy"] else _RED, cells[1])
         lines.append((_field("endpoints" if at == 0 else "", "")) + "  ".join(cells).rstrip())
-        if endpoint["error"] and endpoint["reachable"]:
-            lines.append(_field("", "  " + endpoint["error"]))
+        for text in (endpoint["error"], endpoint["note"]):
+            if text and endpoint["reachable"]:
+                lines.append(_field("", "  " + text))
     return lines
 
 

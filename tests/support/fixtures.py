@@ -75,12 +75,12 @@ def etcd3(etcd3_of_session: Etcd) -> Iterator[Etcd]:
 
 @pytest.fixture(scope="session")
 def built_etcd() -> Callable[[str], str]:
-    """`built_etcd(branch)`: the path of the newest etcd listed of a branch; without it the test is skipped."""
+    """`built_etcd("3.6.11")`, or "3.6" for the newest listed: the path of that etcd; without it the test is skipped."""
 
-    def path(branch: str) -> str:
-        version = release.newest(branch)
+    def path(version: str) -> str:
+        version = version if version.count(".") == 2 else release.newest(version)
         if not release.built(version).exists():
-            pytest.skip(f"etcd {branch} is not built: run tests/releases/build-etcd {version}")
+            pytest.skip(f"etcd {version} is not built: run tests/releases/build-etcd {version}")
         return str(release.built(version))
 
     return path
