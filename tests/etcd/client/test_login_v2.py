@@ -8,10 +8,9 @@ import base64
 import json
 import urllib.request
 
-from tests.support import login
+from tests.support import login, release
 import pytest
 
-from tests.support import release
 from tests.support.etcd import Etcd
 from tests.support.helper import Helper
 from tests.support.login import refusal
