@@ -72,7 +72,7 @@ class Member:
         self.clock_ahead = 0  # seconds
         self._tls = tls
         self._cluster = cluster
-        self._directory = directory / name
+        self.data = directory / name
         self._enter = list(enter)
         self._process: Optional[subprocess.Popen[bytes]] = None
 
@@ -89,7 +89,7 @@ class Member:
         argv = [self.program, "--log-level", "warn"]
         if self.http_endpoint != self.endpoint:
             argv += ["--listen-client-http-urls", f"{protocol}://{self.http_endpoint}"]
-        argv += arguments(self.name, str(self._directory), client, self.peer_url, self._cluster())
+        argv += arguments(self.name, str(self.data), client, self.peer_url, self._cluster())
         if self._tls:
             argv += ["--cert-file", self._tls.cert, "--key-file", self._tls.key]
         env = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
@@ -107,6 +107,16 @@ class Member:
         self.running = False
         if self._process:
             end(self._process)
+
+    def terminate(self) -> None:
+        """SIGTERM, as a service manager stops it: a leader hands over first.  `exited` says when it is gone."""
+        self.running = False
+        os.kill(self.pid, signal.SIGTERM)
+
+    @property
+    def exited(self) -> bool:
+        """Whether its process is gone."""
+        return self._process is None or self._process.poll() is not None
 
     def pause(self) -> None:
         """SIGSTOP: connections are accepted by the kernel, nobody answers."""

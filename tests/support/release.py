@@ -24,12 +24,17 @@ def program() -> str:
 
 
 @functools.lru_cache(maxsize=None)
-def version() -> str:
-    """Its version, as in "3.4.23"."""
-    done = subprocess.run([program(), "--version"], stdout=subprocess.PIPE, text=True, timeout=20, check=True)
+def version_of(path: str) -> str:
+    """That of an etcd, as in "3.4.23"."""
+    done = subprocess.run([path, "--version"], stdout=subprocess.PIPE, text=True, timeout=20, check=True)
     found = re.search(r"^etcd Version: ([\d.]+)", done.stdout, re.M)
-    assert found, f"{program()} is no etcd: {done.stdout!r}"
+    assert found, f"{path} is no etcd: {done.stdout!r}"
     return found[1]
+
+
+def version() -> str:
+    """That of the etcd that is tested with."""
+    return version_of(program())
 
 
 def serves_v2() -> bool:
