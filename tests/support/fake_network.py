@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A network on the fake clock: sockets that connect, answer and break off when a test says so, and a Waiter for them.
+
+`socket.socket` is replaced, all that the program does with it is real. Servers are named `host:port`, by addresses;
+where nothing is planned a connection takes no time and the server answers as the test's function says.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import select
+import socket
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
+
+from ctdb_etcd.client import v3
+from ctdb_etcd.client.endpoints import Endpoints
+
+from .conf import parse
+from .fakes import Clock, Log, Waiter
+
+# What comes over a connection: bytes, the end of the stream (b""), or an error.
+Piece = Union[bytes, OSError]
+# What a server makes of a request, given as path and body: what comes after how many seconds.
+Serve = Callable[[str, Dict[str, Any]], List[Tuple[float, Piece]]]
+
+
+def answer(status: int, body: Union[bytes, Dict[str, Any]], fields: str = "") -> bytes:
+    """An answer in HTTP."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return f"HTTP/1.1 {status} X\r\n{fields}Content-Length: {len(data)}\r\n\r\n".encode() + data
+
+
+class Server:
+    """One address. `connects`: after how many seconds, never (None), or with which error number."""
+
+    def __init__(self, serve: Serve) -> None:
+        self.serve = serve
+        self.connects: Optional[float] = 0.0
+        self.error = 0
+        # Requests as they came: path, body and header fields, and when.
+        self.requests: List[Tuple[str, Dict[str, Any]]] = []
+        self.fields: List[Dict[str, str]] = []
+        self.times: List[float] = []
+        self.connections: List[Socket] = []
+
+    @property
+    def paths(self) -> List[str]:
+        return [path for path, _ in self.requests]
+
+    def refuse(self) -> None:
+        self.error = errno.ECONNREFUSED
+
+    def never_connect(self) -> None:
+        self.connects = None
+
+    def fall_silent(self) -> None:
+        """Accept everything and answer nothing."""
+        self.serve = lambda path, body: []
+
+    def end_idle(self) -> None:
+        """Close the connections that wait for a request, as a restart does."""
+        for connection in self.connections:
+            connection.ended = True
+            connection.pieces.append((0.0, b""))
+
+
+class Network:
+    """All servers by name, and every socket that was made."""
+
+    def __init__(self, monkeypatch: Any, clock: Clock) -> None:
+        self.clock = clock
+        self.servers: Dict[str, Server] = {}
+        self.sockets: Dict[int, Socket] = {}
+        # The names connected to, in order, and when.
+        self.tried: List[Tuple[str, float]] = []
+        monkeypatch.setattr(socket, "socket", self._make)
+
+    def server(self, name: str, serve: Serve) -> Server:
+        self.servers[name] = Server(serve)
+        return self.servers[name]
+
+    def open(self) -> List[str]:
+        """The servers to which a socket is open."""
+        return [sock.name for sock in self.sockets.values() if not sock.closed]
+
+    def _make(self, family: int, kind: int, proto: int = 0) -> Socket:
+        sock = Socket(self, 1_000_000 + len(self.sockets))
+        self.sockets[sock.number] = sock
+        return sock
+
+
+class Socket:
+    """A non-blocking socket."""
+
+    def __init__(self, network: Network, number: int) -> None:
+        self._network = network
+        self.number = number
+        self.name = ""
+        self.closed = self.ended = False
+        self._server: Optional[Server] = None
+        self._connected_at = float("inf")
+        # What has not been read yet, and when it is there.
+        self.pieces: List[Tuple[float, Piece]] = []
+        self._sent = b""
+
+    def fileno(self) -> int:
+        return -1 if self.closed else self.number
+
+    def setsockopt(self, *_: object) -> None:
+        pass
+
+    def connect_ex(self, address: Tuple[Any, ...]) -> int:
+        self.name = f"{address[0]}:{address[1]}"
+        self._server = server = self._network.servers[self.name]
+        now = self._network.clock.now
+        self._network.tried.append((self.name, now))
+        self._connected_at = float("inf") if server.connects is None else now + server.connects
+        return errno.EINPROGRESS
+
+    def getsockopt(self, *_: object) -> int:
+        assert self._server
+        return self._server.error
+
+    def send(self, data: bytes) -> int:
+        assert not self.closed and self._server
+        self._sent += data
+        head, found, body = self._sent.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        fields = dict(line.lower().split(": ", 1) for line in lines[1:])
+        if found and not self.ended and len(body) >= int(fields.get("content-length", 0)):
+            self._sent = b""
+            path = lines[0].split(" ")[1]
+            request = (path, json.loads(body) if body else {})
+            server, now = self._server, self._network.clock.now
+            if self not in server.connections:
+                server.connections.append(self)
+            server.requests.append(request)
+            server.fields.append(dict(line.split(": ", 1) for line in lines[1:]))
+            server.times.append(now)
+            self.pieces += [(now + seconds, piece) for seconds, piece in server.serve(*request)]
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        assert not self.closed
+        if not self.ready(select.POLLIN):
+            raise BlockingIOError
+        _, piece = self.pieces[0]
+        if isinstance(piece, OSError):
+            raise piece
+        if piece:
+            self.pieces.pop(0)
+        return piece
+
+    def close(self) -> None:
+        self.closed = True
+
+    def ready(self, event: int) -> bool:
+        return self.ready_at(event) <= self._network.clock.now
+
+    def ready_at(self, event: int) -> float:
+        """When the socket is ready for a poll event, as far as that is known by now."""
+        if event == select.POLLOUT:
+            return self._connected_at
+        return self.pieces[0][0] if self.pieces else float("inf")
+
+
+class NetworkWaiter(Waiter):
+    """A Waiter for such sockets, and for the real pipe of a thread, which is waited for in real time.
+
+    With `hangs` a thread is taken not to end: only fake time passes.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network.clock)
+        self._network = network
+        self.hangs = False
+
+    def wait(self, events: Dict[int, int], deadline: float) -> Set[int]:
+        self.waits.append(deadline)
+        clock, sockets = self._network.clock, self._network.sockets
+        real = select.poll()
+        for fd, event in events.items():
+            if fd not in sockets:
+                real.register(fd, event)
+        threads = len(events.keys() - sockets.keys())
+        while True:
+            self.check()
+            ready = {fd for fd, event in events.items() if fd in sockets and sockets[fd].ready(event)}
+            ready |= {fd for fd, _ in real.poll(0 if self.hangs or ready or not threads else 5000)}
+            if ready:
+                return ready
+            if clock.now >= deadline:
+                raise TimeoutError
+            soon = [sockets[fd].ready_at(event) for fd, event in events.items() if fd in sockets]
+            clock.until(min([deadline, clock.next(), *soon]))
+
+
+A, B, C = "127.0.0.1:1", "127.0.0.2:2", "127.0.0.3:3"
+FINE = {"header": {"cluster_id": "77"}}
+
+
+def fine(path: str, body: Dict[str, Any]) -> List[Tuple[float, Piece]]:
+    """A server that is content with everything."""
+    return [(0.0, answer(200, FINE))]
+
+
+def always(*pieces: Tuple[float, Piece]) -> Serve:
+    """A server that answers the same to everything."""
+    return lambda path, body: list(pieces)
+
+
+def says(message: str, status: int = 503) -> Serve:
+    """A server that answers everything with an error of etcd's."""
+    return always((0.0, answer(status, {"message": message, "code": 1})))
+
+
+class Cluster:
+    """Three endpoints a, b, c and the v3 client of a file, over a network."""
+
+    def __init__(self, monkeypatch: Any) -> None:
+        self.clock = Clock(monkeypatch)
+        self.network = Network(monkeypatch, self.clock)
+        self.waiter, self.log = NetworkWaiter(self.network), Log()
+        self.a, self.b, self.c = (self.network.server(name, fine) for name in (A, B, C))
+        self.client = self.configured(3)
+
+    def configured(self, count: int, more: str = "") -> Any:
+        """A client of this many of the endpoints, with more in the file; it is the one of `call` from now on."""
+        config = parse(f"host = {', '.join([A, B, C][:count])},\n{more}")
+        log: Any = self.log
+        self.client = v3.Client(config, Endpoints(config, self.waiter, log), self.waiter, log)
+        return self.client
+
+    def call(self, seconds: float = 8.0, path: str = "kv/range", body: Optional[Dict[str, Any]] = None) -> Any:
+        return self.client.call(path, body or {}, self.clock.now + seconds)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The login: once, again when a token is no longer good, and never for ever."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctdb_etcd.errors import Refused, Unavailable
+from tests.support.fake_network import FINE, Cluster, always, answer, fine, says
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    return Cluster(monkeypatch)
+
+
+class Guarded:
+    """A server that wants a login; its tokens are numbered, and only the last one is good."""
+
+    def __init__(self, password="p"):
+        self.password, self.tokens, self.fault = password, 0, ""
+        self.server = None
+
+    def __call__(self, path, body):
+        if path.endswith("authenticate"):
+            if body != {"name": "u", "password": self.password}:
+                return says("etcdserver: authentication failed, invalid user ID or password")(path, body)
+            self.tokens += 1
+            return [(0.0, answer(200, {"token": f"t{self.tokens}"}))]
+        if self.server.fields[-1].get("Authorization") != f"t{self.tokens}":
+            return says("etcdserver: invalid auth token")(path, body)
+        return fine(path, body)
+
+
+@pytest.fixture
+def guarded(cluster):
+    cluster.configured(1, "username = u\npassword = p\n")
+    guard = Guarded()
+    guard.server = cluster.a
+    cluster.a.serve = guard
+    cluster.guard = guard
+    return cluster
+
+
+def test_a_login_is_made_once_and_its_token_goes_with_each_request(guarded):
+    for _ in range(2):
+        assert guarded.call() == FINE
+    assert guarded.a.paths == ["/v3/auth/authenticate", "/v3/kv/range", "/v3/kv/range"]
+    assert "Authorization" not in guarded.a.fields[0] and guarded.client.logged_in
+
+
+def test_a_token_that_is_no_longer_good_is_replaced_once_and_the_request_repeated(guarded):
+    guarded.call()
+    guarded.guard.tokens += 1
+    assert guarded.call() == FINE
+    assert guarded.a.paths[2:] == ["/v3/kv/range", "/v3/auth/authenticate", "/v3/kv/range"]
+
+
+def test_a_connection_closed_on_a_token_is_tried_with_another_one(guarded):
+    guarded.call()
+    guarded.a.end_idle()
+    guarded.guard.tokens += 1
+    assert guarded.call() == FINE
+    assert guarded.a.paths[2:] == ["/v3/auth/authenticate", "/v3/kv/range"]
+
+
+def test_a_token_that_is_never_good_is_not_asked_for_for_ever(guarded):
+    guarded.a.serve = lambda path, body: (
+        [(0.0, answer(200, {"token": "t"}))]
+        if path.endswith("authenticate")
+        else says("etcdserver: invalid auth token")(path, body)
+    )
+    with pytest.raises(Unavailable):
+        guarded.call(4)
+    assert guarded.a.paths.count("/v3/auth/authenticate") < 20
+
+
+def test_a_wrong_password_is_refused_and_names_the_user_but_not_the_password(guarded):
+    guarded.guard.password = "other"
+    with pytest.raises(Refused, match=r"check username \(u\) and password") as failure:
+        guarded.call()
+    assert failure.type is Refused and "'p'" not in str(failure.value)
+
+
+def test_without_a_user_a_login_that_is_wanted_is_refused(cluster):
+    cluster.configured(1)
+    cluster.a.serve = says("etcdserver: user name is empty")
+    with pytest.raises(Refused, match="set username and password"):
+        cluster.call()
+
+
+def test_where_auth_is_not_enabled_no_login_is_made_again(guarded):
+    disabled = says("etcdserver: authentication is not enabled")
+    guarded.a.serve = lambda path, body: (disabled if path.endswith("authenticate") else fine)(path, body)
+    for _ in range(2):
+        assert guarded.call() == FINE
+    assert guarded.a.paths.count("/v3/auth/authenticate") == 1 and not guarded.client.logged_in
+    # Until etcd wants one.
+    guarded.a.serve = guarded.guard
+    assert guarded.call() == FINE and guarded.client.logged_in
+
+
+@pytest.mark.parametrize("token", [None, "", 7, "a\r\nb"])
+def test_a_login_without_a_token_is_no_login(guarded, token):
+    guarded.a.serve = always((0.0, answer(200, {"token": token})))
+    with pytest.raises(Unavailable, match="a login without a token"):
+        guarded.call(2)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Trying again: how often, until when, what is never tried again, and how much of it is logged."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctdb_etcd.client.retry import Retry, reason, share
+from ctdb_etcd.errors import EndpointRefused, OtherCluster, Refused, Stopped, Unavailable
+from tests.support.fakes import Clock, Log, Waiter
+
+
+class Trial:
+    """Attempts that the test plans: what each endpoint failed of, or an answer."""
+
+    def __init__(self, monkeypatch):
+        self.clock = Clock(monkeypatch)
+        self.waiter, self.log = Waiter(self.clock), Log()
+        self.retry = Retry(self.waiter, self.log)
+        self.attempts = []
+
+    def call(self, *rounds, seconds=60.0, **more):
+        """Each round is an answer, or a dict of failures; the last one is repeated."""
+        left = list(rounds)
+
+        def attempt(failures):
+            self.attempts.append(self.clock.now)
+            outcome = left.pop(0) if len(left) > 1 else left[0]
+            if isinstance(outcome, dict):
+                failures.update(outcome)
+                return None
+            return outcome
+
+        return self.retry.call(attempt, self.clock.now + seconds, **more)
+
+
+@pytest.fixture
+def trial(monkeypatch):
+    return Trial(monkeypatch)
+
+
+FAILED = {"a": OSError(111, "Connection refused")}
+
+
+def test_an_answer_is_one_whatever_it_is(trial):
+    for answer in [], 0, "", False, "x":
+        assert trial.call(answer) == answer
+    assert len(trial.attempts) == 5 and not trial.log.lines
+
+
+def test_pauses_double_up_to_a_second(trial):
+    with pytest.raises(Unavailable):
+        trial.call(FAILED, seconds=5)
+    pauses = [later - earlier for earlier, later in zip(trial.attempts, trial.attempts[1:])]
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1, 1, 1])
+
+
+@pytest.mark.parametrize("seconds, attempts", [(0.0, 1), (0.1, 1), (0.125, 2), (0.31, 3)])
+def test_no_attempt_begins_at_the_deadline(trial, seconds, attempts):
+    began = trial.clock.now
+    with pytest.raises(Unavailable, match="etcd gave no answer in time: a: Connection refused"):
+        trial.call(FAILED, seconds=seconds)
+    assert len(trial.attempts) == attempts and trial.clock.now <= began + seconds
+
+
+def test_what_no_endpoint_will_ever_do_is_not_tried_again(trial):
+    with pytest.raises(Refused, match="a: x; b: y") as failure:
+        trial.call({"a": EndpointRefused("x"), "b": OtherCluster("y")})
+    assert len(trial.attempts) == 1 and failure.type is Refused and not trial.log.lines
+
+
+def test_another_cluster_at_all_endpoints_is_known_as_such(trial):
+    with pytest.raises(OtherCluster, match="a: x; b: y"):
+        trial.call({"a": OtherCluster("x"), "b": OtherCluster("y")})
+
+
+def test_what_one_endpoint_may_do_later_is_tried_again(trial):
+    assert trial.call({"a": EndpointRefused("x"), **FAILED, "b": Unavailable("y")}, "x") == "x"
+    assert trial.call({"b": EndpointRefused("x"), "a": Unavailable("y")}, "x") == "x"
+
+
+@pytest.mark.parametrize("when, attempts", [(None, 0), (0.05, 1), (0.15, 2)])
+def test_a_stop_ends_it_before_the_next_attempt(trial, when, attempts):
+    if when is None:
+        trial.waiter.stop = "SIGTERM"
+    else:
+        trial.waiter.stop_at(trial.clock.now + when)
+    with pytest.raises(Stopped):
+        trial.call(FAILED)
+    assert len(trial.attempts) == attempts
+
+
+def test_what_an_attempt_raises_is_raised(trial):
+    def attempt(failures):
+        raise Refused("x")
+
+    with pytest.raises(Refused):
+        trial.retry.call(attempt, trial.clock.now + 60)
+
+
+# The log
+
+
+def errors(trial):
+    return [line for line in trial.log.lines if line.startswith("error: ")]
+
+
+def test_an_outage_is_a_line_at_its_beginning_and_one_at_its_end(trial):
+    trial.call(FAILED, FAILED, FAILED, "x")
+    assert errors(trial) == [
+        "error: no endpoint of etcd answers, trying on: a: Connection refused",
+        "error: etcd answers again after 0.7 s",
+    ]
+    assert [line[:5] for line in trial.log.lines] == ["error", "debug", "debug", "error"]
+    trial.call("x")
+    assert len(trial.log.lines) == 4
+
+
+def test_an_outage_over_several_calls_is_one(trial):
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            trial.call(FAILED, seconds=1)
+    trial.call("x")
+    assert len(errors(trial)) == 2
+
+
+def test_of_outages_that_come_and_go_one_in_a_minute_is_logged_with_their_number(trial):
+    began = trial.clock.now
+    for number in range(6):
+        trial.clock.until(began + number * 15)
+        trial.call(FAILED, "x")
+    logged = errors(trial)
+    assert len(logged) == 4 and logged[2].endswith("(and 3 times since it was last told)")
+    trial.clock.until(began + 200)
+    trial.call(FAILED, "x")
+    assert errors(trial)[4].endswith("(and 1 times since it was last told)")
+
+
+def test_what_the_failures_mean_is_what_the_caller_says(trial):
+    trial.call(FAILED, "x", news="nobody knows: ")
+    assert errors(trial)[0] == "error: nobody knows: a: Connection refused"
+
+
+@pytest.mark.parametrize("untried, most, seconds", [(1, 99, 4), (2, 99, 4), (4, 99, 2), (1, 3, 3), (8, 3, 1)])
+def test_an_endpoint_may_take_its_share_of_the_time_and_never_all_of_it(trial, untried, most, seconds):
+    assert share(trial.clock.now + 8, untried, most) == trial.clock.now + seconds
+
+
+@pytest.mark.parametrize(
+    "error, text",
+    [(OSError(5, "x"), "x"), (OSError("y"), "y"), (TimeoutError(), "TimeoutError"), (ValueError("z"), "z")],
+)
+def test_a_reason_is_never_empty(error, text):
+    assert reason(error) == text

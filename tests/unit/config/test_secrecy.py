@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A password in a file that others may read: the warning, by who may read it."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from ctdb_etcd.config import file as config
+
+PASSWORD = b"username = u\npassword = p\n"
+
+
+@pytest.mark.parametrize(
+    "mode, gid, warned",
+    [
+        (0o600, 0, False),
+        (0o600, 100, False),
+        (0o640, 100, True),
+        # That root's group may read it lets nobody in.
+        (0o640, 0, False),
+        (0o620, 100, False),
+        (0o604, 0, True),
+        (0o644, 100, True),
+        (0o602, 0, False),
+        (0o400, 100, False),
+    ],
+)
+def test_a_password_is_warned_of_if_its_file_can_be_read_by_a_group_or_by_all(monkeypatch, mode, gid, warned):
+    real = os.stat
+    file = SimpleNamespace(st_mode=0o100000 | mode, st_gid=gid)
+    monkeypatch.setattr(os, "stat", lambda path, **more: file if path == "/the.conf" else real(path, **more))
+    assert [w.partition("password: ")[2] for w in config.parse("/the.conf", PASSWORD).warnings] == [
+        "others may read this file: chmod 600 /the.conf"
+    ] * warned
+    assert not config.parse("/the.conf", b"port = 1\n").warnings
+
+
+def test_a_file_that_is_gone_meanwhile_is_not_warned_of(tmp_path):
+    assert not config.parse(str(tmp_path / "none"), PASSWORD).warnings

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Lines of the log: which are written, what is never in them, and that no line is ever waited for."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ctdb_etcd.log import Log
+from tests.support.forks import fork
+from tests.support.helper import full_pipe
+
+LEVELS = ["error", "info", "debug", "wire"]
+
+
+def logged(action, verbosity=0):
+    """What comes out of stderr."""
+    reader, writer = os.pipe()
+
+    def child():
+        os.dup2(writer, 2)
+        action(Log(verbosity))
+
+    pid = fork(child)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as file:
+        text = file.read()
+    os.waitpid(pid, 0)
+    return text
+
+
+@pytest.mark.parametrize("verbosity", range(5))
+def test_each_v_adds_a_level(verbosity):
+    def write(log):
+        for level in LEVELS:
+            getattr(log, level)(level)
+
+    lines = logged(write, verbosity).splitlines()
+    assert [line.rpartition(" ")[2] for line in lines] == LEVELS[: verbosity + 1]
+
+
+def test_a_line_names_the_program_and_the_lock_once_it_is_known():
+    def write(log):
+        log.error("a")
+        log.about("/l/")
+        log.error("b")
+        log.error("lost /l/ (v3)")
+
+    assert logged(write).splitlines() == [
+        "ctdb_etcd_lock: a",
+        "ctdb_etcd_lock: /l/: b",
+        "ctdb_etcd_lock: lost /l/ (v3)",
+    ]
+
+
+def test_a_secret_is_in_no_line_of_any_level():
+    def write(log):
+        log.hide("secret")
+        log.hide("")
+        log.hide("other")
+        for level in LEVELS:
+            getattr(log, level)("a secret, another, secret")
+
+    lines = logged(write, 3).splitlines()
+    assert len(lines) == 4 and all(line.endswith(": a ***, an***, ***") for line in lines)
+
+
+@pytest.mark.parametrize("char", ["\n", "\r", "\x1b", "\x00", "\x85", "\u2028", "\u202e"])
+def test_no_text_forges_a_line_or_moves_a_cursor(char):
+    assert logged(lambda log: log.error(f"a{char}b")) == "ctdb_etcd_lock: a b\n"
+
+
+def test_letters_of_all_kinds_are_kept():
+    assert logged(lambda log: log.error("zürich \u4e2d")) == "ctdb_etcd_lock: zürich \u4e2d\n"
+    assert logged(lambda log: log.error("a\udcffb")).startswith("ctdb_etcd_lock: a")
+
+
+def test_a_line_is_no_longer_than_what_a_pipe_takes_at_once():
+    text = logged(lambda log: log.error("x" * 10000))
+    assert len(text) == 4096 and text.endswith("x\n")
+
+
+def test_a_line_for_which_there_is_no_room_is_dropped():
+    reader, writer = full_pipe()
+
+    def child():
+        os.dup2(writer, 2)
+        Log().error("x")
+        os._exit(7)
+
+    # Else it would be ended by its alarm.
+    assert os.WEXITSTATUS(os.waitpid(fork(child), 0)[1]) == 7
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("how", ["closed", "without a reader"])
+def test_a_stderr_that_takes_nothing_is_no_error(how):
+    def child():
+        reader, writer = os.pipe()
+        os.dup2(writer, 2)
+        os.close(reader)
+        if how == "closed":
+            os.close(2)
+        Log().error("x")
+        os._exit(7)
+
+    assert os.WEXITSTATUS(os.waitpid(fork(child), 0)[1]) == 7
