@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Trying again: how often, until when, what is never tried again, and how much of it is logged."""
+"""Trying again: how often, until when, and how much of it is logged."""
 
 from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.client.retry import Retry, reason, share
+from ctdb_etcd.client.retry import Retry, share
 from ctdb_etcd.errors import EndpointRefused, OtherCluster, Refused, Stopped, Unavailable
 from tests.support.fakes import Clock, Log, Waiter
 
@@ -68,11 +68,6 @@ def test_what_no_endpoint_will_ever_do_is_not_tried_again(trial):
     with pytest.raises(Refused, match="a: x; b: y") as failure:
         trial.call({"a": EndpointRefused("x"), "b": OtherCluster("y")})
     assert len(trial.attempts) == 1 and failure.type is Refused and not trial.log.lines
-
-
-def test_another_cluster_at_all_endpoints_is_known_as_such(trial):
-    with pytest.raises(OtherCluster, match="a: x; b: y"):
-        trial.call({"a": OtherCluster("x"), "b": OtherCluster("y")})
 
 
 def test_what_one_endpoint_may_do_later_is_tried_again(trial):
@@ -145,11 +140,3 @@ def test_what_the_failures_mean_is_what_the_caller_says(trial):
 @pytest.mark.parametrize("untried, most, seconds", [(1, 99, 4), (2, 99, 4), (4, 99, 2), (1, 3, 3), (8, 3, 1)])
 def test_an_endpoint_may_take_its_share_of_the_time_and_never_all_of_it(trial, untried, most, seconds):
     assert share(trial.clock.now + 8, untried, most) == trial.clock.now + seconds
-
-
-@pytest.mark.parametrize(
-    "error, text",
-    [(OSError(5, "x"), "x"), (OSError("y"), "y"), (TimeoutError(), "TimeoutError"), (ValueError("z"), "z")],
-)
-def test_a_reason_is_never_empty(error, text):
-    assert reason(error) == text
