@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 
+from ..config.keys import dns_name
 from ..errors import Refused
 
 TYPE_CHECKING = False
@@ -47,9 +48,9 @@ def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
                 answer: Iterable[Any] = resolver.resolve(f"{service}.{domain}.", "SRV", lifetime=_LIFETIME)
             except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
                 continue
-            found = [(record.priority, record.weight, str(record.target).rstrip("."), record.port) for record in answer]
+            found = [(record.priority, record.weight, str(record.target), record.port) for record in answer]
             # A target of "." says that the service is not offered.
-            hosts = [(host, port) for _, _, host, port in sorted(found, key=_turn) if host]
+            hosts = [(host.rstrip("."), port) for _, _, host, port in sorted(found, key=_turn) if _is_host(host)]
             if hosts:
                 return hosts
     except dns.resolver.NoNameservers:
@@ -60,6 +61,13 @@ def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
         raise NotFound(f"the name servers cannot be asked: {type(error).__name__}") from None
     names = " or ".join(f"{service}.{domain}" for service in services(protocol))
     raise NotFound(f"there are no SRV records {names}")
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return bool(dns_name(name))
+    except ValueError:
+        return False
 
 
 def _turn(record: tuple[int, int, str, int]) -> tuple[int, float]:

@@ -3,8 +3,8 @@
 """The configuration file: `key = value`, read by ConfigObj and checked against keys.SPEC.
 
 Either every value is valid, or all faults are reported at once: nothing is guessed or ignored, because a node
-that reads its file differently from its peers would hold a different lock. The value of a secret key is never
-quoted in a message.
+that reads its file differently from its peers would hold a different lock. No part of a line that may hold a
+secret is quoted in a message, and what stands in the place of a key only if it is like one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from .keys import SECRETS, SPEC, faults_between, warnings_about
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+_OLD_REFRESH = "lock_refresh"
+_NO_SECTIONS = "[sections] are not used here: remove the line"
+_NO_KEY_AND_VALUE = 'is not of the form "key = value"'
 
 
 class Config:
@@ -79,9 +84,9 @@ def read(path: str | None) -> bytes:
 def parse(path: str, data: bytes) -> Config:
     """Check the contents of the file at path, which is for messages only. Raises Refused: a line a fault."""
     try:
-        lines = data.decode("utf-8-sig").splitlines()
+        lines = _lines(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = len(_lines(data[: error.start].decode("latin-1")))
         raise Refused(f"{path}: line {line}: is not UTF-8 text") from None
     faults: list[str] = []
     values = _read(path, lines, faults)
@@ -103,6 +108,11 @@ def parse(path: str, data: bytes) -> Config:
     return Config(checked, warnings, notes)
 
 
+def _lines(text: str) -> list[str]:
+    """As editors count them: splitlines() also begins a line at U+2028, at a form feed and at others."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
     try:
         values = ConfigObj(lines, interpolation=False)
@@ -113,7 +123,7 @@ def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
         values = getattr(error, "config", None) or ConfigObj(interpolation=False)
     for section in values.sections:
         number = _line_of(lines, rf"\[+\s*['\"]?{re.escape(section)}\b")
-        faults.append(f"{path}: line {number}: [sections] are not used here: remove the line")
+        faults.append(f"{path}: line {number}: {_NO_SECTIONS}")
         # ConfigObj puts what follows into the section; it belongs to the whole, as the reader meant it.
         for key in values[section].scalars:
             values.setdefault(key, values[section][key])
@@ -122,22 +132,27 @@ def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
 
 
 def _syntax(lines: list[str], fault: ConfigObjError) -> str:
-    kind = type(fault).__name__
-    if kind == "DuplicateError":
+    line = lines[fault.line_number - 1]
+    if type(fault).__name__ == "DuplicateError":
+        if line.lstrip().startswith("["):
+            return _NO_SECTIONS
+        key = line.partition("=")[0].strip().strip("'\"")
+        if key in (*SPEC, _OLD_REFRESH):
+            return f"{key}: it is set in line {_line_of_key(lines, key)} already: keep one of the lines"
         return "this key was set already: keep one of the lines"
-    if "=" not in lines[fault.line_number - 1]:
-        return 'is not of the form "key = value"'
+    if "=" not in line:
+        return _NO_KEY_AND_VALUE
     return "the value cannot be read: check its quotes, and put a value with a comma or # into quotes"
 
 
 def _rename_lock_refresh(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> list[str]:
     """Take `lock_refresh`, which Samba's helper reads, for `refresh`."""
-    if "lock_refresh" not in values:
+    if _OLD_REFRESH not in values:
         return []
-    where = _where(path, lines, "lock_refresh")
+    where = _where(path, lines, _OLD_REFRESH)
     if "refresh" in values:
         faults.append(f"{where}: refresh is set as well: keep only refresh")
-    values.setdefault("refresh", values.pop("lock_refresh"))
+    values.setdefault("refresh", values.pop(_OLD_REFRESH))
     return [f"{where}: is taken for refresh, its name here"]
 
 
@@ -146,11 +161,23 @@ def _refuse_unknown(path: str, lines: list[str], values: ConfigObj, faults: list
         if key in SPEC:
             continue
         del values[key]
-        where = _where(path, lines, key)
-        from difflib import get_close_matches
+        near = _nearest(key)
+        if near:
+            faults.append(f"{_where(path, lines, key)}: is not a known key; the nearest one is {near}")
+        else:
+            where = f"{path}: line {_line_of_key(lines, key)}"
+            faults.append(f"{where}: {_NO_KEY_AND_VALUE} with a known key: ctdb-etcd(7) has them all")
 
-        near = get_close_matches(key, SPEC, n=1, cutoff=0)[0]
-        faults.append(f"{where}: is not a known key; the nearest one is {near}")
+
+def _nearest(text: str) -> str:
+    """The known key that is meant, or nothing: "password hunter2 = x" has `password hunter2` in the place of a key."""
+    lower = text.lower()
+    one_word = re.fullmatch("[a-z0-9_-]+", lower)
+    if not one_word or any(secret in lower and secret != lower for secret in SECRETS):
+        return ""
+    from difflib import get_close_matches
+
+    return "".join(get_close_matches(lower, SPEC, n=1, cutoff=0.7))
 
 
 def _checked(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> dict[str, Any]:
@@ -161,11 +188,18 @@ def _checked(path: str, lines: list[str], values: ConfigObj, faults: list[str]) 
         try:
             result[key] = check(value)
         except ValueError:
-            shown = ", ".join(value) if isinstance(value, list) else value
-            # A value in triple quotes has several lines, a fault has one.
-            shown = "the value" if key in SECRETS else f"'{' '.join(shown.splitlines())}'"
-            faults.append(f"{_where(path, lines, key)}: {shown} is not allowed: it takes {allowed}")
+            faults.append(f"{_where(path, lines, key)}: {_shown(key, value)} is not allowed: it takes {allowed}")
     return result
+
+
+def _shown(key: str, value: str | list[str]) -> str:
+    """A value for a message, in one line."""
+    text = ", ".join(value) if isinstance(value, list) else value
+    # host = http://user:secret@etcd1; username = "u", password = "secret"
+    if key in SECRETS or "@" in text or any(secret in text.lower() for secret in SECRETS):
+        return "the value"
+    # In triple quotes it has several lines.
+    return f"'{' '.join(text.splitlines())}'"
 
 
 def _where(path: str, lines: list[str], key: str) -> str:

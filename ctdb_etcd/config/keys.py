@@ -25,9 +25,11 @@ NAME_ALLOWED = "at most 63 ASCII letters, digits and any of !@$&()_'{}~^.-, but 
 
 # Not compiled before they are used: few files have all keys.
 _NAME = r"[A-Za-z0-9!@$&()_'{}~^.-]{1,63}"
-_HOST = r"(\[(?P<v6>[0-9A-Fa-f:.]+(%\w+)?)\]|(?P<name>[A-Za-z0-9._-]+))(:(?P<port>\d{1,5}))?"
+_HOST = r"(\[(?P<v6>[0-9A-Fa-f:.]+(%\w+)?)\]|(?P<name>[^:\[\]]+))(:(?P<port>\d{1,5}))?"
 _BARE_V6 = r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%\w+)?"
-_DOMAIN = r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?"
+_DNS_NAME = r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?"
+# That of DNS, in characters.
+_DNS_NAME_MAX = 253
 _CLUSTER_ID = r"(0[xX])?[0-9A-Fa-f]{1,16}"
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -116,10 +118,19 @@ def _host(text: str) -> tuple[str, int | None]:
     match = re.fullmatch(_HOST, text, re.ASCII)
     if not match:
         raise ValueError(text)
+    if match["name"]:
+        dns_name(match["name"])
     port = match["port"]
     if port and not 1 <= int(port) <= 65535:
         raise ValueError(text)
     return match["v6"] or match["name"], int(port) if port else None
+
+
+def dns_name(text: str) -> str:
+    """Return the name without a dot at its end, or raise ValueError if no host and no domain can have it."""
+    if not re.fullmatch(_DNS_NAME, text, re.ASCII) or len(text) > _DNS_NAME_MAX:
+        raise ValueError(text)
+    return text.rstrip(".")
 
 
 def secret(value: object) -> str:
@@ -132,8 +143,8 @@ def secret(value: object) -> str:
 def file(value: object) -> str:
     path = _text(value)
     # Absolute: ctdbd's working directory is nobody's choice.
-    if not path.startswith("/"):
-        raise ValueError("not absolute")
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("not absolute, or no path")
     return path
 
 
@@ -145,10 +156,7 @@ def cert(value: object) -> tuple[str, ...]:
 
 
 def domain(value: object) -> str:
-    text = _text(value)
-    if not re.fullmatch(_DOMAIN, text, re.ASCII):
-        raise ValueError(text)
-    return text.rstrip(".")
+    return dns_name(_text(value))
 
 
 def cluster_id(value: object) -> str:

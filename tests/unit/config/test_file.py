@@ -66,7 +66,7 @@ def test_lock_refresh_of_sambas_helper_is_taken_for_refresh_with_a_note():
 
 def test_all_faults_are_named_at_once():
     faults = refused("port = x\nnonsense\n[s]\nrefresh = 0\nlock_ttl = 9\nlock_ttl = 8\nprt = 1\n")
-    assert sorted(re.findall(r"line (\d+)", "\n".join(faults))) == ["1", "2", "3", "4", "6", "7"]
+    assert sorted(re.findall(r"conf: line (\d+)", "\n".join(faults))) == ["1", "2", "3", "4", "6", "7"]
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"port = 1\nhost = \xe4\n", b"\x00", b"port\x00 = 1"])
@@ -85,6 +85,57 @@ def test_a_password_that_others_may_read_is_a_warning(tmp_path, mode, warned):
     assert not config.parse(str(conf), conf.read_bytes()).warnings
 
 
-def test_no_message_shows_what_a_broken_line_holds():
-    text = "password secret\npassword = 'secret\npassword = secret, secret\npassword = 1\npassword = secret"
-    assert "secret" not in "\n".join(refused(text))
+# None of them is "line" for an editor.
+SEPARATORS = "\u2028 \u2029 \u0085 \x0b \x0c \x1c \x1d \x1e".split(" ")
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_only_an_end_of_line_ends_a_line(separator):
+    settings = parse(f"# a comment{separator}port = 1\nusername = u\npassword = 'a{separator}port = 2'\n")
+    assert (settings.hosts, settings.password) == ([("127.0.0.1", 2379)], f"a{separator}port = 2")
+    (fault,) = refused(f"# {separator}\nlocks_dir = a{separator}b\n")
+    assert fault.startswith("the.conf: line 2: locks_dir: 'a b' is not allowed")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_alike_whatever_ends_them(end):
+    assert refused(f"port = 1{end}{end}port = x{end}")[0].startswith("the.conf: line 3: port")
+    assert refused(f"port = 1{end}{end}".encode() + b"\xff") == ["the.conf: line 3: is not UTF-8 text"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password hunter2",
+        "password = 'hunter2",
+        "password = hunter2, hunter2",
+        "password = 1\npassword = hunter2",
+        "password: c2VjcmV0==\nhunter2==",
+        "password:hunter2=x",
+        "password hunter2 = 3",
+        "username hunter2 password = x",
+        "passwordhunter2 = x",
+        "'password: hunter2' = x",
+        "[password hunter2]\n[password hunter2]",
+        "[password = hunter2",
+        "password = '''a\nhunter2 = x",
+        "username = u, password = hunter2",
+        "locks_dir = password = hunter2",
+        "host = http://u:hunter2@etcd1:2379",
+        "hunter2 = password",
+        "pwd = hunter2",
+    ],
+)
+def test_no_message_shows_what_may_be_a_secret(line):
+    faults = "\n".join(refused(line))
+    assert faults and "hunter2" not in faults and "c2VjcmV0" not in faults
+
+
+def test_a_key_that_is_nearly_a_known_one_is_shown_with_it():
+    faults = refused("Password = hunter2\npasword = hunter2\nuser_name = u\nlock-ttl = 9")
+    assert [fault.partition(": line ")[2] for fault in faults] == [
+        "1: Password: is not a known key; the nearest one is password",
+        "2: pasword: is not a known key; the nearest one is password",
+        "3: user_name: is not a known key; the nearest one is username",
+        "4: lock-ttl: is not a known key; the nearest one is lock_ttl",
+    ]

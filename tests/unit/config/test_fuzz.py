@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ctdb_etcd.config import file as config, keys
 from ctdb_etcd.fence import margin
 from ctdb_etcd.errors import Refused
@@ -41,6 +43,23 @@ def test_any_bytes_are_a_file_that_is_good_or_refused(data):
 @given(LINES)
 def test_any_lines_are_a_file_that_is_good_or_refused(lines):
     is_refused_or_a_config("\n".join(lines).encode("utf-8", "surrogatepass"))
+
+
+SECRET = "hunter2"
+AROUND = st.lists(
+    st.sampled_from([*" \t:=,'\"[]#%@\r\n\u2028", "x", "username", "host", "'''", "port", SECRET]), max_size=5
+).map("".join)
+
+
+@examples(500)
+@given(AROUND, AROUND, AROUND)
+def test_no_message_shows_what_stands_on_a_line_with_password(before, between, after):
+    line = f"{before}password{between}{SECRET}{after}"
+    assume("password" in next(part for part in reversed(re.split("[\r\n]", line)) if SECRET in part))
+    try:
+        config.parse("the.conf", line.encode())
+    except Refused as refusal:
+        assert SECRET not in str(refusal)
 
 
 def tenths(least, most):

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""SRV records: which of the names in them can be endpoints."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from ctdb_etcd.client import srv
+
+resolver = pytest.importorskip("dns.resolver", reason="python3-dnspython is not installed")
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """The targets of the first name that is asked for."""
+    targets = []
+
+    class Resolver:
+        def resolve(self, name, kind, lifetime):
+            if not targets:
+                raise resolver.NXDOMAIN
+            records = [SimpleNamespace(priority=at, weight=1, target=name, port=1) for at, name in enumerate(targets)]
+            targets.clear()
+            return records
+
+    monkeypatch.setattr(resolver, "Resolver", Resolver)
+    return targets.extend
+
+
+def test_a_target_that_no_host_can_have_for_a_name_is_no_endpoint(answer):
+    answer(["a.test.", ".", "a..b.", ".x.", f"{'x' * 64}.test.", r"a\000b.", r"a\.b.", "b c.", "B-2_.test."])
+    assert srv.look_up("cluster.test", "http") == [("a.test", 1), ("B-2_.test", 1)]
+
+
+def test_records_without_a_name_of_a_host_are_none(answer):
+    answer([".", "a..b."])
+    with pytest.raises(srv.NotFound):
+        srv.look_up("cluster.test", "http")
