@@ -13,11 +13,13 @@ from __future__ import annotations
 import signal
 import time
 
+from .errors import Lost
+
 # The shortest time in seconds in which one try at an endpoint is worth making.
 LEAST_TRY = 1.0
 
-# The shortest setting of the timer in seconds: zero would disarm it.
-_AT_ONCE = 1e-6
+# Seconds by which the timer may be late, out of the margin: more, and the process was stopped while it set the timer.
+_LATE = 0.05
 
 
 class Moment:
@@ -68,14 +70,22 @@ class Fence:
     """The kernel timer that ends this process margin(ttl) seconds before its lease ends."""
 
     def __init__(self, grant: Grant) -> None:
+        """Raises Lost as arm() does."""
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         self.arm(grant)
 
     def arm(self, grant: Grant) -> None:
-        """Count from this grant from now on. Ends the process at once if the grant is too old already."""
+        """Count from this grant from now on. Raises Lost if nothing of it is left once the timer is set."""
         self._grant = grant
-        signal.setitimer(signal.ITIMER_REAL, max(self.left(), _AT_ONCE))
+        while True:
+            left = self.left()
+            if left <= 0:
+                raise Lost("nothing is left of its lease: etcd answered too late, or this process was stopped")
+            signal.setitimer(signal.ITIMER_REAL, left)
+            # A stop between the two lines above moves the timer behind the lease's end.
+            if left - self.left() < _LATE:
+                return
 
     def left(self) -> float:
         """Seconds for which the lock is still ours."""

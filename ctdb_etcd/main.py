@@ -26,45 +26,51 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     """Run the helper; the exit status repeats the status character, which is all that CTDB looks at."""
-    # The garbage collector took a twentieth of a start, which leaves none. A holder switches it on again.
+    # First, since a parent that dies meanwhile gives us another one.
+    parent = os.getppid()
+    # The garbage collector took a twentieth of a start, which leaves no garbage. A holder switches it on again.
     gc.disable()
     # Until there is something to release, every signal may simply end us.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = os.getppid()
     if not {"--status", "--check", "--json"}.isdisjoint(arguments):
         return _report(arguments)
     from . import log
     from .ctdb import process
 
-    process.close_leaked()
     status, lines = process.Status(), log.Log()
     try:
-        _work(arguments, parent, status, lines)
+        _work(arguments, parent, process.begin(), status, lines)
     except (Unavailable, Refused) as failure:
+        status.write(process.TIMEOUT if isinstance(failure, Unavailable) else process.ERROR)
         for line in str(failure).splitlines():
             lines.error(line)
-        status.write(process.TIMEOUT if isinstance(failure, Unavailable) else process.ERROR)
     except Stopped:
         pass
     except Exception as error:
-        # Whatever is wrong with us: CTDB must get its character, and nobody a traceback.
-        status.write(process.ERROR)
-        lines.error(f"this is a bug, please report it: {type(error).__name__} {_place(error)}: {error}")
+        # CTDB must get its character in any case, and nobody a traceback.
+        status.fail(error)
+        if process.is_scarcity(error):
+            lines.error(f"this machine has no resources left: {error}: raise its limits or find what uses them up")
+        else:
+            lines.error(f"this is a bug, please report it: {type(error).__name__} {_place(error)}: {error}")
     return int(status.written or process.HOLDING)
 
 
-def _work(arguments: list[str], parent: int, status: Status, log: Log) -> None:
+def _work(arguments: list[str], parent: int, started: float, status: Status, log: Log) -> None:
     options = parse_options(arguments)
     log.verbosity = options.verbose
     if parent <= 1:
-        raise Refused("the parent process is gone or out of sight: this command is to be run by ctdbd")
+        raise Refused(
+            "the parent process is gone, or is process 1: ctdbd must run this command, and in a container ctdbd needs"
+            " an init above it (docker run --init)"
+        )
     from .config import file
 
     data = file.read(options.config)
     from .ctdb import commands
 
     # testparm takes as long as the imports: let it run beside them, unless the file makes it unnecessary.
-    started = None if b"netbios_name" in data else commands.testparm()
+    testparm = None if b"netbios_name" in data else commands.testparm()
     from .ctdb import cluster_name, hold, process
     from .lock.holder import Holder
     from .lock.open import open_lock
@@ -76,12 +82,13 @@ def _work(arguments: list[str], parent: int, status: Status, log: Log) -> None:
     for note in config.notes:
         log.info(note)
     watch = process.Watch(parent)
-    name, _ = cluster_name.find(config, started, watch)
+    limit = hold.Limit(started, config.acquire_timeout)
+    name, _ = cluster_name.find(config, testparm, watch, limit.etcd)
     nonce = os.urandom(8).hex()
-    holder = Holder(config.lock_ttl, config.refresh, nonce, lambda: commands.NodeNumber(watch))
-    contender = Contender(holder, NonceFile(name, nonce), process.elects(parent), watch, log)
+    holder = Holder(config.lock_ttl, config.refresh, nonce, lambda: commands.NodeNumber(watch, limit.latest))
+    contender = Contender(holder, NonceFile(name, nonce), process.elects(parent), limit.latest, watch, log)
     lock = open_lock(config, name, watch, log)
-    hold.run(config, lock, contender, watch, status, log)
+    hold.run(config.refresh, lock, contender, limit, watch, status, log)
 
 
 def _report(arguments: list[str]) -> int:

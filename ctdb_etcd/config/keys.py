@@ -182,7 +182,7 @@ SPEC: dict[str, tuple[Check, Any, str]] = {
     "locks_dir": (lock_path, "_ctdb", _PATH_ALLOWED),
     "lock_prefix": (prefix, "/_locks", "a slash and " + _PATH_ALLOWED),
     "netbios_name": (name, None, NAME_ALLOWED),
-    "acquire_timeout": (seconds(1, 110), 30.0, _SECONDS.format(1, 110)),
+    "acquire_timeout": (seconds(1, 110), 4.0, _SECONDS.format(1, 110)),
     "read_timeout": (seconds(0.2, 3600), 3.0, _SECONDS.format(0.2, 3600)),
     "api": (option("auto", "3", "2"), "auto", "auto, 3 or 2"),
     "protocol": (option("http", "https"), "http", "http or https"),

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import re
+import time
 
 from ..config.keys import path_component
 from ..errors import Refused, Unavailable
-from .commands import NOT_RUN, TESTPARM_SECONDS, testparm
+from .commands import NOT_RUN, testparm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,21 +26,22 @@ _OWN_NAME = "set netbios_name in the configuration file, the same on all nodes"
 _IN_SMB_CONF = re.compile(r"^\s*netbios\s*name\s*=\s*\S", re.IGNORECASE | re.MULTILINE)
 
 
-def find(config: Config, started: Command | None, waiter: Waiter) -> tuple[str, str]:
-    """The cluster's netbios name and where it comes from. Raises Refused, Unavailable, Stopped.
+def find(config: Config, started: Command | None, waiter: Waiter, deadline: float) -> tuple[str, str]:
+    """The cluster's netbios name and where it comes from. Raises Refused, Unavailable (deadline), OSError, Stopped.
 
     `started` is a testparm() that runs already.
     """
     if config.netbios_name:
         return config.netbios_name, "netbios_name"
-    return _name_from(started or testparm(), waiter), "testparm"
+    return _name_from(started or testparm(), waiter, deadline), "testparm"
 
 
-def _name_from(command: Command, waiter: Waiter) -> str:
+def _name_from(command: Command, waiter: Waiter, deadline: float) -> str:
+    began = time.monotonic()
     try:
-        status, out, err = command.output(waiter)
+        status, out, err = command.output(waiter, deadline)
     except TimeoutError:
-        raise Unavailable(f"testparm gave no answer in {TESTPARM_SECONDS:g} s: {_OWN_NAME}") from None
+        raise Unavailable(f"testparm gave no answer in {time.monotonic() - began:.1f} s: {_OWN_NAME}") from None
     if status == NOT_RUN:
         raise Refused(f"testparm cannot be run ({err}): install Samba's tools, or {_OWN_NAME}")
     name = out[:-1] if out.endswith("\n") else out

@@ -12,30 +12,44 @@ import select
 import signal
 import time
 
+from ..waiting import rest
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..waiting import Waiter
 
 NOT_RUN = 127
 _OUTPUT_MAX = 65536
-# The seconds that testparm may take. ctdbd's recovery check gives up after 5 and lets the recovery pass.
+# The seconds that testparm may take where nobody waits for us; a helper has less.
 TESTPARM_SECONDS = 10.0
+# The number is for people only.
 _PNN_SECONDS = 1.0
+# Seconds between two looks at a command that has closed its output, or was killed.
+_EXIT_POLL = 0.01
+_KILL_POLLS = 10
 
 
 def testparm() -> Command:
-    """Start to ask Samba for the netbios name."""
-    return Command(["testparm", "-s", "--parameter-name=netbios name"], TESTPARM_SECONDS)
+    """Start to ask Samba for the netbios name. Raises OSError."""
+    # Killed later than anybody waits for it, so that a late answer is distinguished from a failure.
+    return Command(["testparm", "-s", "--parameter-name=netbios name"], TESTPARM_SECONDS + 1)
 
 
 class Command:
-    """A command that runs for at most so many seconds, started at once."""
+    """A command, started at once. It is killed by its own kernel timer after `seconds` at the latest."""
 
     def __init__(self, argv: list[str], seconds: float) -> None:
+        """Raises OSError: no descriptor or process can be had."""
         self.argv = argv
-        self._deadline = time.monotonic() + seconds
+        # Ignored, it would hide how the command ends.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._out, out = os.pipe()
-        self._err, err = os.pipe()
+        try:
+            self._err, err = os.pipe()
+        except OSError:
+            os.close(self._out)
+            os.close(out)
+            raise
         self._pid = os.fork()
         if self._pid == 0:
             self._become(out, err, seconds)
@@ -48,49 +62,76 @@ class Command:
             os.dup2(err, 2)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            # Later than output() gives up, so that a late command is distinguished from a failed one.
-            signal.setitimer(signal.ITIMER_REAL, seconds + 1)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
             os.execvp(self.argv[0], self.argv)
         except OSError as error:
             os.write(2, (error.strerror or "").encode())
         finally:
             os._exit(NOT_RUN)
 
-    def output(self, waiter: Waiter) -> tuple[int, str, str]:
+    def output(self, waiter: Waiter, deadline: float) -> tuple[int, str, str]:
         """Wait for its end: exit status (negative: the signal that ended it; NOT_RUN), stdout, stderr.
 
-        Raises TimeoutError when its time is over, Stopped.
+        Raises TimeoutError at the deadline (monotonic seconds), Stopped; the command is killed then.
         """
         texts = {self._out: b"", self._err: b""}
         reading = {self._out: select.POLLIN, self._err: select.POLLIN}
         try:
             while reading and max(map(len, texts.values())) <= _OUTPUT_MAX:
-                for ready in waiter.wait(reading, self._deadline):
+                for ready in waiter.wait(reading, deadline):
                     chunk = os.read(ready, _OUTPUT_MAX)
                     texts[ready] += chunk
                     if not chunk:
                         del reading[ready]
+            if reading:
+                os.kill(self._pid, signal.SIGKILL)
+            status = self._end(waiter, deadline)
+        except BaseException:
+            self._kill()
+            raise
         finally:
             os.close(self._out)
             os.close(self._err)
-            if reading:
-                os.kill(self._pid, signal.SIGKILL)
-            _, status = os.waitpid(self._pid, 0)
         out, err = (text.decode("utf-8", "backslashreplace") for text in texts.values())
-        return os.waitstatus_to_exitcode(status), out, err
+        return status, out, err
+
+    def _kill(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+        # A holder must not keep a zombie for months; but one that hangs in the kernel must not keep us.
+        for _ in range(_KILL_POLLS):
+            if os.waitpid(self._pid, os.WNOHANG)[0]:
+                return
+            time.sleep(_EXIT_POLL)
+
+    def _end(self, waiter: Waiter, deadline: float) -> int:
+        """Wait for the exit: a command may have closed its output and go on."""
+        while True:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+            rest(waiter, min(deadline, time.monotonic() + _EXIT_POLL))
 
 
 class NodeNumber:
-    """The number that CTDB gives this node (its PNN), asked of CTDB from now on."""
+    """The number that CTDB gives this node (its PNN); CTDB is asked for it from now on."""
 
-    def __init__(self, waiter: Waiter) -> None:
+    def __init__(self, waiter: Waiter, latest: float) -> None:
+        """`latest` is the moment (monotonic) after which nobody waits for the answer any more."""
         self._waiter = waiter
-        self._command = Command(["ctdb", "pnn"], _PNN_SECONDS)
+        self._deadline = min(latest, time.monotonic() + _PNN_SECONDS)
+        try:
+            self._command: Command | None = Command(["ctdb", "pnn"], _PNN_SECONDS + 1)
+        except OSError:
+            self._command = None
 
     def __call__(self) -> int | None:
-        """Wait for the answer; None if there is none. Raises Stopped."""
+        """Wait for the answer; None if there is none in time. Raises Stopped."""
+        if not self._command:
+            return None
         try:
-            status, out, _ = self._command.output(self._waiter)
+            status, out, _ = self._command.output(self._waiter, self._deadline)
         except TimeoutError:
             return None
         number = out.strip()

@@ -19,13 +19,16 @@ from .process import CONTENTION, ERROR, HOLDING, TIMEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..config.file import Config
     from ..fence import Grant
     from ..lock.open import Lock
     from ..lock.takeover import Contender
     from ..log import Log
     from .process import Status, Watch
 
+# CTDB 4.22 and others ban a node whose helper answers anything but `0` later than 5 s after the election began
+# (Samba's bugs 15892 and 16152). So every answer but `0` comes within acquire_timeout and half a second, 4.5 s by
+# default, counted from the process's start. This much of the half second is for a dying lease and for taking the lock.
+_LAST_CHANCE = 0.3
 # Seconds for the release.
 _RELEASE = 1.2
 # A loss ends the process this many seconds before the kernel would, so that the log says why.
@@ -36,18 +39,26 @@ _RETRY = 0.5
 _LAST_LINE = 1.5
 
 
-def run(config: Config, lock: Lock, contender: Contender, watch: Watch, status: Status, log: Log) -> None:
-    """Take the lock, report to CTDB, and hold the lock until it is lost or must be released."""
+class Limit:
+    """Until when to wait (monotonic seconds), counted from the start of the process.
+
+    `etcd`: for an etcd that cannot be reached; `latest`: for anything.
+    """
+
+    def __init__(self, started: float, acquire_timeout: float) -> None:
+        self.etcd = started + acquire_timeout
+        self.latest = self.etcd + _LAST_CHANCE
+
+
+def run(refresh: float, lock: Lock, contender: Contender, limit: Limit, watch: Watch, status: Status, log: Log) -> None:
+    """Take the lock, report to CTDB, and hold the lock, renewed every `refresh` seconds, until its end."""
     began = time.monotonic()
     try:
-        deadline = began + config.acquire_timeout
-        lock.look(contender, deadline)
-        grant = lock.take(contender, deadline)
-        if grant.usable() <= 0:
-            raise Unavailable("etcd is too slow: the lease was nearly over when it came")
-        # Nothing may come between this and the status that could take longer than the lease.
-        fence = Fence(grant)
+        lock.look(contender, limit.etcd)
+        grant = lock.take(contender, limit.latest)
         watch.check()
+        # Nothing that can wait may come between this and the character.
+        fence = Fence(grant)
         status.write(HOLDING)
         gc.enable()
         took = time.monotonic() - began
@@ -58,22 +69,23 @@ def run(config: Config, lock: Lock, contender: Contender, watch: Watch, status: 
             contender.nonce_file.leave()
         except OSError as error:
             log.info(f"if killed it will be missed for a whole lease: {error.filename}: {error.strerror}")
-        _hold(config.refresh, lock, grant, fence, watch, log)
+        _hold(refresh, lock, grant, fence, watch, log)
     except Contended as contention:
-        _release_lock(lock, watch, log)
         status.write(CONTENTION)
+        _release_lock(lock, watch, log)
         who = describe(contention.value)
         log.info(f"contention: {lock} is held by {who}; asked {lock.endpoint}, {time.monotonic() - began:.3f} s")
     except Lost as loss:
         log.error(f"lost {lock} at {lock.endpoint} after {time.monotonic() - began:.0f} s: {loss}")
         if not status.written:
-            # Of two locks held as one the first ended while the second was taken.
-            _release_lock(lock, watch, log)
+            # It came too late, or of two locks held as one the first ended while the second was taken.
             status.write(TIMEOUT)
+            _release_lock(lock, watch, log)
     except (Unavailable, Refused) as failure:
-        _release_lock(lock, watch, log)
+        # First, since CTDB waits for it no longer than Limit says.
         status.write(TIMEOUT if isinstance(failure, Unavailable) else ERROR)
         log.error(str(failure))
+        _release_lock(lock, watch, log)
     except Stopped as stop:
         # First, because somebody else may hold as soon as the release has reached etcd; its answer may come late.
         status.end()
@@ -81,6 +93,11 @@ def run(config: Config, lock: Lock, contender: Contender, watch: Watch, status: 
         contender.nonce_file.remove()
         done = f"released {lock} at {lock.endpoint}" if status.written else f"did not take {lock}"
         log.info(f"{done} after {time.monotonic() - began:.0f} s: {stop}")
+    except Exception as error:
+        # A bug, which main() reports; the lock must not wait for its lease's end because of it.
+        status.fail(error)
+        _release_lock(lock, watch, log)
+        raise
 
 
 def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, log: Log) -> None:

@@ -9,6 +9,7 @@ parent is gone, and when nobody reads its stdout.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -24,17 +25,38 @@ _GRACE = 0.5
 # How often in seconds to look for the parent where the kernel cannot report its death (before Linux 5.3).
 _PARENT_POLL = 0.2
 
+_SCARCITY = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS)
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def close_leaked() -> None:
-    """Close the descriptors that ctdbd leaks above stderr, among them the reading end of its log pipe."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2:
+def begin() -> float:
+    """Close what ctdbd leaks to its children; return when this process was started, on the monotonic clock.
+
+    Descriptors above stderr are leaked, among them the reading end of ctdbd's log pipe.
+    """
+    try:
+        leaked = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        leaked = list(range(os.sysconf("SC_OPEN_MAX")))  # no /proc, or no descriptor left to read it with
+    for descriptor in leaked:
+        if descriptor > 2:
             try:
-                os.close(int(name))
+                os.close(descriptor)
             except OSError:
                 pass  # that of the listing
+    return _started()
+
+
+def _started() -> float:
+    """When this process was forked: a busy machine may need long to run it up to here."""
+    now = time.monotonic()
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return now
+    return now - max(0.0, age)
 
 
 def elects(parent: int) -> bool:
@@ -44,6 +66,11 @@ def elects(parent: int) -> bool:
             return file.read() == "ctdb_recoverd\n"
     except OSError:
         return False
+
+
+def is_scarcity(error: Exception) -> bool:
+    """Whether this machine is short of descriptors or memory: waiting may help."""
+    return isinstance(error, OSError) and error.errno in _SCARCITY
 
 
 class Status:
@@ -61,11 +88,20 @@ class Status:
             except OSError:
                 pass  # nobody reads it any more: the watch on stdout reports that too
 
+    def fail(self, error: Exception) -> None:
+        """Give CTDB its answer, whatever is wrong with us: the character, or the end after `0`."""
+        if self.written:
+            self.end()
+        else:
+            self.write(TIMEOUT if is_scarcity(error) else ERROR)
+
     def end(self) -> None:
         """Let ctdbd see the end of our stdout, which it takes for the loss of the lock."""
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.close(null)
+        # The log takes its place: /dev/null would need a descriptor, of which none may be left.
+        try:
+            os.dup2(2, 1)
+        except OSError:
+            os.close(1)  # there is no stderr
 
 
 class Watch:

@@ -16,7 +16,7 @@ import os
 import time
 
 from .. import __version__
-from ..errors import Contended, LockError
+from ..errors import Contended, LockError, Unavailable
 from ..waiting import rest
 from .holder import describe, process_state, read, surroundings
 
@@ -32,17 +32,15 @@ if TYPE_CHECKING:
 _RUN = "/run/ctdb"
 # A live holder may be late by this many seconds with its renewal before it looks dead.
 _LATE = 1.0
-# The longest rest of a lease in seconds that is waited for: CTDB tries again every 5 s anyway.
-_LONGEST = 7.0
 # etcd looks for expired leases twice a second, and what it reports is up to a second less.
 _EXPIRY_DELAY = 2.0
 _PAUSE = 0.2
 
 
 class Rival:
-    """The owner of the key in front: its value, and a function that asks how many seconds its lease has left."""
+    """The owner of the key in front: its value, and a function that asks (by a deadline) for its lease's rest in s."""
 
-    def __init__(self, value: str, left: Callable[[], float]) -> None:
+    def __init__(self, value: str, left: Callable[[float], float]) -> None:
         self.value = value
         self.left = left
 
@@ -54,27 +52,38 @@ class Contender:
     little time, and `1` is the good answer.
     """
 
-    def __init__(self, holder: Holder, nonce_file: NonceFile, electing: bool, waiter: Waiter, log: Log) -> None:
+    def __init__(
+        self, holder: Holder, nonce_file: NonceFile, electing: bool, latest: float, waiter: Waiter, log: Log
+    ) -> None:
+        """`latest` is the moment (monotonic seconds) after which no lease's end is waited for."""
         self.holder = holder
         self.nonce_file = nonce_file
         self._electing = electing
+        self._latest = latest
         self._waiter = waiter
         self._log = log
 
-    def contend(self, front: Callable[[], Rival | None], deadline: float) -> None:
-        """Return once nobody is in front, or only a dead process of this machine. Raises Contended, Stopped."""
-        rival = front()
+    def contend(self, front: Callable[[float], Rival | None], deadline: float) -> None:
+        """Return once nobody is in front (asked by a deadline), or only a dead process of this machine.
+
+        Raises Contended, Unavailable, Refused, Stopped.
+        """
+        rival = front(deadline)
         until = 0.0
         while rival and not self.is_dead(rival.value):
-            left = self._running_out(rival) if self._electing else None
             now = time.monotonic()
-            if left is None or (until and now >= until):
+            left = self._running_out(rival, max(deadline, until)) if self._electing else None
+            if left is None or now + left > self._latest or (until and now >= until):
                 raise Contended(rival.value)
             if not until:
-                until = min(deadline, now + left + _EXPIRY_DELAY)
+                until = min(self._latest, now + left + _EXPIRY_DELAY)
                 self._log.info(f"waiting for the end of a lease that is not renewed: {describe(rival.value)}")
-            rest(self._waiter, now + _PAUSE)
-            rival = front()
+            rest(self._waiter, min(until, now + _PAUSE))
+            seen = rival.value
+            try:
+                rival = front(self._latest)
+            except Unavailable:
+                raise Contended(seen) from None  # held when last seen
 
     def is_dead(self, value: str) -> bool:
         """Whether this value belongs to a process of this machine that is provably dead."""
@@ -84,15 +93,15 @@ class Contender:
         except KeyError:
             return False
 
-    def _running_out(self, rival: Rival) -> float | None:
+    def _running_out(self, rival: Rival, deadline: float) -> float | None:
         """Seconds that the lease has left, if that is less than a live holder's ever has; None otherwise."""
         who = _ours(rival.value)
         try:
             least = who["lock_ttl"] - who["refresh"] - _LATE
-            left = max(0.0, rival.left())
+            left = max(0.0, rival.left(deadline))
         except (KeyError, TypeError, LockError):
             return None
-        return left if left < least and left <= _LONGEST else None
+        return left if left < least else None
 
 
 class NonceFile:

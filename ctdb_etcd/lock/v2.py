@@ -47,7 +47,7 @@ class Lock:
 
     def look(self, contender: Contender, deadline: float) -> None:
         """See open.Lock.look."""
-        contender.contend(lambda: self._front(deadline), deadline)
+        contender.contend(self._front, deadline)
 
     def take(self, contender: Contender, deadline: float) -> Grant:
         """See open.Lock.take."""
@@ -119,7 +119,7 @@ class Lock:
     def _front(self, deadline: float) -> Rival | None:
         keys = self._keys(deadline)
         # An expired key has no TTL until etcd removes it.
-        return Rival(keys[0].value, lambda: keys[0].ttl or 0) if keys else None
+        return Rival(keys[0].value, lambda _: keys[0].ttl or 0) if keys else None
 
     def _evict(self, contender: Contender, ahead: list[Any], deadline: float) -> None:
         """Delete the keys of dead processes ahead of ours. Raises Contended at the first other key."""

@@ -56,7 +56,7 @@ class Lock:
 
     def look(self, contender: Contender, deadline: float) -> None:
         """See open.Lock.look."""
-        contender.contend(lambda: self._front(deadline), deadline)
+        contender.contend(self._front, deadline)
 
     def take(self, contender: Contender, deadline: float) -> Grant:
         """See open.Lock.take."""
@@ -178,7 +178,7 @@ class Lock:
         if not keys:
             return None
         lease = _number(keys[0], "lease")
-        return Rival(_text(keys[0].get("value", "")), lambda: self._left(lease, deadline))
+        return Rival(_text(keys[0].get("value", "")), lambda until: self._left(lease, until))
 
     def _left(self, lease: int, deadline: float) -> float:
         return _number(self._client.call("lease/timetolive", {"ID": lease}, deadline), "TTL")

@@ -12,9 +12,11 @@ import json
 import os
 import signal
 import sys
+import time
 
 from ..config import file
 from ..ctdb import cluster_name
+from ..ctdb.commands import TESTPARM_SECONDS
 from ..errors import LockError, Refused
 from ..log import Log
 from ..waiting import Patient
@@ -43,7 +45,9 @@ class Subject:
             return
         log.hide(self.config.password or "")
         try:
-            self.name, self.name_from = cluster_name.find(self.config, None, waiter)
+            self.name, self.name_from = cluster_name.find(
+                self.config, None, waiter, time.monotonic() + TESTPARM_SECONDS
+            )
         except LockError as failure:
             self.name_fault = str(failure)
 

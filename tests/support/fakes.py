@@ -32,6 +32,7 @@ class Clock:
         # When the timer was set and to how many seconds, and when it is due.
         self.armed: List[Tuple[float, float]] = []
         self.alarm: Optional[float] = None
+        self._when_set: Optional[Callable[[], object]] = None
         self._planned: List[Tuple[float, int, Callable[[], object]]] = []
         real = time.clock_gettime
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
@@ -42,8 +43,19 @@ class Clock:
         )
         monkeypatch.setattr(signal, "setitimer", self._set)
 
+    def when_set(self, action: Callable[[], object]) -> None:
+        """Do this, once, when the process is about to set its timer: it was stopped there."""
+        self._when_set = action
+
+    def now_is(self, moment: float) -> None:
+        """Time passes while the process is stopped."""
+        self.now = moment
+
     def _set(self, which: int, seconds: float, interval: float = 0.0) -> None:
         assert which == signal.ITIMER_REAL and not interval
+        action, self._when_set = self._when_set, None
+        if action:
+            action()
         self.armed.append((self.now, seconds))
         self.alarm = self.now + seconds if seconds else None
 

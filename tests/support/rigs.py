@@ -48,12 +48,19 @@ class Rig:
         self.clock = Clock(monkeypatch)
         self.waiter, self.log = Waiter(self.clock), Log()
         self._electing = electing
+        # Until when the end of a lease is waited for.
+        self.latest = self.clock.now + 60
         self.contender = self.contender_as("us")
 
     def contender_as(self, text: str) -> Contender:
         """Who writes this value."""
-        parts: List[Any] = [Holder(text), NonceFile(), self._electing, self.waiter, self.log]
+        parts: List[Any] = [Holder(text), NonceFile(), self._electing, self.latest, self.waiter, self.log]
         return Contender(*parts)
+
+    def patience(self, seconds: float) -> None:
+        """Wait so long, from now on, for the end of a lease."""
+        self.latest = self.clock.now + seconds
+        self.contender = self.contender_as("us")
 
     def take_as(self, text: str) -> Grant:
         """Let another process, which writes this value, take the lock."""

@@ -20,7 +20,7 @@ def test_an_empty_file_gives_the_documented_defaults():
     assert settings.hosts == [("127.0.0.1", 2379)]
     assert (settings.lock_ttl, settings.refresh, settings.locks_dir) == (9, 2, "_ctdb")
     assert (settings.lock_prefix, settings.netbios_name) == ("/_locks", None)
-    assert (settings.acquire_timeout, settings.read_timeout) == (30, 3)
+    assert (settings.acquire_timeout, settings.read_timeout) == (4, 3)
 
 
 def test_the_shipped_file_shows_every_key_with_its_default():

@@ -19,9 +19,9 @@ from tests.support.fuzz import examples, given, st
     st.one_of(st.text(max_size=80), st.text(max_size=80).map("Load smb config files from /nowhere/{}\n".format)),
 )
 def test_any_answer_of_testparm_is_a_name_or_refused(status, out, err):
-    command = SimpleNamespace(output=lambda waiter: (status, out, err))
+    command = SimpleNamespace(output=lambda waiter, deadline: (status, out, err))
     try:
-        name = cluster_name.find(SimpleNamespace(netbios_name=None), command, None)[0]
+        name = cluster_name.find(SimpleNamespace(netbios_name=None), command, None, 0)[0]
     except (Refused, Unavailable) as failure:
         assert "netbios_name" in str(failure)
     else:

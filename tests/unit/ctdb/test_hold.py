@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ctdb_etcd.ctdb.hold import run
+from ctdb_etcd.ctdb.hold import Limit, run
 from ctdb_etcd.errors import Contended, Lost, Refused, Stopped, Unavailable
 from ctdb_etcd.fence import Grant, Moment, margin
 from tests.support.fakes import Clock, Killed, Lock, Log, Waiter
@@ -39,12 +39,14 @@ class Life:
             self.written = character
             self.alarm_when_written = self.clock.alarm
 
+    def fail(self, error):
+        self.note("fail")
+
     def end(self):
         self.note("end stdout")
 
     def run(self, refresh=REFRESH):
-        config = SimpleNamespace(acquire_timeout=ACQUIRE, refresh=refresh)
-        run(config, self.lock, self.contender, self.waiter, self, self.log)
+        run(refresh, self.lock, self.contender, Limit(self.clock.now, ACQUIRE), self.waiter, self, self.log)
 
     def granted(self, ttl=TTL, age=0.0):
         """A grant that was asked for `age` seconds ago."""
@@ -83,21 +85,55 @@ def test_a_grant_of_which_nothing_is_left_but_the_margin_is_no_lock(life, left, 
     life.lock.plan("refresh", Lost(""))
     life.run()
     assert life.written == said
-    assert life.events[2:4] == (["say 0", "gc"] if said == "0" else ["release", "say 2"])
+    assert life.events[2:4] == (["say 0", "gc"] if said == "0" else ["say 2", "release"])
     assert bool(life.clock.armed) == (said == "0")
 
 
-def test_looking_and_taking_have_the_acquire_timeout_together(life):
+def test_every_answer_is_due_within_half_a_second_of_the_acquire_timeout(life):
     began = life.clock.now
     life.lock.plan("refresh", Lost(""))
     life.run()
-    assert life.lock.deadlines["look"] == life.lock.deadlines["take"] == [began + ACQUIRE]
+    assert life.lock.deadlines["look"] == [began + ACQUIRE]
+    assert life.lock.deadlines["take"] == [pytest.approx(began + ACQUIRE + 0.3)]
 
 
-def test_a_stop_between_the_fence_and_the_character_is_no_lock(life):
+def test_a_signal_just_before_the_fence_is_no_lock(life):
     life.clock.at(life.clock.now + 2 * TOOK, lambda: setattr(life.waiter, "stop", "SIGTERM"))
     life.run()
     assert life.events == ["look", "take", "end stdout", "release", "no nonce file"] and life.written == ""
+
+
+@pytest.mark.parametrize("stopped", [0.06, 3, 100])
+def test_a_stop_while_the_timer_is_set_moves_neither_the_timer_nor_the_end(life, stopped):
+    life.clock.when_set(lambda: life.clock.now_is(life.clock.now + stopped))
+    grant = life.granted(9)
+    life.lock.plan("take", grant)
+    life.lock.plan("refresh", Lost(""))
+    life.run()
+    if stopped < 8:
+        assert life.written == "0" and life.alarm_when_written == pytest.approx(end_of(grant))
+    else:
+        assert life.written == "2" and life.events[-1] == "release"
+
+
+def test_a_stop_while_a_renewal_sets_the_timer_does_not_move_it(life):
+    grants = []
+
+    def renewed():
+        grants.append(life.granted(9))
+        life.clock.when_set(lambda: life.clock.now_is(life.clock.now + 4))
+        return grants[0]
+
+    life.lock.plan("refresh", renewed, Lost(""))
+    life.run()
+    assert life.clock.alarm == pytest.approx(end_of(grants[0]))
+
+
+def test_a_bug_after_the_character_ends_the_lock_at_once(life):
+    life.lock.plan("refresh", ValueError("a bug"))
+    with pytest.raises(ValueError):
+        life.run()
+    assert life.events[-2:] == ["fail", "release"]
 
 
 # Holding
@@ -243,7 +279,7 @@ OUTCOMES = [
 def test_without_the_lock_all_is_given_back_and_then_the_character_written(life, verb, outcome, said):
     life.lock.plan(verb, outcome)
     life.run()
-    assert life.events == ["look", "take"][: 1 + (verb == "take")] + ["release", f"say {said}"]
+    assert life.events == ["look", "take"][: 1 + (verb == "take")] + [f"say {said}", "release"]
     assert not life.clock.armed and life.waiter.releasing
 
 

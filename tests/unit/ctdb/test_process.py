@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from ctdb_etcd.ctdb.process import Status, Watch, close_leaked, elects
+from ctdb_etcd.ctdb.process import Status, Watch, begin, elects
 from ctdb_etcd.errors import Stopped
 from tests.support.fakes import Clock, Poll
 from tests.support.forks import fork, in_child
@@ -282,7 +282,7 @@ def test_what_was_left_open_above_stderr_is_closed_and_nothing_else():
     def child():
         os.dup2(writer, 2)
         opened = [0, 1, 2, os.dup2(0, 3), os.dup2(0, 4), os.dup2(0, 200)]
-        close_leaked()
+        begin()
         os.write(2, str([fd for fd in opened if os.path.exists(f"/proc/self/fd/{fd}")]).encode())
 
     os.waitpid(fork(child), 0)

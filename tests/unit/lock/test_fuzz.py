@@ -70,7 +70,7 @@ class Hasty:
 )
 def test_any_answers_are_a_lease_or_a_known_error(outcomes):
     me = SimpleNamespace(begin=lambda: None, text=lambda: "me")
-    contender = Contender(me, NonceFile("X", "a nonce"), True, Hasty(), Log())
+    contender = Contender(me, NonceFile("X", "a nonce"), True, time.monotonic() + 1, Hasty(), Log())
     lock = v3.Lock(Answers(outcomes), "/_locks/_ctdb/X/", 9, Log())
     for operation in lock.look, lock.take, lock.refresh, lock.release:
         who = [contender] if operation in (lock.look, lock.take) else []
@@ -89,8 +89,8 @@ WHO = "version pid start_time boot_id pid_namespace time_namespace nonce lock_tt
 @given(st.dictionaries(st.sampled_from(WHO), st.one_of(JSON, NUMBERS)), st.one_of(NUMBERS, st.none()), st.booleans())
 def test_whoever_is_in_front_is_contended_unless_proven_dead(fields, left, known):
     true = {**proof("a nonce"), "version": __version__, "lock_ttl": 9, "refresh": 2} if known else {}
-    contender = Contender(None, NonceFile("X", "a nonce"), True, Hasty(), Log())
-    rival = Rival(json.dumps({**true, **fields}, default=str), lambda: left)
+    contender = Contender(None, NonceFile("X", "a nonce"), True, time.monotonic() + 1, Hasty(), Log())
+    rival = Rival(json.dumps({**true, **fields}, default=str), lambda deadline: left)
     with pytest.raises(Contended):
         contender.contend(lambda: rival, time.monotonic() + 0.01)
 

@@ -88,9 +88,10 @@ def test_the_end_of_an_evicted_lease_is_not_waited_for_longer_than_a_second(rig)
     assert rig.clock.now == began + 3 * ONE + 1
 
 
-@pytest.mark.parametrize("left, waits", [(3.0, True), (6.0, False)])
-def test_who_elects_asks_how_long_the_lease_in_front_has(monkeypatch, left, waits):
+@pytest.mark.parametrize("left, latest, waits", [(3.0, 60, True), (6.0, 60, False), (3.0, 4.25, True), (3.0, 2.5, False)])
+def test_who_elects_asks_how_long_the_lease_in_front_has(monkeypatch, left, latest, waits):
     rig = RigV3(monkeypatch, electing=True)
+    rig.patience(latest)
     # A live holder's lease never has less than 9 - 2 - 1 seconds.
     rig.etcd.put(f"{rig.directory}them", value(1, lock_ttl=9, refresh=2), 0xBEEF, ONE + left + 0.25)
     if waits:
