@@ -73,7 +73,7 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
     testparm = None if b"netbios_name" in data else commands.testparm()
     from .ctdb import cluster_name, hold, process
     from .lock.holder import Holder
-    from .lock.open import open_lock
+    from .lock.open import apis_in_use, load, open_lock
     from .lock.takeover import Contender, NonceFile
 
     config = file.parse(options.config or file.default_path(), data)
@@ -83,6 +83,8 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
         log.info(note)
     watch = process.Watch(parent)
     limit = hold.Limit(started, config.acquire_timeout)
+    # testparm runs meanwhile.
+    load(apis_in_use(config, None)[0])
     name, _ = cluster_name.find(config, testparm, watch, limit.etcd)
     nonce = os.urandom(8).hex()
     holder = Holder(config.lock_ttl, config.refresh, nonce, lambda: commands.NodeNumber(watch, limit.latest))

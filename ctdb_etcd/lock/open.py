@@ -71,6 +71,8 @@ if TYPE_CHECKING:
         def try_write(self, deadline: float) -> None:
             """Try the permission to write without writing. Raises Unavailable, Refused."""
 
+# Seconds that the import of python-etcd takes on a busy machine.
+_IMPORT = 0.75
 # The longest time in seconds to wait for one endpoint's answer on v2: a dead one must not delay a takeover.
 _PROBE = 1.0
 V2_UNKNOWN = "too few endpoints answer to tell whether etcd serves the v2 API"
@@ -99,6 +101,8 @@ def open_lock(config: Config, name: str, waiter: Waiter, log: Log) -> Lock:
 
     def further(deadline: float) -> list[Lock]:
         served = v2_served(config, directory, endpoints, waiter, log, deadline)
+        if served and time.monotonic() + _IMPORT > deadline:
+            raise Unavailable("too little time is left to load python-etcd for the v2 API")
         return locks(apis_in_use(config, served)[1:])
 
     return JointLock(first, further)
@@ -108,22 +112,32 @@ def open_api(
     api: str, config: Config, directory: str, endpoints: Endpoints, waiter: Waiter, log: Log
 ) -> tuple[Client, ApiLock]:
     """The client and the lock of one API. Raises Refused."""
+    load(api)
     if api == "3":
         from ..client import v3 as client_v3
         from . import v3
 
         gateway = client_v3.Client(config, endpoints, waiter, log)
         return gateway, v3.Lock(gateway, directory, config.lock_ttl, log)
+    from ..client import v2 as client_v2
+    from . import v2
+
+    members = client_v2.Client(config, endpoints, waiter, log)
+    return members, v2.Lock(members, directory, config.lock_ttl, log)
+
+
+def load(api: str) -> None:
+    """Import what an API needs, which takes long with v2. Raises Refused."""
     try:
-        from ..client import v2 as client_v2
-        from . import v2
+        if api == "2":
+            from . import v2  # noqa: F401
+        else:
+            from . import v3  # noqa: F401
     except ImportError as error:
         raise Refused(
             f"etcd's v2 API needs python-etcd, which cannot be imported ({error}): install python3-etcd,"
             " or set api = 3 once no node runs Samba's helper"
         ) from None
-    members = client_v2.Client(config, endpoints, waiter, log)
-    return members, v2.Lock(members, directory, config.lock_ttl, log)
 
 
 def v2_served(

@@ -99,9 +99,9 @@ def test_a_testparm_that_hangs_is_answered_with_2_and_ended(etcd, tmp_path):
     env = with_testparm(tmp_path, f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60\n")
     with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
         assert helper.status(15) == "2"
-        assert 9 < helper.answered_after < 11.5
+        assert 3.9 < helper.answered_after < 4.5
         helper.wait_exit()
-        assert "testparm gave no answer in 10 s" in helper.stderr
+        assert "testparm gave no answer in 3." in helper.stderr
         assert not os.path.exists(f"/proc/{pid.read_text().strip()}")
 
 

@@ -21,8 +21,8 @@ def test_elected_leader_waits_for_the_end_of_an_unrenewed_lease(conf, witness, e
     with Helper(conf()) as holder:
         crash(holder, witness, elsewhere=True)
         died = time.monotonic()
-        # CTDB's first election.
-        time.sleep(4.5)
+        # About when CTDB elects again; a first lease of 9 s ends within the 4.3 s that we wait then.
+        time.sleep(6.5)
         with Helper(conf(), "-v") as successor:
             assert successor.status() == "0", successor.describe()
             assert "waiting for the end of a lease" in successor.stderr
@@ -35,7 +35,7 @@ def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, w
         assert holder.status() == "0"
         time.sleep(REFRESH)
         holder.stop()
-        time.sleep(4.5)
+        time.sleep(6)
         with Helper(conf(), "-v") as waiting:
             wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 5, "it to wait")
             assert not waiting.output
@@ -46,14 +46,14 @@ def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, w
 
 
 @pytest.mark.slow
-def test_of_8_who_wait_for_the_end_of_a_lease_one_gets_the_lock(conf, keys, witness, elected):
+def test_of_4_who_wait_for_the_end_of_a_lease_one_gets_the_lock(conf, keys, witness, elected):
     with Helper(conf()) as holder:
         crash(holder, witness, elsewhere=True)
-        time.sleep(4.5)
+        time.sleep(6.5)
         # Their parents are shells before, but it is our name that they see as helpers.
-        with contend(8, lambda _: conf(), "-v") as helpers:
+        with contend(4, lambda _: conf(), "-v") as helpers:
             said = sorted(helper.stdout for helper in helpers)
-            assert said == [b"0"] + [b"1"] * 7, [helper.describe() for helper in helpers]
+            assert said == [b"0"] + [b"1"] * 3, [helper.describe() for helper in helpers]
             assert all("waiting for the end of a lease" in helper.stderr for helper in helpers)
             for helper in helpers:
                 helper.terminate()
@@ -62,10 +62,21 @@ def test_of_8_who_wait_for_the_end_of_a_lease_one_gets_the_lock(conf, keys, witn
 
 
 @pytest.mark.slow
+def test_a_lease_that_cannot_end_in_time_is_contention_at_once(conf, witness, elected):
+    with Helper(conf(lock_ttl=20)) as holder:
+        crash(holder, witness, elsewhere=True)
+        time.sleep(6.5)
+        with Helper(conf(lock_ttl=20), "-v") as contender:
+            assert contender.status() == "1" and contender.answered_after < 3
+            contender.wait_exit()
+            assert "waiting" not in contender.stderr
+
+
+@pytest.mark.slow
 def test_sigterm_ends_the_wait_for_a_lease_at_once(conf, witness, elected):
     with Helper(conf()) as holder:
         crash(holder, witness, elsewhere=True)
-        time.sleep(4.5)
+        time.sleep(6.5)
         with Helper(conf(), "-v") as waiting:
             wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 5, "it to wait")
             waiting.terminate()
@@ -77,7 +88,7 @@ def test_sigterm_ends_the_wait_for_a_lease_at_once(conf, witness, elected):
 def test_the_check_of_a_recovery_waits_for_nothing(conf, witness):
     with Helper(conf()) as holder:
         crash(holder, witness, elsewhere=True)
-        time.sleep(4.5)
+        time.sleep(6.5)
         with Helper(conf(), "-v") as check:
             assert check.status() == "1"
             check.wait_exit()

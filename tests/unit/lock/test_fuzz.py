@@ -92,7 +92,7 @@ def test_whoever_is_in_front_is_contended_unless_proven_dead(fields, left, known
     contender = Contender(None, NonceFile("X", "a nonce"), True, time.monotonic() + 1, Hasty(), Log())
     rival = Rival(json.dumps({**true, **fields}, default=str), lambda deadline: left)
     with pytest.raises(Contended):
-        contender.contend(lambda: rival, time.monotonic() + 0.01)
+        contender.contend(lambda deadline: rival, time.monotonic() + 0.01)
 
 
 @examples(300)

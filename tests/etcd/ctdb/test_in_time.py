@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Every answer but `0` comes within 4.5 s of the start, whatever the helper waits for; CTDB bans nodes otherwise."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support import kinds
+from tests.support.helper import PATH, Helper, crash
+from tests.support.machine import wait_until
+from tests.support.names import Names
+from tests.support.proxy import Proxy
+
+LIMIT = 4.5
+kind, etcd, conf = kinds.kind, kinds.etcd, kinds.conf
+
+
+@pytest.fixture
+def busy():
+    """Two loops that leave each processor half of its time."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    yield
+    for loop in loops:
+        loop.kill()
+        loop.wait()
+
+
+@pytest.fixture
+def proxy(etcd):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def slow_testparm(tmp_path):
+    """An environment with a testparm that answers late."""
+
+    def environment(seconds, name):
+        script = tmp_path / "testparm"
+        script.write_text(f"#!/bin/sh\nsleep {seconds}\necho {name}\n")
+        script.chmod(0o755)
+        return {"PATH": f"{tmp_path}:{PATH}"}
+
+    return environment
+
+
+def in_time(helper, *answers):
+    assert helper.status(8) in answers, helper.describe()
+    assert helper.answered_after < LIMIT, helper.describe()
+    helper.wait_exit(5)
+
+
+@pytest.mark.parametrize("how", ["refuse", "freeze", "freeze_answers"])
+def test_etcd_that_cannot_be_used_is_answered_in_time(proxy, conf, how):
+    getattr(proxy, how)()
+    with Helper(conf(host=proxy.endpoint)) as helper:
+        in_time(helper, "2")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5])
+def test_slow_etcd_is_answered_in_time_or_holds(proxy, conf, seconds):
+    proxy.delay(seconds)
+    with Helper(conf(host=proxy.endpoint)) as helper:
+        if helper.status(15) != "0":
+            in_time(helper, "2")
+
+
+def test_three_silent_endpoints_are_answered_in_time(conf):
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        port = silent.getsockname()[1]
+        with Helper(conf(host=[f"127.0.0.{n}:{port}" for n in (1, 2, 3)])) as helper:
+            in_time(helper, "2")
+
+
+def test_silent_name_servers_are_answered_in_time(tmp_path, helper_conf):
+    with Names(tmp_path) as names:
+        names.fall_silent()
+        with names.helper(helper_conf(host="etcd.test")) as helper:
+            in_time(helper, "2")
+        with names.helper(helper_conf(host=None, srv_domain="etcd.test")) as helper:
+            in_time(helper, "2")
+
+
+def test_silent_tls_handshake_is_answered_in_time(helper_conf):
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        endpoint = f"127.0.0.1:{silent.getsockname()[1]}"
+        with Helper(helper_conf(host=endpoint, protocol="https")) as helper:
+            in_time(helper, "2")
+
+
+def test_silent_login_is_answered_in_time(etcd, conf):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        proxy.hold_next_request(b"/v3/auth/authenticate", every=True)
+        path = conf(host=proxy.endpoint, api="3", username="u", password="secret")
+        path.chmod(0o600)
+        with Helper(path) as helper:
+            in_time(helper, "2")
+
+
+def test_testparm_that_hangs_or_closes_its_output_is_answered_in_time(etcd, tmp_path, slow_testparm):
+    path = tmp_path / "no-name.conf"
+    path.write_text(f"host = {etcd.endpoints[0]}\n")
+    env = slow_testparm(60, "X")
+    with Helper(path, env=env) as helper:
+        in_time(helper, "2")
+    (tmp_path / "testparm").write_text("#!/bin/sh\ntrap '' ALRM TERM\nexec >&- 2>&-\nsleep 60\n")
+    with Helper(path, env=env) as helper:
+        in_time(helper, "2")
+        assert "testparm gave no answer" in helper.stderr
+
+
+def test_sigterm_ends_the_wait_for_a_testparm_that_has_closed_its_output(etcd, tmp_path, slow_testparm):
+    path = tmp_path / "no-name.conf"
+    path.write_text(f"host = {etcd.endpoints[0]}\n")
+    env = slow_testparm(60, "X")
+    (tmp_path / "testparm").write_text(
+        f"#!/bin/sh\ntrap '' ALRM TERM\nexec >&- 2>&-\ntouch {tmp_path}/closed\nsleep 60\n"
+    )
+    with Helper(path, env=env) as helper:
+        wait_until((tmp_path / "closed").exists, 3, "testparm to close its output")
+        helper.terminate()
+        asked = time.monotonic()
+        assert helper.wait_exit() - asked < 1 and helper.stdout == b""
+
+
+def test_dying_lease_is_answered_in_time(conf, witness, elected):
+    with Helper(conf()) as holder:
+        crash(holder, witness, elsewhere=True)
+        for _ in range(3):
+            with Helper(conf(), "-v") as helper:
+                if helper.status(8) == "0":
+                    break
+                assert helper.answered_after < LIMIT
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("busy")
+@pytest.mark.parametrize("how", ["refuse", "freeze"])
+def test_sum_of_all_waits_is_answered_in_time_on_a_busy_machine(proxy, conf, lock_name, slow_testparm, busy, how):
+    getattr(proxy, how)()
+    path = conf(host=[proxy.endpoint, "127.0.0.1:1"], netbios_name=None)
+    with Helper(path, env=slow_testparm(2, lock_name)) as helper:
+        in_time(helper, "2")
+    proxy.forward()
+    with Helper(path, env=slow_testparm(3.5, lock_name)) as helper:
+        if helper.status(15) != "0":
+            in_time(helper, "2")

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A process that gets less than it expects: no descriptors, no /proc, no child's status; and one that is stopped."""
+
+from __future__ import annotations
+
+import resource
+import time
+
+import pytest
+
+from tests.support.helper import PROGRAM, Helper
+from tests.support.machine import wait_until
+
+TTL = 3
+
+
+@pytest.fixture
+def keys(etcd, lock_name):
+    return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/")
+
+
+def descriptors(helper, limit):
+    resource.prlimit(helper.pid, resource.RLIMIT_NOFILE, (limit, limit))
+
+
+def test_sigterm_without_a_free_descriptor_releases_the_lock(helper_conf, keys):
+    with Helper(helper_conf()) as helper:
+        assert helper.status() == "0"
+        descriptors(helper, 3)
+        helper.terminate()
+        helper.wait_exit(3)
+        assert not keys() and "bug" not in helper.stderr
+
+
+def test_no_descriptor_at_the_start_is_answered_with_2_in_one_line(helper_conf, keys):
+    # Python itself needs a few; at each number either it does not start, or CTDB gets its character.
+    answers = set()
+    for limit in range(4, 16):
+        with Helper(None, f"--nofile={limit}", PROGRAM, "-c", str(helper_conf()), program="prlimit") as helper:
+            wait_until(lambda: helper.output or not helper.alive, 10, "a character or the end")
+            if not helper.output:
+                assert "ctdb_etcd_lock: " not in helper.stderr, helper.describe()
+                continue
+            status = helper.status()
+            answers.add(status)
+            helper.terminate()
+            helper.wait_exit()
+            assert status in "02" and "bug" not in helper.stderr, helper.describe()
+        assert not keys()
+    assert answers == {"0", "2"}
+
+
+def test_ignored_sigchld_does_not_hide_testparms_answer(etcd, tmp_path, lock_name, keys):
+    (tmp_path / "smb.conf").write_text(f"[global]\nnetbios name = {lock_name}\n")
+    conf = tmp_path / "no-name.conf"
+    conf.write_text(f"host = {etcd.endpoints[0]}\n")
+    env = {"SMB_CONF_PATH": str(tmp_path / "smb.conf")}
+    with Helper(None, "--ignore-signal=CHLD", PROGRAM, "-c", str(conf), program="env", env=env) as helper:
+        assert helper.status() == "0", helper.describe()
+        assert keys()
+
+
+@pytest.mark.root
+def test_without_proc_the_lock_is_taken_and_released(helper_conf, keys):
+    inside = ["--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    with Helper(None, *inside, PROGRAM, "-c", str(helper_conf()), program="unshare") as helper:
+        assert helper.status() == "0", helper.describe()
+        assert keys() and helper.stderr == ""
+        helper.terminate()
+        helper.wait_exit()
+        assert not keys()
+
+
+@pytest.mark.slow
+def test_stop_while_the_timer_is_first_set_ends_in_no_lock(helper_conf, keys):
+    delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_enter=8000000:when=1"]
+    with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
+        assert helper.status(20) == "2", helper.describe()
+        helper.wait_exit()
+        assert not keys() and "nothing is left of its lease" in helper.stderr
+
+
+@pytest.mark.slow
+def test_stop_while_a_renewal_sets_the_timer_does_not_move_the_end(helper_conf, keys):
+    # The second setting of the timer is that of the first renewal.
+    delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_exit=1200000:when=2"]
+    with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
+        assert helper.status() == "0"
+        wait_until(lambda: time.monotonic() - helper.started > 2.2, 5, "the renewal")
+        helper.stop()
+        stopped = time.monotonic()
+        wait_until(lambda: not keys(), TTL + 3, "the lease to end")
+        assert time.monotonic() - stopped < TTL + 2
+        helper.cont()
+        continued = time.monotonic()
+        assert helper.wait_exit() - continued < 0.5
