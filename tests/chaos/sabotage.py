@@ -40,7 +40,7 @@ FENCE, HOLD, TAKEOVER, V3, V2 = (
 
 SABOTAGES = {
     "no fence": Sabotage(
-        [(FENCE, "signal.setitimer(signal.ITIMER_REAL, max(self.left(), _AT_ONCE))", "pass")], faults="holder stopped"
+        [(FENCE, "signal.setitimer(signal.ITIMER_REAL, left)", "pass")], faults="holder stopped"
     ),
     "a negative margin": Sabotage([(FENCE, "return min(1.0, ttl / 4)", "return -1.5")]),
     "counted from receipt": Sabotage(

@@ -28,7 +28,7 @@ def start(conf, run=None, parent=None):
     """
     out, err = os.pipe(), os.pipe()
 
-    def life(config, lock, contender, watch, status, log):
+    def life(refresh, lock, contender, limit, watch, status, log):
         run(contender)
 
     def child():

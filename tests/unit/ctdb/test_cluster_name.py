@@ -21,7 +21,7 @@ class Command:
     def __init__(self, out="", err="", status=0, late=False):
         self.answer, self.late = (status, out, err), late
 
-    def output(self, waiter):
+    def output(self, waiter, deadline):
         if self.late:
             raise TimeoutError
         return self.answer
@@ -32,7 +32,7 @@ NO_NAME = SimpleNamespace(netbios_name=None)
 
 def name(host, answer, monkeypatch, err=""):
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=host))
-    return find(NO_NAME, Command(answer, err), None)[0]
+    return find(NO_NAME, Command(answer, err), None, 0)[0]
 
 
 # The name of a host, what Samba makes of it where no name is set.
@@ -100,7 +100,7 @@ BAD = [
 @pytest.mark.parametrize("command, error, says", BAD)
 def test_what_is_no_answer_gives_no_name_and_says_what_to_set(command, error, says):
     with pytest.raises(error, match=says) as raised:
-        find(NO_NAME, command, None)
+        find(NO_NAME, command, None, 0)
     assert raised.type is error and "netbios_name" in str(raised.value)
 
 
@@ -117,4 +117,4 @@ def test_what_cannot_be_part_of_a_path_is_no_name(text):
 
 def test_a_name_in_the_file_needs_no_testparm(monkeypatch):
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="fs1"))
-    assert find(SimpleNamespace(netbios_name="FS1"), None, None)[0] == "FS1"
+    assert find(SimpleNamespace(netbios_name="FS1"), None, None, 0)[0] == "FS1"

@@ -27,11 +27,11 @@ class Front:
         self.until = clock.now + left
         self.asked = 0
 
-    def __call__(self):
+    def __call__(self, deadline):
         self.looks.append(self.clock.now)
         return Rival(self.text, self.left) if self.text is not None else None
 
-    def left(self):
+    def left(self, deadline):
         self.asked += 1
         return self.until - self.clock.now
 
@@ -50,9 +50,9 @@ def waiter(clock):
     return Waiter(clock)
 
 
-def contender_of(waiter, electing=True, nonce_file=None):
-    """A helper that the recovery daemon runs, or ctdbd in a recovery."""
-    return Contender(Holder("us"), nonce_file or NonceFile(), electing, waiter, Log())
+def contender_of(waiter, electing=True, nonce_file=None, latest=float("inf")):
+    """A helper that the recovery daemon runs, or ctdbd in a recovery; it waits for a lease up to `latest`."""
+    return Contender(Holder("us"), nonce_file or NonceFile(), electing, latest, waiter, Log())
 
 
 @pytest.fixture
@@ -93,15 +93,17 @@ def test_a_lease_that_has_less_left_than_a_live_holders_ever_has_is_waited_for(c
         assert contention.value.value == front.text and len(front.looks) == 1
 
 
-@pytest.mark.parametrize("left, waits", [(7.0, True), (7.25, False), (20.0, False)])
-def test_a_long_lease_is_waited_for_only_when_its_end_is_near(clock, contender, left, waits):
+@pytest.mark.parametrize("left, waits", [(3.0, True), (4.0, True), (4.25, False), (20.0, False)])
+def test_a_lease_that_cannot_end_in_time_is_contention_at_once(clock, waiter, left, waits):
     front = Front(clock, value(1, lock_ttl=60, refresh=10), left)
-    front.goes(left)
+    front.goes(left - 0.5)
+    contender = contender_of(waiter, latest=clock.now + 4)
     if waits:
         contender.contend(front, clock.now + 60)
     else:
         with pytest.raises(Contended):
             contender.contend(front, clock.now + 60)
+        assert len(front.looks) == 1
 
 
 def test_it_is_looked_at_five_times_a_second(clock, contender):
@@ -112,17 +114,28 @@ def test_it_is_looked_at_five_times_a_second(clock, contender):
     assert front.looks == pytest.approx([began + 0.2 * n for n in range(6)])
 
 
-@pytest.mark.parametrize("left, deadline, waited", [(2.0, 60, 4.0), (2.0, 3, 3.0), (-5.0, 60, 2.0)])
-def test_a_lease_that_never_ends_is_waited_for_until_it_should_have_or_the_deadline(
-    clock, contender, left, deadline, waited
-):
+@pytest.mark.parametrize("left, latest, waited", [(2.0, 60, 4.0), (0.5, 2, 1.6), (-5.0, 60, 2.0), (-5.0, 1, 1.0)])
+def test_a_lease_that_never_ends_is_waited_for_until_it_should_have_or_the_latest(clock, waiter, left, latest, waited):
     front = Front(clock, value(1, **NINE), left)
     # etcd says the same at each look.
-    front.left = lambda: left
+    front.left = lambda deadline: left
     began = clock.now
     with pytest.raises(Contended):
-        contender.contend(front, began + deadline)
-    assert began + waited <= clock.now < began + waited + 0.25
+        contender_of(waiter, latest=began + latest).contend(front, began + 60)
+    assert clock.now == pytest.approx(began + waited, abs=0.01)
+
+
+def test_an_etcd_that_falls_silent_during_the_wait_leaves_it_contended(clock, contender):
+    front = Front(clock, value(1, **NINE), 3)
+    looks = [front(0)]
+
+    def look(deadline):
+        if looks:
+            return looks.pop()
+        raise Unavailable("no answer")
+
+    with pytest.raises(Contended):
+        contender.contend(look, clock.now + 60)
 
 
 def test_a_lease_that_is_renewed_while_it_is_waited_for_is_contended_at_once(clock, contender):
