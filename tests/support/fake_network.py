@@ -184,11 +184,11 @@ class NetworkWaiter(Waiter):
         for fd, event in events.items():
             if fd not in sockets:
                 real.register(fd, event)
-        threads = len(events.keys() - sockets.keys())
+        patience = 5000 if not self.hangs and events.keys() - sockets.keys() else 0
         while True:
             self.check()
             ready = {fd for fd, event in events.items() if fd in sockets and sockets[fd].ready(event)}
-            ready |= {fd for fd, _ in real.poll(0 if self.hangs or ready or not threads else 5000)}
+            ready |= {fd for fd, _ in real.poll(0 if ready else patience)}
             if ready:
                 return ready
             if clock.now >= deadline:

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Where etcd is, by names and by DNS records: what hangs delays nothing else, and what was known is used again."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from ctdb_etcd.client import srv, v3
+from ctdb_etcd.client.endpoints import Endpoints
+from ctdb_etcd.errors import Unavailable
+from tests.support.conf import parse
+from tests.support.fake_network import FINE, A, B, Cluster
+
+NUMBERS = {"m1": ("127.0.0.1", 1), "m2": ("127.0.0.2", 2)}
+
+
+class Dns:
+    """The resolver, and the records of a domain. What hangs does so until the test is over."""
+
+    def __init__(self, monkeypatch):
+        self.hosts = {name: address for name, (address, _) in NUMBERS.items()}
+        self.members = [("127.0.0.1", 1)]
+        self.hanging, self.over = set(), threading.Event()
+        self.asked = []
+        self._numeric = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._resolve)
+        monkeypatch.setattr(srv, "look_up", self._look_up)
+
+    def _ask(self, name):
+        self.asked.append(name)
+        if name in self.hanging:
+            self.over.wait(30)
+
+    def _resolve(self, host, port, **more):
+        text = host.decode() if isinstance(host, bytes) else host
+        if text[0].isdigit():
+            return self._numeric(host, port, **more)
+        if more.get("flags"):
+            raise socket.gaierror(-2, "Name or service not known")
+        self._ask(text)
+        if text not in self.hosts:
+            raise socket.gaierror(-2, "Name or service not known")
+        return self._numeric(self.hosts[text].encode(), port, type=socket.SOCK_STREAM)
+
+    def _look_up(self, domain, protocol):
+        self._ask(domain)
+        if isinstance(self.members, OSError):
+            raise self.members
+        return self.members
+
+
+@pytest.fixture
+def dns(monkeypatch):
+    dns = Dns(monkeypatch)
+    yield dns
+    dns.over.set()
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    return Cluster(monkeypatch)
+
+
+def configured(cluster, text):
+    """The cluster with a client of this file; and its endpoints."""
+    config = parse(text)
+    endpoints = Endpoints(config, cluster.waiter, cluster.log)
+    cluster.client = v3.Client(config, endpoints, cluster.waiter, cluster.log)
+    return endpoints
+
+
+def test_a_name_is_looked_up_once(cluster, dns):
+    configured(cluster, "host = m1:1")
+    for _ in range(2):
+        cluster.call()
+    assert dns.asked == ["m1"] and cluster.network.tried[0][0] == A
+
+
+def test_an_address_needs_no_name_server(cluster, dns):
+    configured(cluster, "host = 127.0.0.1:1")
+    cluster.call()
+    assert not dns.asked
+
+
+@pytest.mark.parametrize("hosts", ["m1:1, 127.0.0.2:2", "127.0.0.2:2, m1:1"])
+def test_a_name_server_that_hangs_costs_a_moment_if_another_endpoint_is_known(cluster, dns, hosts):
+    dns.hanging.add("m1")
+    cluster.waiter.hangs = True
+    configured(cluster, f"host = {hosts}")
+    began = cluster.clock.now
+    assert cluster.call() == FINE and cluster.client.endpoint == B
+    assert cluster.clock.now <= began + 0.25
+
+
+def test_a_name_server_that_hangs_is_waited_for_until_the_deadline_if_nothing_else_is_known(cluster, dns):
+    dns.hanging.add("m1")
+    cluster.waiter.hangs = True
+    configured(cluster, "host = m1:1")
+    deadline = cluster.clock.now + 4
+    with pytest.raises(Unavailable, match="m1:1: the name servers give no answer"):
+        cluster.call(4)
+    assert cluster.clock.now <= deadline and dns.asked == ["m1"]
+
+
+def test_a_name_that_is_not_known_is_said_and_asked_again(cluster, dns):
+    del dns.hosts["m1"]
+    configured(cluster, "host = m1:1")
+    with pytest.raises(Unavailable, match="m1:1: Name or service not known"):
+        cluster.call(1)
+    assert len(dns.asked) > 1
+
+
+def test_the_address_of_an_endpoint_that_fails_is_looked_up_again(cluster, dns):
+    configured(cluster, "host = m1:2")
+    cluster.network.servers["127.0.0.1:2"] = cluster.c
+    cluster.c.refuse()
+    cluster.clock.at(cluster.clock.now + 0.05, lambda: dns.hosts.update(m1="127.0.0.2"))
+    assert cluster.call() == FINE and cluster.b.requests
+    assert dns.asked == ["m1", "m1"]
+
+
+def test_a_known_address_does_not_depend_on_a_name_server_that_hangs_later(cluster, dns):
+    configured(cluster, "host = m1:1")
+    cluster.call()
+    dns.hanging.add("m1")
+    cluster.waiter.hangs = True
+    cluster.a.refuse()
+    cluster.a.end_idle()
+    cluster.clock.at(cluster.clock.now + 1, lambda: setattr(cluster.a, "error", 0))
+    assert cluster.call() == FINE
+
+
+# The records of a domain
+
+
+def test_the_members_of_a_domain_are_looked_up_once(cluster, dns):
+    dns.members = [("127.0.0.1", 1), ("127.0.0.2", 2)]
+    endpoints = configured(cluster, "srv_domain = d")
+    assert endpoints.names() == []
+    for _ in range(2):
+        cluster.call()
+    assert dns.asked == ["d"] and endpoints.names() == [A, B]
+
+
+def test_other_members_are_looked_for_when_none_answers(cluster, dns):
+    configured(cluster, "srv_domain = d")
+    cluster.call()
+    cluster.a.refuse()
+    cluster.a.end_idle()
+    dns.members = [("127.0.0.2", 2)]
+    assert cluster.call() == FINE and cluster.client.endpoint == B
+    assert dns.asked == ["d", "d"]
+
+
+def test_a_domain_that_cannot_be_looked_up_any_more_leaves_its_members_of_before(cluster, dns):
+    configured(cluster, "srv_domain = d")
+    cluster.call()
+    cluster.a.refuse()
+    cluster.a.end_idle()
+    dns.members = srv.NotFound("none")
+    cluster.clock.at(cluster.clock.now + 1, lambda: setattr(cluster.a, "error", 0))
+    assert cluster.call() == FINE
+
+
+def test_a_domain_whose_name_servers_hang_later_costs_a_moment(cluster, dns):
+    configured(cluster, "srv_domain = d")
+    cluster.call()
+    cluster.a.refuse()
+    cluster.a.end_idle()
+    dns.hanging.add("d")
+    cluster.waiter.hangs = True
+    began = cluster.clock.now
+    cluster.clock.at(began + 0.05, lambda: setattr(cluster.a, "error", 0))
+    assert cluster.call() == FINE and cluster.clock.now <= began + 0.4
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_domain_that_was_never_looked_up_is_waited_for_until_the_deadline(cluster, dns, hangs):
+    dns.members = srv.NotFound("there are no SRV records")
+    if hangs:
+        dns.hanging.add("d")
+        cluster.waiter.hangs = True
+    configured(cluster, "srv_domain = d")
+    deadline = cluster.clock.now + 4
+    with pytest.raises(Unavailable, match="srv_domain d: " + ("the name servers" if hangs else "there are no")):
+        cluster.call(4)
+    assert cluster.clock.now <= deadline
+
+
+def test_the_endpoint_that_works_comes_first_and_the_others_behind_it(cluster, dns):
+    endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2, 127.0.0.3:3")
+    names = endpoints.names()
+    endpoints.prefer(names[1])
+    assert endpoints.names() == [names[1], names[2], names[0]]
+    endpoints.prefer("unknown:1")
+    assert endpoints.names()[0] == names[1]
+
+
+# One endpoint
+
+
+def test_a_connection_of_its_own_goes_to_that_endpoint_and_is_closed(cluster, dns):
+    endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2")
+    status, body = endpoints.get(B, "/x", cluster.clock.now + 1)
+    assert status == 200 and cluster.b.paths == ["/x"] and not cluster.network.open()
+
+
+@pytest.mark.parametrize("how, error", [("refuse", ConnectionRefusedError), ("fall_silent", TimeoutError)])
+def test_one_endpoint_that_fails_is_not_replaced_by_another(cluster, dns, how, error):
+    endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2")
+    getattr(cluster.a, how)()
+    until = cluster.clock.now + 1
+    with pytest.raises(error):
+        endpoints.get(A, "/x", until)
+    assert cluster.clock.now <= until and not cluster.network.open() and not cluster.b.requests
+
+
+def test_of_the_addresses_of_a_name_a_dead_one_is_passed_by(cluster, dns, monkeypatch):
+    def resolve(host, port, **more):
+        if more.get("flags"):
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(socket.AF_INET, 0, 0, "", address) for address in NUMBERS.values()]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    endpoints = configured(cluster, "host = m1:1")
+    cluster.a.never_connect()
+    address, _ = endpoints.connect(["m1:1"], cluster.clock.now + 5)
+    assert address.sockaddr == NUMBERS["m2"] and cluster.network.open() == [B]
