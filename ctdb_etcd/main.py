@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 
 from . import __version__
 from .errors import Refused, Stopped, Unavailable
@@ -103,9 +102,13 @@ def _report(arguments: list[str]) -> int:
 
         return command.run(options)
     except Refused as refusal:
-        print(f"UNKNOWN: {refusal}", file=sys.stderr)
+        fault = str(refusal)
     except Exception as error:
-        print(f"UNKNOWN: this is a bug, please report it: {type(error).__name__} {_place(error)}", file=sys.stderr)
+        fault = f"this is a bug, please report it: {type(error).__name__} {_place(error)}"
+    try:
+        os.write(2, f"UNKNOWN: {fault}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
     return 3
 
 
@@ -150,6 +153,14 @@ def _parse_all(arguments: list[str]) -> Options:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             raise Refused(f"{message}: see --help")
+
+        def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+            # What --help or --version has printed. The interpreter would try that later, and show a traceback.
+            try:
+                print(end="", flush=True)
+            except OSError as error:
+                raise Refused(f"stdout cannot be written to: {error.strerror}") from None
+            raise SystemExit(status)
 
     parser = Parser(
         prog="ctdb_etcd_lock",

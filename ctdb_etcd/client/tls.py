@@ -81,7 +81,7 @@ def context(config: Config) -> ssl.SSLContext:
     if config.ca_cert:
         _read("ca_cert", config.ca_cert)
         try:
-            made.load_verify_locations(cafile=config.ca_cert)
+            made.load_verify_locations(cafile=config.ca_cert.encode())
         except ssl.SSLError:
             raise Refused(f"ca_cert: {config.ca_cert} holds no certificate in PEM form") from None
     else:
@@ -115,7 +115,7 @@ def _load_cert(made: ssl.SSLContext, files: tuple[str, ...]) -> None:
         raise _Encrypted
 
     try:
-        made.load_cert_chain(cert, key, password)
+        made.load_cert_chain(cert.encode(), key.encode(), password)
     except _Encrypted:
         raise Refused(f"cert: the key in {key} is encrypted: store it without a passphrase") from None
     except ssl.SSLError as error:
@@ -134,7 +134,8 @@ def _load_cert(made: ssl.SSLContext, files: tuple[str, ...]) -> None:
 
 def _read(key: str, path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        # In the file's encoding, whatever the locale's is.
+        with open(path.encode(), "rb") as file:
             return file.read()
     except OSError as error:
         raise Refused(f"{key}: {path}: {error.strerror}: name a file that can be read") from None

@@ -72,7 +72,7 @@ def _set_in_smb_conf(messages: str) -> bool:
     if not path:
         return False
     try:
-        with open(path[1], encoding="utf-8", errors="replace") as file:
+        with open(path[1].encode(), encoding="utf-8", errors="replace") as file:
             return bool(_IN_SMB_CONF.search(file.read()))
-    except OSError:
+    except (OSError, ValueError):  # a path with a NUL
         return False

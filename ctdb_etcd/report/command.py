@@ -53,15 +53,22 @@ class Subject:
 
 
 def run(options: Options) -> int:
-    """Print the report; return the exit status."""
+    """Print the report; return the exit status. Raises Refused where it cannot be printed."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if not sys.stdout:
+        raise Refused("the report cannot be printed: stdout is closed")
     # What the requests would log is in the report.
     log = Log(options.verbose or -1)
     waiter = Patient()
     subject = Subject(options.config, log, waiter)
     code, shown, report = (_check if options.check else _status)(subject, waiter, log)
-    sys.stdout.write(json.dumps(report, indent=2) + "\n" if options.json else shown)
-    sys.stdout.flush()
+    words = json.dumps(report, indent=2) + "\n" if options.json else shown
+    try:
+        # A locale of ISO 8859-1 lacks most characters.
+        sys.stdout.buffer.write(words.encode(sys.stdout.encoding, "backslashreplace"))
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise Refused(f"the report cannot be printed: {error.strerror}") from None
     return code
 
 

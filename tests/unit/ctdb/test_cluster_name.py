@@ -80,9 +80,10 @@ def test_a_cluster_may_bear_a_hosts_name_if_smb_conf_says_so(monkeypatch, tmp_pa
             name("fs1", "FS1\n", monkeypatch, err)
 
 
-def test_an_smb_conf_that_cannot_be_read_says_nothing(monkeypatch, tmp_path):
+@pytest.mark.parametrize("path", ["none", "a\0b", "\u20ac", "x" * 5000])
+def test_an_smb_conf_that_cannot_be_read_says_nothing(monkeypatch, tmp_path, path):
     with pytest.raises(Refused, match="own name"):
-        name("fs1", "FS1\n", monkeypatch, f"Load smb config files from {tmp_path}/none\n")
+        name("fs1", "FS1\n", monkeypatch, f"Load smb config files from {tmp_path}/{path}\n")
 
 
 BAD = [
