@@ -16,6 +16,7 @@ TESTS ?=
 PYTEST_ARGS ?=
 # Another etcd than the distribution's; tests/releases/build-etcd makes some.
 ETCD ?=
+ETCD_TESTS = tests/etcd tests/cluster tests/chaos
 # Tests at a time. Most of them wait for something, so more than there are processors.
 JOBS ?= 4
 
@@ -44,8 +45,8 @@ TARBALL = dist/ctdb-etcd-$(VERSION).tar.gz
 help:
 	@echo "make demo        show the lock at work: three CTDB nodes and etcd on this machine"
 	@echo "make check       lint and all tests; TESTS='tests/etcd/lock' PYTEST_ARGS='-x' narrow it;"
-	@echo "                 ETCD=PATH: on another etcd (also chaos, bench and demo), which"
-	@echo "                 tests/releases/build-etcd VERSION builds"
+	@echo "                 ETCD=PATH: what needs etcd, on another one (also chaos, bench and demo);"
+	@echo "                 tests/releases/build-etcd VERSION builds some"
 	@echo "make check-unit  only the tests that need neither root nor etcd, in seconds"
 	@echo "make chaos       the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
 	@echo "                 SABOTAGE='no fence' breaks the program first; SABOTAGE=all: in every known way"
@@ -68,8 +69,8 @@ demo:
 
 check:
 	.ci/install-deps check
-	$(MAKE) --no-print-directory lint
-	$(AS_ROOT) $(PYTEST) -n $(JOBS) --dist loadgroup $(TESTS); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
+	$(if $(ETCD),,$(MAKE) --no-print-directory lint)
+	$(AS_ROOT) $(PYTEST) -n $(JOBS) --dist loadgroup $(or $(TESTS),$(if $(ETCD),$(ETCD_TESTS))); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 check-unit:
 	$(call require,configobj pytest,unit)
