@@ -162,11 +162,13 @@ class Namespace:
 class NamespaceEtcd:
     """`members` etcds at their own defaults plus `args`, listening on every address of the namespace at `ports`.
 
-    From outside they are reached only by commands that run inside.
+    From outside they are reached only by commands that run inside. `program` and `args` may change between a member's
+    end and its next start.
     """
 
     def __init__(self, namespace: Namespace, members: int, args: Sequence[str]) -> None:
         self._namespace = namespace
+        self.program = release.program()
         self.args = args
         self.ports = [2379 + 100 * i for i in range(members)]
 
@@ -182,14 +184,22 @@ class NamespaceEtcd:
         name = f"etcd{port}"
         cluster = ",".join(f"{member}={peer}" for member, peer in peers.items())
         client, listen = f"http://127.0.0.1:{port}", f"http://0.0.0.0:{port}"
-        command = [release.program(), *arguments(name, f"/run/{name}", client, peers[name], cluster, listen)]
+        command = [self.program, *arguments(name, f"/run/{name}", client, peers[name], cluster, listen)]
         daemonise = ["sh", "-c", 'exec >>"$0" 2>&1; "$@" &', f"/run/{name}.log"]
         self._namespace.run(*daemonise, *command, *self.args)
 
     def kill_member(self, port: int) -> None:
         """SIGKILL the member that listens at `port`."""
+        self._namespace.kill(self._pids(port))
+
+    def stop_member(self, port: int) -> None:
+        """SIGTERM, as a service manager stops it, and wait for its end: a leader hands over first."""
+        self._namespace.kill(self._pids(port), "TERM")
+        wait_until(lambda: not self._pids(port), 30, f"the end of the etcd at {port}")
+
+    def _pids(self, port: int) -> list[int]:
         name = ("--name", f"etcd{port}")
-        self._namespace.kill([p.pid for p in self._namespace.processes() if p.argv[1:3] == name])
+        return [process.pid for process in self._namespace.processes() if process.argv[1:3] == name]
 
     def wait_healthy(self, timeout: float = 30) -> None:
         """Until every member answers."""

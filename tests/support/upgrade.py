@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Callable, Sequence
 
 from . import release
@@ -15,9 +16,9 @@ from .member import Member
 SNAPSHOTS = ["--snapshot-count=1"]
 
 
-def newest_snapshot(member: Member) -> int:
-    """The index up to which its newest snapshot goes; 0 if it has none."""
-    files = (member.data / "member" / "snap").glob("*.snap")
+def newest_snapshot(data: Path) -> int:
+    """The index up to which the newest snapshot in a member's data directory goes; 0 if there is none."""
+    files = (data / "member" / "snap").glob("*.snap")
     return max((int(file.stem.rpartition("-")[2], 16) for file in files), default=0)
 
 
@@ -81,7 +82,8 @@ class Upgrade:
         index = max(map(_applied, self.etcd.members))
         for _ in range(3):
             self.etcd.put("/snapshot", "")
-        self.wait(lambda: min(map(newest_snapshot, self.etcd.members)) >= index, "a snapshot of every member")
+        data = [member.data for member in self.etcd.members]
+        self.wait(lambda: min(map(newest_snapshot, data)) >= index, "a snapshot of every member")
 
 
 def _applied(member: Member) -> int:
