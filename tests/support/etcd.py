@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from typing import Any, Optional, Sequence
 
 from .machine import PDEATHSIG, Port, Scratch, wait_until
@@ -202,6 +203,22 @@ class Etcd:
             }
             for kv in self._json("get", "--prefix", prefix, "--sort-by=CREATE").get("kvs", [])
         ]
+
+    def wait_gone(self, directory: str, timeout: float) -> float:
+        """Wait until nothing is left below a directory, in both APIs; the moment."""
+        deadline = time.monotonic() + timeout
+        view = self._json("get", "--prefix", directory, "--keys-only")
+        argv, env = self._etcdctl("watch", "--prefix", directory, f"--rev={view['header']['revision'] + 1}")
+        number = len(view.get("kvs", []))
+        moment = time.monotonic()
+        if number:
+            with Watched([*PDEATHSIG, *argv], env=env) as watch:
+                wait_until(lambda: watch.stdout.count(b"DELETE\n") >= number, timeout, f"the end of {directory}")
+                moment = watch.output[-1][0]
+        if self.keys_v2(directory):
+            wait_until(lambda: not self.keys_v2(directory), deadline - time.monotonic(), f"the end of {directory}")
+            moment = time.monotonic()
+        return moment
 
     def keys_v2(self, directory: str) -> list[dict[str, Any]]:
         """What lies in a directory of the v2 API, lowest first: key, value, createdIndex."""

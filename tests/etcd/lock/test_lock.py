@@ -51,7 +51,7 @@ def test_the_directory_follows_the_file(etcd, helper_conf, lock_name):
 
 
 def test_sigterm_gives_the_lock_back_within_200_ms(etcd, helper_conf, lock_name):
-    for _ in range(10):
+    for _ in range(5):
         with Helper(helper_conf()) as helper:
             assert helper.status() == "0"
             (key,) = etcd.keys(directory(lock_name))
@@ -70,7 +70,7 @@ def test_contention_is_silent_and_writes_nothing_to_etcd(etcd, helper_conf, lock
         # The end of a lease that an earlier test has left is a write, too.
         wait_until(lambda: len(etcd.leases()) == 1, 30, "the holder's lease to be the only one")
         keys, revision, leases = etcd.keys(directory(lock_name)), etcd.revision(), etcd.leases()
-        for _ in range(20):
+        for _ in range(10):
             with Helper(helper_conf()) as helper:
                 assert helper.status() == "1"
                 helper.wait_exit()
@@ -93,7 +93,7 @@ def test_contention_says_with_v_who_holds_the_lock(etcd, helper_conf, lock_name)
 
 @pytest.mark.slow
 def test_of_16_started_at_once_one_holds_and_15_are_contended(etcd, helper_conf, lock_name):
-    for _ in range(12):
+    for _ in range(6):
         with contend(16, lambda _: helper_conf()) as helpers:
             answers = sorted(helper.stdout for helper in helpers)
             assert answers == [b"0"] + [b"1"] * 15, [helper.describe() for helper in helpers]
@@ -107,7 +107,7 @@ def test_of_16_started_at_once_one_holds_and_15_are_contended(etcd, helper_conf,
 @pytest.mark.slow
 def test_of_16_on_three_members_one_holds(etcd3, helper_conf, lock_name):
     hosts = etcd3.endpoints
-    for _ in range(5):
+    for _ in range(3):
         rotated = lambda n: helper_conf(host=hosts[n % 3 :] + hosts[: n % 3])  # noqa: E731
         with contend(16, rotated) as helpers:
             assert sorted(helper.stdout for helper in helpers) == [b"0"] + [b"1"] * 15

@@ -148,7 +148,7 @@ def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, witness):
 
 @pytest.mark.slow
 def test_of_16_who_find_a_dead_holder_one_replaces_it(conf, keys, witness):
-    for _ in range(4):
+    for _ in range(2):
         with Helper(conf(), own_parent=True) as holder:
             crash(holder, witness)
             with contend(16, lambda _: conf()) as helpers:
@@ -176,13 +176,13 @@ def test_nobody_is_replaced_over_the_head_of_who_waits_for_the_lock(etcd, conf, 
 @pytest.mark.parametrize("how", ["reset", "truncate_answers"])
 def test_a_replacement_whose_answer_is_lost_is_known_by_its_key(etcd, conf, keys, witness, how):
     # At another moment of the takeover each time.
-    for step in range(12):
+    for step in range(6):
         with Helper(conf(), own_parent=True) as holder, Proxy(etcd.endpoints[0]) as proxy:
             crash(holder, witness)
             count = len(keys())
             with Helper(conf(host=proxy.endpoint)) as successor:
                 wait_until(lambda: proxy.seen().connections or successor.output, 5, "its first connection")
-                time.sleep(step * 0.002)
+                time.sleep(step * 0.004)
                 getattr(proxy, how)()
                 time.sleep(0.05)
                 proxy.forward()
