@@ -10,6 +10,7 @@ libexecdir = $(prefix)/libexec
 sysconfdir = /etc
 mandir = $(prefix)/share/man
 docdir = $(prefix)/share/doc/ctdb-etcd
+selinuxdir = $(prefix)/share/selinux/packages
 
 # What narrows "check" and "check-unit": files or test names, and options of pytest.
 TESTS ?=
@@ -121,6 +122,8 @@ install: man
 	install -d "$(DESTDIR)$(mandir)/man7" "$(DESTDIR)$(docdir)"
 	install -m 644 man/ctdb-etcd.7 "$(DESTDIR)$(mandir)/man7"
 	install -m 644 $(wildcard README.md NEWS) "$(DESTDIR)$(docdir)"
+	install -d "$(DESTDIR)$(selinuxdir)"
+	install -m 644 rpm/selinux/ctdb_etcd.cil "$(DESTDIR)$(selinuxdir)"
 	@conf="$(DESTDIR)$(sysconfdir)/ctdb/ctdb_etcd_lock.conf"; \
 	if [ -e "$$conf" ]; then \
 		echo "kept as it is: $$conf"; \
