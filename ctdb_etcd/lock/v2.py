@@ -84,13 +84,15 @@ class Lock:
         if not keys or keys[0].key != self._key:
             # Samba's helper can bring back a key of its own that had expired.
             raise Lost("another key is in front of it")
-        self._delete(self._mine(keys[1:]), deadline)
+        for key in self._mine(keys[1:]):
+            self._delete(key, deadline)
         return grant
 
     def release(self, deadline: float) -> None:
         """See open.Lock.release."""
         if self._begun:
-            self._delete(self._mine(self._keys(deadline)), deadline)
+            for key in self._mine(self._keys(deadline)):
+                self._delete(key, deadline)
             self._begun = False
 
     def keys(self, deadline: float, most: int) -> Keys:
@@ -124,9 +126,8 @@ class Lock:
     def _evict(self, contender: Contender, ahead: list[Any], deadline: float) -> None:
         """Delete the keys of dead processes ahead of ours. Raises Contended at the first other key."""
         for key in ahead:
-            if not contender.is_dead(key.value):
+            if not contender.is_dead(key.value) or not self._delete(key, deadline):
                 raise Contended(key.value)
-            self._delete([key], deadline)
             self._log.info(f"evicted from {self._directory}/ (v2), its process is gone: {describe(key.value)}")
 
     def _append(self, deadline: float) -> Grant | None:
@@ -155,13 +156,15 @@ class Lock:
     def _mine(self, keys: list[Any]) -> list[Any]:
         return [key for key in keys if key.value == self._value]
 
-    def _delete(self, keys: list[Any], deadline: float) -> None:
-        for key in keys:
-            delete = partial(etcd.Client.delete, key=key.key, prevValue=key.value)
-            try:
-                self._client.call(delete, deadline)
-            except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed):
-                pass
+    def _delete(self, key: Any, deadline: float) -> bool:
+        """Delete a key unless its value has changed; return whether it is gone."""
+        try:
+            self._client.call(partial(etcd.Client.delete, key=key.key, prevValue=key.value), deadline)
+        except etcd.EtcdKeyNotFound:
+            pass
+        except etcd.EtcdCompareFailed:
+            return False
+        return True
 
 
 def _key(leaf: Any) -> Key:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.errors import Lost, OtherCluster, Refused, Stopped, Unavailable
+from ctdb_etcd.errors import Contended, Lost, OtherCluster, Refused, Stopped, Unavailable
 from tests.support.fakes import Fault
 from tests.support.rigs import DEAD, RigV2, value
 
@@ -45,7 +45,7 @@ MEANING = {
     # What came of it is looked up.
     ("take", "POST"): {Unavailable: FINE},
     ("take", "GET"): {},
-    ("take", "DELETE"): {NOT_FOUND: FINE, CHANGED: FINE},
+    ("take", "DELETE"): {NOT_FOUND: FINE, CHANGED: Contended},
     ("refresh", "PUT"): {NOT_FOUND: Lost, CHANGED: Lost, OtherCluster: Lost},
     ("refresh", "GET"): {NOT_FOUND: Lost, OtherCluster: Lost},
     ("release", "GET"): {NOT_FOUND: FINE},
