@@ -61,6 +61,10 @@ class Stream:
             raise TimeoutError
         return self.when_ready(select.POLLIN, lambda: self._sock.recv(_READ))
 
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._sock.fileno()
+
     def close(self) -> None:
         """Close the socket."""
         self._sock.close()
@@ -91,15 +95,45 @@ class Connection:
         self._got = bytearray()
         self._length = 0
         self._ended = False
-        self._usable = True
+        self.usable = True  # for another request
 
     def ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float
     ) -> tuple[int, bytes]:
         """Status and body of the answer. Raises OSError (TimeoutError at the deadline), HttpError, GrpcOnly."""
-        if not self._usable:
+        status, fields = self._request(method, path, body, headers, deadline)
+        answer = self._body(status, fields)
+        stays = fields["version"] == "HTTP/1.1" and "close" not in fields.get("connection", "").lower()
+        # Bytes that nobody asked for would be taken for the next answer.
+        self.usable = stays and not self._ended and not self._got
+        return status, answer
+
+    def follow(self, path: str, body: bytes, headers: dict[str, str], deadline: float) -> tuple[int, bytes]:
+        """Status and first chunk of an answer without an end; later ones show in has_more(). Raises as ask."""
+        status, fields = self._request("POST", path, body, headers, deadline)
+        if fields.get("transfer-encoding", "").lower() != "chunked":
+            return status, self._body(status, fields)
+        chunk = self._take(_number(self._line().partition(";")[0].strip(), 16))
+        self._line()
+        return status, chunk
+
+    def has_more(self) -> bool:
+        """Whether more bytes or the end have come after what was read."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return bool(self._got or self._ended or poll.poll(0))
+
+    def fileno(self) -> int:
+        """The socket's descriptor, to wait for more bytes or the end."""
+        return self._stream.fileno()
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float
+    ) -> tuple[int, dict[str, str]]:
+        """Send a request; status and header fields of the answer."""
+        if not self.usable:
             raise Disconnected("the connection was closed")
-        self._usable = False
+        self.usable = False
         self._length = 0
         self._stream.deadline = deadline
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self.endpoint}", "Accept-Encoding: identity"]
@@ -113,15 +147,11 @@ class Connection:
         while status < 200:  # an interim answer
             status, fields = self._head()
         self.date = fields.get("date", "")
-        answer = self._body(status, fields)
-        stays = fields["version"] == "HTTP/1.1" and "close" not in fields.get("connection", "").lower()
-        # Bytes that nobody asked for would be taken for the next answer.
-        self._usable = stays and not self._ended and not self._got
-        return status, answer
+        return status, fields
 
     def close(self) -> None:
         """Close the socket."""
-        self._usable = False
+        self.usable = False
         self._stream.close()
 
     def _head(self) -> tuple[int, dict[str, str]]:

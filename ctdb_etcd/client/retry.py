@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Answer = TypeVar("Answer")
 
-_PAUSE_FIRST, _PAUSE_MOST = 0.1, 1.0
+_PAUSE_FIRST, _PAUSE_MOST = 0.1, 0.3
 # Seconds from one outage that is logged without -vv to the next.
 _LOG_INTERVAL = 60.0
 _NO_ANSWER = "no endpoint of etcd answers, trying on: "

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import time
+from select import POLLIN
 
-from ..errors import EndpointRefused, PermissionDenied, Refused, Stopped, Unauthenticated, Unavailable
+from ..errors import EndpointRefused, LockError, PermissionDenied, Refused, Stopped, Unauthenticated, Unavailable
 from . import login
 from .endpoints import CLOSED, NO_LEADER, ConnectFailed
 from .http1 import Disconnected, HttpError
@@ -39,6 +40,7 @@ class Client:
         self._log = log
         self._login = login.Login(config, log)
         self._connection: Connection | None = None
+        self._watch: Connection | None = None
         self.endpoint = ""  # the one that was connected to last
         self._retry = Retry(waiter, log)
 
@@ -72,6 +74,39 @@ class Client:
             except Unauthenticated:
                 answer = self._exchange(connection, path, data, until)
         return answer, connection.date
+
+    def changes(self, body: dict[str, Any], until: float) -> dict[int, int]:
+        """What to wait for: the end of the idle connection, and an event of a watch for this create_request.
+
+        A watch that cannot be opened in time costs nothing but its news. Raises Stopped.
+        """
+        if self._watch and (self._watch.endpoint != self.endpoint or self._watch.has_more()):
+            # Its event is old news: the lock has been renewed since.
+            self._watch.close()
+            self._watch = None
+        if self._watch is None and self.endpoint:
+            try:
+                self._watch = self._follow(body, until)
+            except (OSError, HttpError, LockError) as error:
+                self._log.debug(f"watch: none at {self.endpoint}: {reason(error)}")
+        connections = [self._watch, self._connection if self._connection and self._connection.usable else None]
+        return {connection.fileno(): POLLIN for connection in connections if connection}
+
+    def _follow(self, body: dict[str, Any], until: float) -> Connection:
+        """A connection of its own on which a watch has begun."""
+        address, sock = self._endpoints.connect([self.endpoint], until)
+        watch = self._endpoints.secure(address.endpoint, sock, until)
+        try:
+            headers = self._login.headers(lambda login_body: self._post(watch, login.PATH, login_body, {}, until))
+            headers = {**headers, "Content-Type": "application/json"}
+            self._log.debug(f"POST /v3/watch at {watch.endpoint}")
+            status, first = watch.follow("/v3/watch", json.dumps({"create_request": body}).encode(), headers, until)
+            if not understand(status, first).get("result", {}).get("created"):
+                raise Unavailable("it did not begin")
+        except BaseException:
+            watch.close()
+            raise
+        return watch
 
     def health(self, endpoint: str, until: float, found: dict[str, Any]) -> None:
         """Put into `found`: reachable, version, leader, latency, date, cluster_id, alarms, error, note of an endpoint.

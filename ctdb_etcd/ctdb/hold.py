@@ -35,6 +35,8 @@ _RELEASE = 1.2
 _TO_LOG = 0.2
 # Seconds between two tries of a refresh that etcd refuses: a missing permission may be temporary.
 _RETRY = 0.5
+# Seconds that opening a watch may take out of the rest between two refreshes.
+_WATCH = 0.5
 # With fewer seconds left than this the next line is the loss, which gives the reason: one line is enough.
 _LAST_LINE = 1.5
 
@@ -101,8 +103,12 @@ def run(refresh: float, lock: Lock, contender: Contender, limit: Limit, watch: W
 
 
 def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, log: Log) -> None:
+    early = False
     while True:
-        rest(watch, grant.sent.monotonic + refresh)
+        due = grant.sent.monotonic + refresh
+        # News renews at once, but not twice in a row: whoever sends it for no reason must not keep us busy.
+        events = {} if early else lock.changes(min(due, time.monotonic() + _WATCH))
+        early = watch.rest(events, due)
         grant = _renew(lock, fence, watch, log)
         fence.arm(grant)
 

@@ -143,6 +143,16 @@ class Watch:
             if time.monotonic() >= deadline:
                 raise TimeoutError
 
+    def rest(self, events: dict[int, int], until: float) -> bool:
+        """Wait for a moment (monotonic seconds); return early with True at any poll event. Raises Stopped at once."""
+        while True:
+            self.check()
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            if self._look(events, min(left, self._tick())):
+                return True
+
     def release(self) -> None:
         """From now on only deadlines end a wait: the lock is being released."""
         self._releasing = True

@@ -56,6 +56,9 @@ if TYPE_CHECKING:
         def refresh(self, deadline: float) -> Grant:
             """Renew the lock, or raise Lost (definite), Unavailable (unknown), Refused."""
 
+        def changes(self, until: float) -> dict[int, int]:
+            """Descriptors and poll events which mean that a refresh may find a loss. Raises Stopped."""
+
         def release(self, deadline: float) -> None:
             """Leave nothing of ours in etcd, or raise Unavailable, Refused; harmless if nothing is there."""
 
@@ -228,6 +231,13 @@ class JointLock:
     def refresh(self, deadline: float) -> Grant:
         """See Lock.refresh."""
         return _first_to_end([lock.refresh(deadline) for lock in self._locks])
+
+    def changes(self, until: float) -> dict[int, int]:
+        """See Lock.changes."""
+        events: dict[int, int] = {}
+        for lock in self._locks:
+            events.update(lock.changes(until))
+        return events
 
     def release(self, deadline: float) -> None:
         """See Lock.release."""

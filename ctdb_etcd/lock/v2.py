@@ -88,6 +88,10 @@ class Lock:
             self._delete(key, deadline)
         return grant
 
+    def changes(self, until: float) -> dict[int, int]:
+        """See open.Lock.changes: none, python-etcd could only wait for one in a thread."""
+        return {}
+
     def release(self, deadline: float) -> None:
         """See open.Lock.release."""
         if self._begun:

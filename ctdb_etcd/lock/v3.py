@@ -89,6 +89,11 @@ class Lock:
             self._log.info("renewed by a leader that etcd no longer had: once more")
         raise Unavailable("etcd changes its leader again and again")
 
+    def changes(self, until: float) -> dict[int, int]:
+        """See open.Lock.changes: the key's deletion, by its owner's hand or with its lease."""
+        own = {"key": _base64(self._key), "start_revision": self._revision + 1, "filters": ["NOPUT"]}
+        return self._client.changes(own, until)
+
     def release(self, deadline: float) -> None:
         """See open.Lock.release."""
         if self._lease:

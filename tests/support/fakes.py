@@ -109,6 +109,12 @@ class Waiter:
         self._clock.until(deadline)
         raise TimeoutError
 
+    def rest(self, events: Dict[int, int], until: float) -> bool:
+        self.check()
+        self._clock.until(until)
+        self.check()
+        return False
+
     def release(self) -> None:
         self.releasing = True
 
@@ -305,6 +311,9 @@ class Lock:
     def take(self, contender: object, deadline: float) -> Grant:
         grant: Grant = self._do("take", deadline)
         return grant
+
+    def changes(self, until: float) -> Dict[int, int]:
+        return {}
 
     def refresh(self, deadline: float) -> Grant:
         grant: Grant = self._do("refresh", deadline)

@@ -17,7 +17,11 @@ from ctdb_etcd.waiting import Patient
 
 
 def run(script, seconds=10.0, waiter=None):
-    return Command(["sh", "-c", script], seconds).output(waiter or Patient())
+    return Command(["sh", "-c", script], seconds + 1).output(waiter or Patient(), soon(seconds))
+
+
+def soon(seconds=10.0):
+    return time.monotonic() + seconds
 
 
 def gone(pid):
@@ -38,28 +42,36 @@ def test_an_end_by_a_signal_is_its_negative_number():
 
 
 def test_a_program_that_is_not_there_is_known():
-    status, out, err = Command(["/nowhere/x"], 10).output(Patient())
+    status, out, err = Command(["/nowhere/x"], 10).output(Patient(), soon())
     assert (status, out, err) == (NOT_RUN, "", "No such file or directory")
 
 
 def test_one_that_is_late_is_ended():
-    command = Command(["sleep", "100"], 0.02)
+    command = Command(["sleep", "100"], 10)
     with pytest.raises(TimeoutError):
-        command.output(Patient())
+        command.output(Patient(), soon(0.02))
     assert gone(command._pid)
 
 
-def test_its_time_counts_from_its_start():
-    command = Command(["sleep", "100"], 0.03)
-    time.sleep(0.03)
+def test_one_that_closes_its_output_and_goes_on_is_ended_at_the_deadline():
+    command = Command(["sh", "-c", "trap '' ALRM TERM; exec >&- 2>&-; exec sleep 100"], 10)
+    began = time.monotonic()
     with pytest.raises(TimeoutError):
-        command.output(Patient())
-    assert gone(command._pid)
+        command.output(Patient(), soon(0.2))
+    assert time.monotonic() - began < 5 and gone(command._pid)
+
+
+def test_an_inherited_ignored_sigchld_hides_no_status():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert run("exit 3")[0] == 3
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_one_that_floods_is_ended():
     command = Command(["sh", "-c", "head -c 100000 /dev/zero; exec sleep 100"], 10)
-    status, out, _ = command.output(Patient())
+    status, out, _ = command.output(Patient(), soon())
     assert status == -signal.SIGKILL and 65536 < len(out) <= 100000 and gone(command._pid)
 
 
@@ -70,7 +82,7 @@ def test_a_stop_while_it_runs_ends_it():
 
     command = Command(["sleep", "100"], 10)
     with pytest.raises(Stopped):
-        command.output(Stopping())
+        command.output(Stopping(), soon())
     assert gone(command._pid)
 
 
@@ -81,11 +93,11 @@ def test_no_descriptor_stays():
 
 
 def test_a_kernel_timer_ends_it_if_nobody_asks_for_its_output_any_more():
-    # As when we are killed: it outlives its time by a second at most. An ignored signal would be inherited.
+    # As when we are killed. An ignored signal would be inherited.
     before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     try:
-        command = Command(["sleep", "100"], -0.97)
+        command = Command(["sleep", "100"], 0.03)
         _, status = os.waitpid(command._pid, 0)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
@@ -101,7 +113,7 @@ def test_testparm_is_asked_for_the_name_alone(monkeypatch):
     made = []
     monkeypatch.setattr(commands, "Command", lambda *args: made.append(args))
     ask_testparm()
-    assert made == [(["testparm", "-s", "--parameter-name=netbios name"], 10.0)]
+    assert made == [(["testparm", "-s", "--parameter-name=netbios name"], 11.0)]
 
 
 @pytest.mark.parametrize(
@@ -111,13 +123,13 @@ def test_testparm_is_asked_for_the_name_alone(monkeypatch):
 def test_the_nodes_number_is_what_ctdb_says_or_unknown(monkeypatch, answer, number):
     class Answered:
         def __init__(self, argv, seconds):
-            assert argv == ["ctdb", "pnn"] and seconds <= 1
+            assert argv == ["ctdb", "pnn"] and seconds <= 2
 
-        def output(self, waiter):
+        def output(self, waiter, deadline):
             return answer
 
     monkeypatch.setattr(commands, "Command", Answered)
-    assert NodeNumber(None)() == number
+    assert NodeNumber(None, soon())() == number
 
 
 def test_a_ctdb_that_does_not_answer_is_a_number_unknown(monkeypatch):
@@ -125,8 +137,8 @@ def test_a_ctdb_that_does_not_answer_is_a_number_unknown(monkeypatch):
         def __init__(self, *_):
             pass
 
-        def output(self, waiter):
+        def output(self, waiter, deadline):
             raise TimeoutError
 
     monkeypatch.setattr(commands, "Command", Late)
-    assert NodeNumber(None)() is None
+    assert NodeNumber(None, soon())() is None

@@ -309,3 +309,32 @@ def test_what_cannot_be_given_back_changes_nothing(life, failure):
     life.lock.plan("release", failure)
     life.run()
     assert life.written == "1" and any("is left to its lease's end: x" in line for line in life.log.lines)
+
+
+# News between two refreshes
+
+
+def test_news_renews_at_once_but_never_twice_in_a_row(life):
+    life.lock.changes = lambda until: {7: 1}
+    rest = life.waiter.rest
+    life.waiter.rest = lambda events, until: True if events else rest(events, until)
+    asked = []
+    life.lock.plan("refresh", *[lambda: asked.append(life.clock.now - TOOK)] * 5, Lost(""))
+    began = life.clock.now + TOOK
+    life.run()
+    # Early, then when it is due, and so on: whoever sends news for no reason gets one renewal for it.
+    gaps = [round(later - sooner, 3) for sooner, later in zip([began, *asked], asked)]
+    assert gaps[1::2] == [REFRESH] * 2 and max(gaps[0::2]) <= 2 * TOOK
+
+
+def test_opening_the_watch_has_half_a_second_at_most(life):
+    deadlines = []
+
+    def changes(until):
+        deadlines.append(until - life.clock.now)
+        return {}
+
+    life.lock.changes = changes
+    life.lock.plan("refresh", Lost(""))
+    life.run()
+    assert deadlines == [0.5]

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""What a holder notices before its next refresh, by the watch on its key and by the end of its idle connection."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support.helper import Helper
+from tests.support.machine import wait_until
+from tests.support.proxy import Proxy
+
+# Far away: whatever is noticed earlier is noticed by itself.
+REFRESH = 20
+SLOW = {"lock_ttl": 60, "refresh": REFRESH}
+
+
+@pytest.fixture
+def keys(etcd, lock_name):
+    return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/")
+
+
+def watching(helper):
+    wait_until(lambda: "/v3/watch" in helper.stderr, 5, "the watch")
+    time.sleep(0.2)
+
+
+@pytest.mark.parametrize("loss", ["deleted", "revoked"])
+def test_lost_key_ends_the_holder_long_before_its_refresh(etcd, helper_conf, keys, loss):
+    with Helper(helper_conf(**SLOW), "-vvv") as helper:
+        assert helper.status() == "0"
+        watching(helper)
+        (key,) = keys()
+        if loss == "deleted":
+            etcd.delete(key["key"])
+        else:
+            etcd.revoke(key["lease"])
+        lost = time.monotonic()
+        # The goal, 0.1 s, is measured in the bench.
+        assert helper.wait_exit(REFRESH / 2) - lost < 2
+        assert "lost" in helper.stderr
+
+
+def test_end_of_the_idle_connection_renews_the_lock_at_once(etcd, helper_conf, keys):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        with Helper(helper_conf(host=proxy.endpoint, api="3", **SLOW), "-vvv") as helper:
+            assert helper.status() == "0"
+            watching(helper)
+            before = proxy.seen().count("lease/keepalive")
+            proxy.reset()
+            wait_until(lambda: proxy.seen().count("lease/keepalive") > before, 5, "a renewal")
+            assert helper.alive and keys()
+
+
+def test_watch_that_ends_at_once_keeps_the_holder_neither_busy_nor_from_renewing(etcd, helper_conf, keys):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        proxy.answer_with(200, b'{"result":{"created":true}}', matching=b"/v3/watch")
+        with Helper(helper_conf(host=proxy.endpoint, api="3", lock_ttl=9, refresh=1)) as helper:
+            assert helper.status() == "0"
+            time.sleep(6)
+            # At most one early renewal for each regular one.
+            assert 4 <= proxy.seen().count("lease/keepalive") <= 14
+            assert helper.alive and keys()
+
+
+def test_watch_that_never_answers_does_not_keep_the_holder_from_renewing(etcd, helper_conf, keys):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        proxy.hold_next_request(b"/v3/watch", every=True)
+        with Helper(helper_conf(host=proxy.endpoint, api="3", lock_ttl=5, refresh=1)) as helper:
+            assert helper.status() == "0"
+            time.sleep(8)
+            assert helper.alive and keys()
+
+
+def test_sigterm_during_the_rest_releases_at_once(helper_conf, keys):
+    with Helper(helper_conf(**SLOW), "-vvv") as helper:
+        assert helper.status() == "0"
+        watching(helper)
+        helper.terminate()
+        asked = time.monotonic()
+        assert helper.wait_exit() - asked < 0.4 and not keys()
