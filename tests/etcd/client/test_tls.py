@@ -182,6 +182,7 @@ def test_each_file_that_cannot_be_used_is_named_with_what_is_wrong(server, conf,
 
 
 @pytest.mark.slow
+@pytest.mark.v2  # for auto, as in kinds.APIS_OF_TWO
 def test_a_handshake_that_never_ends_costs_no_more_than_a_frozen_server(server, helper_conf, pki):
     with Proxy(server.endpoints[0]) as proxy:
         keys = {"protocol": "https", "ca_cert": pki.ca}
