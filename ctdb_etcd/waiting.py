@@ -89,14 +89,3 @@ class Task:
         if isinstance(self._outcome[0], Exception):
             raise self._outcome[0]
         return self._outcome[0]
-
-
-def aside(function: Callable[[], Any], waiter: Waiter, deadline: float) -> Any:
-    """Run a Task and leave it behind at the deadline. Raises what it raises, TimeoutError, Stopped."""
-    task = Task(function)
-    try:
-        waiter.wait({task.done: select.POLLIN}, deadline)
-    except BaseException:
-        os.close(task.done)
-        raise
-    return task.result()

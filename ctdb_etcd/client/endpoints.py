@@ -143,6 +143,12 @@ class Endpoints:
         """Host and port of an endpoint."""
         return self._hosts[endpoint]
 
+    def register(self, host: str, port: int) -> str:
+        """Make an endpoint known that is none of names(); return its name."""
+        name = endpoint_name(host, port)
+        self._hosts.setdefault(name, (host, port))
+        return name
+
     def failed(self) -> None:
         """No endpoint answers: DNS may name others by now."""
         self._stale = self._domain is not None

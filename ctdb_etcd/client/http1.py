@@ -90,7 +90,8 @@ class Connection:
 
     def __init__(self, endpoint: str, stream: Stream) -> None:
         self.endpoint = endpoint
-        self.date = ""
+        # The header fields of the last answer, their names in lower case.
+        self.fields: dict[str, str] = {}
         self._stream = stream
         self._got = bytearray()
         self._length = 0
@@ -146,7 +147,7 @@ class Connection:
         status, fields = self._head()
         while status < 200:  # an interim answer
             status, fields = self._head()
-        self.date = fields.get("date", "")
+        self.fields = fields
         return status, fields
 
     def close(self) -> None:

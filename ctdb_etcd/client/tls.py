@@ -18,7 +18,7 @@ from .http1 import Stream, begins_http2
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from typing import Any, Callable
+    from typing import Callable
 
     from ..config.file import Config
     from ..waiting import Waiter
@@ -89,21 +89,6 @@ def context(config: Config) -> ssl.SSLContext:
     if config.cert:
         _load_cert(made, config.cert)
     return made
-
-
-def secure(client: Any, made: ssl.SSLContext, host: str) -> None:
-    """Make python-etcd's client verify, as we do, that its server is this host; call it before the first request.
-
-    The context `made` is for such clients only from then on.
-    """
-    pool = client.http.connection_pool_kw
-    for key in ("cert_file", "key_file", "ca_certs"):
-        pool.pop(key, None)
-    pool["cert_reqs"] = "CERT_REQUIRED"
-    # urllib3 then compares the names itself; before version 2 it passes no address to OpenSSL.
-    made.check_hostname = False
-    pool["server_hostname"] = _without_zone(host)
-    pool["ssl_context"] = made
 
 
 def _load_cert(made: ssl.SSLContext, files: tuple[str, ...]) -> None:

@@ -73,7 +73,7 @@ class Client:
                 answer = self._post(connection, path, data, {}, until)
             except Unauthenticated:
                 answer = self._exchange(connection, path, data, until)
-        return answer, connection.date
+        return answer, connection.fields.get("date", "")
 
     def changes(self, body: dict[str, Any], until: float) -> dict[int, int]:
         """What to wait for: the end of the idle connection, and an event of a watch for this create_request.
@@ -150,7 +150,8 @@ class Client:
         with self._endpoints.dial(endpoint, until) as connection:
             began = time.monotonic()
             _, body = connection.ask("GET", "/version", None, {}, until)
-            found.update(reachable=True, version=str(json.loads(body)["etcdserver"]), date=connection.date)
+            date = connection.fields.get("date", "")
+            found.update(reachable=True, version=str(json.loads(body)["etcdserver"]), date=date)
             found["latency"] = round(time.monotonic() - began, 6)
             _, body = connection.ask("GET", "/health", None, {}, until)
             health = json.loads(body)

@@ -75,7 +75,9 @@ class Lock:
         sent = Moment.now()
         try:
             node = self._client.call(
-                lambda client: client.write(self._key, self._value, ttl=self._ttl, prevValue=self._value), deadline
+                "renew",
+                lambda client: client.write(self._key, self._value, ttl=self._ttl, prevValue=self._value),
+                deadline,
             )
         except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed):
             raise Lost("its key is gone: it ran out, or was deleted") from None
@@ -110,7 +112,7 @@ class Lock:
         """See open.Lock.try_write: a swap of a key that does not exist."""
         name = f"{self._directory}/{unused_name()}"
         try:
-            self._client.call(lambda client: client.write(name, "", ttl=1, prevValue=name), deadline)
+            self._client.call("try", lambda client: client.write(name, "", ttl=1, prevValue=name), deadline)
         except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed):
             pass
 
@@ -140,7 +142,9 @@ class Lock:
         sent = Moment.now()
         try:
             node = self._client.call_once(
-                lambda client: client.write(self._directory, self._value, ttl=self._ttl, append=True), deadline
+                "append",
+                lambda client: client.write(self._directory, self._value, ttl=self._ttl, append=True),
+                deadline,
             )
         except Unanswered as failure:
             self._log.info(f"not taken yet: {failure}")
@@ -151,7 +155,7 @@ class Lock:
         """All keys of the directory, the owner's first."""
         try:
             directory = self._client.call(
-                lambda client: client.read(self._directory, recursive=True, sorted=True, quorum=True), deadline
+                "read", lambda client: client.read(self._directory, recursive=True, sorted=True, quorum=True), deadline
             )
         except etcd.EtcdKeyNotFound:
             return []
@@ -163,7 +167,7 @@ class Lock:
     def _delete(self, key: Any, deadline: float) -> bool:
         """Delete a key unless its value has changed; return whether it is gone."""
         try:
-            self._client.call(partial(etcd.Client.delete, key=key.key, prevValue=key.value), deadline)
+            self._client.call("delete", partial(etcd.Client.delete, key=key.key, prevValue=key.value), deadline)
         except etcd.EtcdKeyNotFound:
             pass
         except etcd.EtcdCompareFailed:

@@ -52,6 +52,18 @@ def test_at_vv_each_request_is_one_line_with_lock_endpoint_and_seconds(story, et
     assert all(re.fullmatch(form, line) for line in held), held
 
 
+@pytest.mark.v2
+def test_at_vv_each_request_of_the_v2_api_has_a_name_too(etcd_v2, helper_conf):
+    with Helper(helper_conf(host=etcd_v2.endpoints[0], api="2", refresh=0.5), "-vv") as helper:
+        assert helper.status() == "0"
+        wait_until(lambda: "v2 renew: " in helper.stderr, 5, "a renewal")
+        helper.terminate()
+        helper.wait_exit()
+        seen = re.findall(rf": v2 (\w+): 20[01] from {etcd_v2.endpoints[0]} in \d+\.\d+ s", helper.stderr)
+        assert list(dict.fromkeys(seen)) == ["append", "read", "renew", "delete"]
+        assert len(seen) == helper.stderr.count(": v2 ") - helper.stderr.count("v2 read: 404")
+
+
 def test_at_vvv_the_wire_is_shown(story):
     _, held, _ = story("-vvv")
     assert any("> POST /v3/lease/keepalive" in line for line in held) and any("< 200 {" in line for line in held)

@@ -13,6 +13,7 @@ import json
 import select
 import socket
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
+from urllib.parse import parse_qsl
 
 from ctdb_etcd.client import v3
 from ctdb_etcd.client.endpoints import Endpoints
@@ -39,8 +40,9 @@ class Server:
         self.serve = serve
         self.connects: Optional[float] = 0.0
         self.error = 0
-        # Requests as they came: path, body and header fields, and when.
+        # Requests as they came: path, body (of JSON or of a form) and header fields, the methods, and when.
         self.requests: List[Tuple[str, Dict[str, Any]]] = []
+        self.methods: List[str] = []
         self.fields: List[Dict[str, str]] = []
         self.times: List[float] = []
         self.connections: List[Socket] = []
@@ -131,12 +133,14 @@ class Socket:
         fields = dict(line.lower().split(": ", 1) for line in lines[1:])
         if found and not self.ended and len(body) >= int(fields.get("content-length", 0)):
             self._sent = b""
-            path = lines[0].split(" ")[1]
-            request = (path, json.loads(body) if body else {})
+            method, path, _ = lines[0].split(" ")
+            form = fields.get("content-type") == "application/x-www-form-urlencoded"
+            request = (path, dict(parse_qsl(body.decode())) if form else json.loads(body) if body else {})
             server, now = self._server, self._network.clock.now
             if self not in server.connections:
                 server.connections.append(self)
             server.requests.append(request)
+            server.methods.append(method)
             server.fields.append(dict(line.split(": ", 1) for line in lines[1:]))
             server.times.append(now)
             self.pieces += [(now + seconds, piece) for seconds, piece in server.serve(*request)]

@@ -152,10 +152,10 @@ class Members:
         self._state = state
         self.wire = Wire(clock, waiter)
 
-    def call(self, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
+    def call(self, name: str, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
         return self._call(operation, deadline, True)
 
-    def call_once(self, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
+    def call_once(self, name: str, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
         try:
             return self._call(operation, deadline, False)
         except Unavailable as silence:

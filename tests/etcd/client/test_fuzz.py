@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from pathlib import Path
+
 import pytest
 
 from tests.support.babble import CHUNKS, Server
@@ -32,3 +36,44 @@ def test_any_bytes_on_the_wire_give_ctdb_its_status(server, tmp_path, api, chunk
         helper.wait_exit(3)
         assert helper.stdout == status.encode() and status in "123", helper.describe()
         assert "Traceback" not in helper.stderr and "this is a bug" not in helper.stderr, helper.describe()
+
+
+@pytest.fixture
+def endless():
+    """The port of a server that answers without an end, as fast as it is read."""
+
+    def answer(client):
+        with client:
+            try:
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while True:
+                    client.sendall(b" " * (1 << 20))
+            except OSError:
+                pass
+
+    def serve(listener):
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=answer, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("api", ["3", "2", "auto"])
+def test_an_answer_without_an_end_fills_no_memory(helper_conf, endless, api):
+    peak = 0
+    with Helper(helper_conf(host=f"127.0.0.1:{endless}", api=api, acquire_timeout=1)) as helper:
+        while helper.alive:
+            lines = Path(f"/proc/{helper.pid}/status").read_text().splitlines()
+            peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))])
+        assert helper.status() == "2"
+        assert helper.answered_after < 4.5
+        assert "an answer of more than" in helper.stderr
+    assert 0 < peak < 100_000  # KiB

@@ -8,14 +8,17 @@ import base64
 import json
 import urllib.request
 
-from tests.support import login, release
 import pytest
 
+from tests.support import login, release
 from tests.support.etcd import Etcd
 from tests.support.helper import Helper
 from tests.support.login import refusal
 
 conf = login.conf
+
+# ISO 8859-1 has none of their characters, all of them, and some.
+PASSWORDS = ["secret", "s\u00e9cret", "\u20acs\u00e9cret"]
 
 
 class V2:
@@ -41,14 +44,19 @@ def test_the_v2_api_takes_its_own_user_with_just_the_locks_permission(conf, lock
         # The directory is read with all that is below it: for that the star must follow its very name.
         paths = [f"/_locks/_ctdb/{lock_name}*"]
         v2.put("/auth/roles/ctdb", {"role": "ctdb", "permissions": {"kv": {"read": paths, "write": paths}}})
-        v2.put("/auth/users/ctdb", {"user": "ctdb", "password": "secret", "roles": ["ctdb"]})
+        for number, password in enumerate(PASSWORDS):
+            v2.put(f"/auth/users/ctdb{number}", {"user": f"ctdb{number}", "password": password, "roles": ["ctdb"]})
         v2.put("/auth/enable", {})
         none = {"kv": {"read": ["/*"], "write": ["/*"]}}
         v2.put("/auth/roles/guest", {"role": "guest", "revoke": none}, "root:root")
-        with Helper(conf(etcd, "ctdb", password="secret", api="2")) as helper:
-            assert helper.status() == "0", helper.describe()
-            with Helper(conf(etcd, "ctdb", password="secret", api="2")) as other:
-                assert other.status() == "1"
-        line = refusal(conf(etcd, "ctdb", password="wrong-secret", api="2"), "-v")
-        assert "check username and password" in line and "wrong-secret" not in line
+        for number, password in enumerate(PASSWORDS):
+            with Helper(conf(etcd, f"ctdb{number}", password=password, api="2")) as helper:
+                assert helper.status() == "0", helper.describe()
+                with Helper(conf(etcd, f"ctdb{number}", password=password, api="2")) as other:
+                    assert other.status() == "1"
+                helper.terminate()
+                helper.wait_exit()
+        for wrong in "wrong-secret", "wrong-\u20ac":
+            line = refusal(conf(etcd, "ctdb0", password=wrong, api="2"), "-v")
+            assert "check username and password" in line and wrong not in line
         assert "role grant ROLE --path '/_locks/_ctdb/NAME*' --readwrite" in line

@@ -64,7 +64,7 @@ def test_a_request_goes_out_whole_with_its_length_and_fields():
     first, *fields = head.split(b"\r\n")
     assert (first, body) == (b"POST /v3/x HTTP/1.1", b'{"a":1}')
     assert {b"Host: h:1", b"Content-Length: 7", b"Authorization: t"} <= set(fields)
-    assert connection.date == "now"
+    assert connection.fields["date"] == "now"
 
 
 def test_the_next_answer_comes_over_the_same_connection():

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ctdb_etcd.client.tls import context, explain, secure
+from ctdb_etcd.client.tls import context, explain
 from ctdb_etcd.errors import EndpointRefused, Refused
 
 # Two authorities, `one` and `two`, made by openssl req -x509; their keys are not kept.
@@ -80,16 +80,6 @@ def test_a_ca_cert_that_is_none_is_refused_by_its_name(tmp_path):
     for path, says in (tmp_path / "x", "holds no certificate"), (tmp_path / "y", "No such file"):
         with pytest.raises(Refused, match=f"ca_cert: {path}:? {says}"):
             made(path)
-
-
-@pytest.mark.parametrize("host, name", [("etcd1", "etcd1"), ("::1", "::1"), ("fe80::1%eth0", "fe80::1")])
-def test_python_etcds_client_verifies_as_we_do(host, name):
-    context = made()
-    pool = {"cert_file": "x", "key_file": "x", "ca_certs": "x", "cert_reqs": "CERT_NONE", "maxsize": 10}
-    secure(SimpleNamespace(http=SimpleNamespace(connection_pool_kw=pool)), context, host)
-    assert pool == {"cert_reqs": "CERT_REQUIRED", "server_hostname": name, "ssl_context": context, "maxsize": 10}
-    # urllib3 compares the names itself, and the chain is verified still.
-    assert context.verify_mode == ssl.CERT_REQUIRED
 
 
 def failure(code):
