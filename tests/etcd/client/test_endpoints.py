@@ -74,8 +74,8 @@ def test_without_descriptors_a_start_is_idle_until_its_time_is_over(both, helper
         helper.wait_exit()
         assert helper.answered_after < 4.5
         assert "Too many open files" in helper.stderr
-    # One for each round.
-    assert (tmp_path / "trace").read_text().count("EMFILE") < 10
+    # A few for each round.
+    assert (tmp_path / "trace").read_text().count("EMFILE") < 50
 
 
 def test_without_descriptors_a_start_ends_when_it_is_asked_to(both, helper_conf, without_sockets):
