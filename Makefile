@@ -121,7 +121,7 @@ install: man
 	done
 	install -d "$(DESTDIR)$(mandir)/man7" "$(DESTDIR)$(docdir)"
 	install -m 644 man/ctdb-etcd.7 "$(DESTDIR)$(mandir)/man7"
-	install -m 644 $(wildcard README.md NEWS) "$(DESTDIR)$(docdir)"
+	install -m 644 README.md NEWS SECURITY.md docs/DESIGN.md "$(DESTDIR)$(docdir)"
 	install -d "$(DESTDIR)$(selinuxdir)"
 	install -m 644 rpm/selinux/ctdb_etcd.cil "$(DESTDIR)$(selinuxdir)"
 	@conf="$(DESTDIR)$(sysconfdir)/ctdb/ctdb_etcd_lock.conf"; \

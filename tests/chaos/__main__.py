@@ -41,7 +41,10 @@ def main() -> int:
     parser.add_argument("--ttl", type=int, choices=[3, 4, 9, 15], default=0, help="lock_ttl (by the seed)")
     parser.add_argument("--faults", default="", help="only kinds of faults with this in their names")
     parser.add_argument("--sabotage", choices=["", "all", *SABOTAGES], default="", help="break the program first")
+    parser.add_argument("--judge", metavar="FILE", help="judge a record.json of an earlier run again, without a run")
     options = parser.parse_args()
+    if options.judge:
+        return _judge(Path(options.judge))
     if options.sabotage == "all":
         return _all_sabotages(options)
     return one_run(options)
@@ -87,6 +90,17 @@ def one_run(options: argparse.Namespace) -> int:
     if bad and not broken:
         print(f"look at {output}/timeline.svg")
     return int(bad)
+
+
+def _judge(saved: Path) -> int:
+    """Judge a saved record with today's checker; the report and the picture are written again beside it."""
+    record = Record.load(saved)
+    violations = check(record)
+    words = report.text(record, violations)
+    print(words)
+    saved.with_name("report.txt").write_text(words + "\n")
+    saved.with_name("timeline.svg").write_text(plot.svg(record, violations))
+    return int(any(not violation.apart for violation in violations))
 
 
 def _needs_v2(mix: str) -> bool:
