@@ -51,6 +51,8 @@ help:
 	@echo "make check-unit  only the tests that need neither root nor etcd, in seconds"
 	@echo "make chaos       the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
 	@echo "                 SABOTAGE='no fence' breaks the program first; SABOTAGE=all: in every known way"
+	@echo "make model       the safety argument, checked by Spin state by state; QUICK=1: its part of make check;"
+	@echo "                 SABOTAGE='no fence' takes a rule away; SABOTAGE=all: each of them in turn"
 	@echo "make bench       the times of the helper beside those of others, in ten minutes; QUICK=1: in two;"
 	@echo "                 OUTPUT=tests/bench renews what README shows"
 	@echo "make lint        flake8 and mypy"
@@ -61,7 +63,7 @@ help:
 	@echo "make dist        make the source archive in dist/"
 	@echo "make clean       remove what the above left in the tree"
 	@echo
-	@echo "demo, check, chaos, bench, deb and rpm first install what they miss, with apt or dnf; check-unit and"
+	@echo "demo, check, chaos, model, bench, deb and rpm first install what they miss, with apt or dnf; check-unit and"
 	@echo "lint only name it. demo, check, chaos and bench need root for network namespaces, and ask sudo for it."
 
 demo:
@@ -71,6 +73,7 @@ demo:
 check:
 	.ci/install-deps check
 	$(if $(ETCD),,$(MAKE) --no-print-directory lint)
+	$(if $(ETCD)$(TESTS),,$(PYTHON) docs/model/check.py --quick)
 	$(AS_ROOT) $(PYTEST) -n $(JOBS) --dist loadgroup $(or $(TESTS),$(if $(ETCD),$(ETCD_TESTS))); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 check-unit:
@@ -84,6 +87,11 @@ chaos:
 	$(AS_ROOT) $(PYTHON) -m tests.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
 		$(if $(MIX),--mix $(MIX)) $(if $(OUTPUT),--output "$(abspath $(OUTPUT))") --sabotage "$$SABOTAGE"
 
+model: export SABOTAGE ?=
+model:
+	.ci/install-deps model
+	$(PYTHON) docs/model/check.py $(if $(QUICK),--quick) --sabotage "$$SABOTAGE"
+
 bench:
 	.ci/install-deps check
 	$(AS_ROOT) $(PYTHON) -m tests.bench $(if $(QUICK),--quick) $(if $(OUTPUT),--output "$(abspath $(OUTPUT))"); \
@@ -91,7 +99,7 @@ bench:
 
 lint:
 	$(call require,flake8 mypy dns pytest,lint)
-	$(PYTHON) -m flake8 ctdb_etcd_lock.py ctdb_etcd tests
+	$(PYTHON) -m flake8 ctdb_etcd_lock.py ctdb_etcd tests docs
 	$(PYTHON) -m mypy --cache-dir=/dev/null
 
 man: man/ctdb-etcd.7
@@ -136,4 +144,4 @@ clean:
 	$(REMOVE_LEFTOVERS)
 	rm -rf dist man/ctdb-etcd.7
 
-.PHONY: help demo check check-unit chaos bench lint man dist deb rpm install clean
+.PHONY: help demo check check-unit chaos model bench lint man dist deb rpm install clean

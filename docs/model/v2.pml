@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright 2026 The ctdb-etcd authors
+ *
+ * api = auto beside Samba's own helper, while a cluster is moved from the one to the other, node by node, and back:
+ * each process that a node starts is one or the other. README.md says how to read this.
+ */
+
+#ifndef NODES
+#define NODES 3
+#endif
+#ifndef TTL
+#define TTL 4               /* ticks of a key, and of a lease */
+#endif
+#define MARGIN 1
+#define SKEW 1              /* ticks by which the wall clocks of etcd's members may differ */
+
+#define USABLE (TTL - MARGIN)
+#define FULL   (TTL - SKEW + 1)
+#define NOBODY NODES
+#define me     (_pid - 1)
+#define OFF    (TTL + 1)
+#define KEYS   (NODES + 1)
+
+/* The rules of the lock. A sabotage takes one of them away: it sets it to 0. */
+#ifndef COMPARE
+#define COMPARE 1           /* our renewal is a write to a key that is there, with our value; else: a plain one */
+#endif
+#ifndef CLEAN
+#define CLEAN 1             /* a contender of ours takes its key away again */
+#endif
+#ifndef AGREE
+#define AGREE 1             /* while Samba's helper runs anywhere, all members of etcd serve v2 */
+#endif
+#ifndef BACK
+#define BACK 1              /* after each new connection our helper sees whether v2 is back */
+#endif
+#ifndef WAIT
+#define WAIT 1              /* once v2 is back, Samba's helper is started a TTL later at the soonest */
+#endif
+
+mtype = { none, append, renew, plain, delete };
+mtype = { out, looked, appending, appended, taken, resting, renewing, looking, ending,
+    s_appending, s_looking, s_resting, s_writing };
+
+/* etcd: the v2 directory's keys in their order, the first one owns */
+bit  served = 1;            /* the v2 API */
+byte since = TTL;           /* ticks since it is served */
+byte keys;
+byte owner[KEYS];
+bit  theirs[KEYS];          /* Samba's helper has made it */
+byte lasts[KEYS];           /* 1: may end at any moment; n: after n - 1 ticks */
+byte v3 = NOBODY;           /* who holds the v3 lock, of which v3.pml has shown that it excludes */
+mtype late = none;
+byte late_of;
+
+byte i, k;                  /* 0 between steps */
+
+/* one process at a time on each node */
+mtype at[NODES] = out;
+bit  said[NODES];
+bit  both[NODES];           /* it found v2 served, and takes that lock, too */
+bit  anew[NODES];           /* its connection has broken */
+byte age[NODES];
+byte timer[NODES] = OFF;
+
+#define samba(i)  (at[i] == s_appending || at[i] == s_looking || at[i] == s_resting || at[i] == s_writing)
+#define must(property, broken) if :: property :: else -> printf(broken); assert(0) fi
+
+#define holds(i)  (said[i] && at[i] != ending)
+#define usable(i) (USABLE - age[i])
+#define first     (keys > 0 -> owner[0] : NOBODY)
+
+inline find(i) {            /* k: the place of i's key, or keys */
+    k = 0;
+    do
+    :: k < keys && owner[k] != i -> k++
+    :: else -> break
+    od
+}
+
+inline remove(n) {          /* the key at place n */
+    keys--;
+    for (k : n .. KEYS - 2) {
+        owner[k] = owner[k + 1]; theirs[k] = theirs[k + 1]; lasts[k] = lasts[k + 1]
+    }
+    owner[KEYS - 1] = 0; theirs[KEYS - 1] = 0; lasts[KEYS - 1] = 0; k = 0
+}
+
+inline add(i, by_samba) {   /* behind all others */
+    assert(keys < KEYS);
+    owner[keys] = i; theirs[keys] = by_samba; lasts[keys] = FULL; keys++
+}
+
+inline write_key(i, by_samba) {     /* whether it is there or not: an old name stands in front of all newer ones */
+    find(i);
+    if
+    :: k < keys -> lasts[k] = FULL
+    :: k == keys && keys < KEYS ->
+        for (k : 1 .. KEYS - 1) {
+            owner[KEYS - k] = owner[KEYS - k - 1]; theirs[KEYS - k] = theirs[KEYS - k - 1];
+            lasts[KEYS - k] = lasts[KEYS - k - 1]
+        }
+        owner[0] = i; theirs[0] = by_samba; lasts[0] = FULL; keys++
+    :: else
+    fi;
+    k = 0
+}
+
+inline renew_key(i) {       /* "if it is there, with my value" */
+    find(i);
+    if
+    :: k < keys -> lasts[k] = FULL
+    :: k == keys && !COMPARE -> write_key(i, 0)
+    :: else
+    fi;
+    k = 0
+}
+
+inline delete_keys(i) {
+    find(i);
+    if :: k < keys -> remove(k) :: else fi;
+    find(i);
+    if :: k < keys -> remove(k) :: else fi;
+    k = 0
+}
+
+inline over(i) {
+    at[i] = out; said[i] = 0; both[i] = 0; anew[i] = 0; age[i] = 0; timer[i] = OFF
+}
+
+inline give_back(i) {
+    at[i] = ending; anew[i] = 0; age[i] = 0; timer[i] = OFF
+}
+
+inline say(i) {
+    said[i] = 1; printf("#%d says 0\n", i);
+    must(!holds((i + 1) % NODES) && !holds((i + NODES - 1) % NODES), "BROKEN: two holders\n")
+}
+
+inline resend(i, request) {
+    late = request; late_of = i; printf("#%d has no answer, and sends it again\n", i)
+}
+
+/* No key and no lock is left of this node's last process. */
+#define forgotten(i) (v3 != i && (late == none || late_of != i) && !has_key(i))
+#define has_key(i) ((keys > 0 && owner[0] == i) || (keys > 1 && owner[1] == i) || (keys > 2 && owner[2] == i) || (keys > 3 && owner[3] == i))
+
+#define lacks(i) (!has_key(i) || at[i] == appending || at[i] == appended)
+#define lacking (lacks(0) + lacks(1) + (NODES > 2 && lacks(NODES - 1)))
+
+/* Samba's helper has no fence. That it reaches etcd in time has to be assumed, or it does not even exclude itself. */
+#define hurry(n) (keys > n && lasts[n] <= 2 && samba(owner[n]))
+
+active proctype world() {
+end:
+    do
+    :: d_step { !(hurry(0) || hurry(1) || hurry(2) || hurry(3)) ->
+        for (i : 0 .. KEYS - 1) {
+            if :: lasts[i] > 1 -> lasts[i]-- :: else fi
+        }
+        for (i : 0 .. NODES - 1) {
+            if :: at[i] != out && at[i] != looked && at[i] != resting && at[i] != ending && !samba(i) && age[i] < USABLE -> age[i]++ :: else fi;
+            if :: timer[i] != OFF -> timer[i]-- :: else fi;
+            if :: timer[i] == 0 -> over(i); printf("#%d is ended by its fence\n", i) :: else fi
+        }
+        if :: since < TTL -> since++ :: else fi;
+        i = 0; printf("tick\n") }
+    :: d_step { keys > 0 && lasts[0] == 1 -> printf("the v2 key of #%d ends\n", owner[0]); remove(0) }
+    :: d_step { keys > 1 && lasts[1] == 1 -> printf("the v2 key of #%d ends\n", owner[1]); remove(1) }
+    :: d_step { keys > 2 && lasts[2] == 1 -> printf("the v2 key of #%d ends\n", owner[2]); remove(2) }
+    :: d_step { keys > 3 && lasts[3] == 1 -> printf("the v2 key of #%d ends\n", owner[3]); remove(3) }
+    :: d_step { v3 != NOBODY && (at[v3] == out || (!said[v3] && age[v3] == USABLE)) ->
+        printf("the v3 lease of #%d ends\n", v3); v3 = NOBODY }
+    :: d_step { late == append && keys + lacking < KEYS -> add(late_of, 0); late = none; late_of = 0; printf("a late v2 key\n") }
+    :: d_step { late == renew -> renew_key(late_of); printf("a late v2 renewal of #%d\n", late_of) }
+    :: d_step { late == plain -> write_key(late_of, 1); printf("a late v2 write of #%d\n", late_of) }
+    :: d_step { late == delete -> delete_keys(late_of); printf("a late v2 delete of #%d\n", late_of) }
+    :: d_step { late != none -> late = none; late_of = 0; printf("the late request is gone\n") }
+    :: d_step { served && !samba(0) && !samba(1) && !samba(NODES - 1) -> served = 0; printf("v2 is switched off\n") }
+    :: d_step { !served ->
+        served = 1; since = 0;
+        for (i : 0 .. NODES - 1) {
+            if :: at[i] != out && at[i] != ending && !both[i] -> anew[i] = 1 :: else fi
+        }
+        i = 0; printf("v2 is switched on\n") }
+    od
+}
+
+active [NODES] proctype node() {
+end:
+    do
+    /* ---- our helper */
+    :: d_step { at[me] == out && forgotten(me) && v3 == NOBODY && (!served || keys == 0) ->
+        at[me] = looked; both[me] = served;
+        printf("#%d starts our helper, which finds nobody (v2 is served: %d)\n", me, served) }
+#if !AGREE
+    :: d_step { at[me] == out && forgotten(me) && v3 == NOBODY ->
+        at[me] = looked; printf("#%d starts our helper, which finds nobody: the members that answer serve no v2\n", me) }
+#endif
+    :: d_step { at[me] == looked ->
+        if
+        :: anew[me] && served && BACK -> over(me); printf("#%d connects again and sees that v2 is back: exits\n", me)
+        :: !(anew[me] && served && BACK) && v3 == NOBODY -> v3 = me; anew[me] = 0; printf("#%d has the v3 lock\n", me);
+            if :: both[me] -> at[me] = appending :: else -> at[me] = taken fi
+        :: else -> over(me); printf("#%d finds another in v3, and answers 1\n", me)
+        fi }
+    :: d_step { at[me] == appending && served ->
+        add(me, 0); at[me] = appended; printf("#%d has made its v2 key\n", me) }
+    :: d_step { at[me] == appended && served ->
+        find(me);
+        if
+        :: first == me -> at[me] = taken; printf("#%d sees its v2 key in front\n", me)
+        :: first != me && k < keys -> give_back(me); printf("#%d sees another v2 key in front, and answers 1\n", me)
+        :: k == keys -> at[me] = appending; age[me] = USABLE; printf("#%d sees no v2 key of its own\n", me)
+        fi;
+        k = 0 }
+    :: d_step { at[me] == taken && age[me] * 2 < TTL ->
+        timer[me] = usable(me); age[me] = 0; at[me] = resting; say(me) }
+    :: d_step { at[me] == resting || (at[me] == taken && age[me] * 2 >= TTL) ->
+        at[me] = renewing; age[me] = 0; printf("#%d takes t0 and renews\n", me) }
+    :: d_step { at[me] == renewing && v3 != me -> over(me); printf("#%d has lost the v3 lock\n", me) }
+    :: d_step { at[me] == renewing && v3 == me && !both[me] && anew[me] && served && BACK ->
+        over(me); printf("#%d connects again and sees that v2 is back: exits\n", me) }
+    :: d_step { at[me] == renewing && v3 == me && !both[me] && !(anew[me] && served && BACK) ->
+        anew[me] = 0; at[me] = looking; printf("#%d has renewed its v3 lock\n", me) }
+    :: d_step { at[me] == renewing && v3 == me && both[me] && served ->
+        find(me);
+        if
+        :: k < keys || !COMPARE -> k = 0; renew_key(me); at[me] = looking; printf("#%d has renewed both\n", me)
+        :: k == keys && COMPARE -> k = 0; over(me); printf("#%d finds its v2 key gone\n", me)
+        fi }
+    :: d_step { at[me] == looking && (!both[me] || served) ->
+        if
+        :: v3 != me -> over(me); printf("#%d has lost the v3 lock\n", me)
+        :: v3 == me && both[me] && first != me ->
+            printf("#%d finds another v2 key in front, and exits\n", me);
+            must(!said[me] || keys == 0 || theirs[0], "BROKEN: a dead process's key is in front of the holder's\n");
+            over(me)
+        :: else ->
+            if
+            :: usable(me) == 0 -> give_back(me)
+            :: usable(me) > 0 && said[me] -> timer[me] = usable(me); age[me] = 0; at[me] = resting; printf("#%d has set its fence\n", me)
+            :: else -> at[me] = taken
+            fi
+        fi }
+    :: d_step { at[me] == ending ->
+        if :: both[me] && served && (CLEAN || said[me]) -> delete_keys(me) :: else fi;
+        must(!both[me] || !served || !has_key(me), "BROKEN: its key is left behind\n");
+        if :: v3 == me -> v3 = NOBODY :: else fi;
+        over(me); printf("#%d gives back and exits\n", me) }
+    :: d_step { at[me] != out && at[me] != ending && !samba(me) -> give_back(me); printf("#%d is asked to end\n", me) }
+    :: d_step { at[me] == appending && late == none -> resend(me, append); at[me] = appended; age[me] = USABLE }
+    :: d_step { at[me] == renewing && both[me] && late == none -> resend(me, renew) }
+    :: d_step { at[me] == ending && both[me] && late == none -> resend(me, delete) }
+
+    /* ---- Samba's */
+    :: d_step { at[me] == out && forgotten(me) && served && (since == TTL || !WAIT) ->
+        at[me] = s_appending; printf("#%d starts Samba's helper\n", me) }
+    :: d_step { at[me] == s_appending && served -> add(me, 1); at[me] = s_looking; printf("#%d (Samba's) has made its key\n", me) }
+    :: d_step { at[me] == s_looking && served ->
+        if
+        :: first == me && said[me] -> at[me] = s_resting
+        :: first == me && !said[me] -> at[me] = s_resting; say(me)
+        :: else -> printf("#%d (Samba's) sees another in front, and exits\n", me); must(!said[me] || keys == 0 || theirs[0], "BROKEN: a dead process's key is in front of the holder's\n"); over(me)
+        fi }
+    :: d_step { at[me] == s_resting && served ->
+        find(me);
+        if :: k < keys -> at[me] = s_writing :: else -> at[me] = s_appending fi;
+        k = 0 }
+    :: d_step { at[me] == s_writing && served -> write_key(me, 1); at[me] = s_looking; printf("#%d (Samba's) has renewed\n", me) }
+    :: d_step { at[me] == s_writing && late == none ->
+        late = plain; late_of = me; over(me); printf("#%d (Samba's) has no answer to its renewal, and exits\n", me) }
+    :: d_step { samba(me) && served -> delete_keys(me); over(me); printf("#%d (Samba's) is asked to end\n", me) }
+
+    :: d_step { at[me] != out -> over(me); printf("#%d is killed\n", me) }
+    od
+}

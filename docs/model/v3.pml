@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Copyright 2026 The ctdb-etcd authors
+ *
+ * The lock on etcd's v3 API. README.md says how to read this, which function of the program each step stands for, and
+ * why what is left out hides nothing.
+ *
+ * Helpers 0 and 2 run on node A, helper 1 on node B. A helper that has ended starts again, as another process. No
+ * helper must take its next step by any time, so each of them is at times slow, stopped and continued, or cut off.
+ */
+
+#ifndef HELPERS
+#define HELPERS 3
+#endif
+#ifndef TTL
+#define TTL 4               /* ticks of a lease */
+#endif
+#ifndef MARGIN
+#define MARGIN 1            /* ticks by which a holder is gone before its lease can end */
+#endif
+#define DRIFT 1             /* ticks by which etcd's clock may gain on a helper's during a lease */
+
+#ifndef LATE
+#define LATE 1              /* requests arrive late, too, and more than once */
+#endif
+#ifndef LONGER
+#define LONGER 1            /* a new leader of etcd lengthens the leases */
+#endif
+
+#define USABLE (TTL - MARGIN)
+#define FULL   (TTL - DRIFT + 1)
+#define NOBODY 4
+#define OFF    (TTL + 1)    /* a kernel timer that is not armed */
+#ifndef B
+#define B 1                 /* the helper that runs on the other node */
+#endif
+#define me     (_pid - 1)
+
+/* The rules of the lock. A sabotage takes one of them away: it sets it to 0. */
+#ifndef FENCE
+#define FENCE 1             /* a kernel timer ends the holder */
+#endif
+#ifndef RECHECK
+#define RECHECK 1           /* what is left is computed again after arming, before `0` */
+#endif
+#ifndef GUARD
+#define GUARD 1             /* arming again, the timer is first set to the shortest time */
+#endif
+#ifndef BEFORE_REQUEST
+#define BEFORE_REQUEST 1    /* t0 is before the request, not when its answer is there */
+#endif
+#ifndef LOOK
+#define LOOK 1              /* after each renewal the key is looked at */
+#endif
+#ifndef TERM
+#define TERM 1              /* in the same term */
+#endif
+#ifndef COMPARE
+#define COMPARE 1           /* a dead holder's key is replaced only if it is still the same */
+#endif
+#ifndef NONCE
+#define NONCE 1             /* dead is who has left its nonce on this node; else: whose process is not there */
+#endif
+#ifndef OWN_LEASE
+#define OWN_LEASE 1         /* given back is the own lease; else: the key in the directory */
+#endif
+#ifndef OWN_ID
+#define OWN_ID 1            /* a request is repeated with the same lease ID */
+#endif
+#ifndef SHARED
+#define SHARED 1            /* there is one etcd; else: one on each node */
+#endif
+#ifndef CHECK
+#define CHECK 1             /* before `0`: is it shared? */
+#endif
+
+#define ETCDS (2 - SHARED)
+#define ETCD(i) (!SHARED && i == B)
+#define LEASES (OWN_ID * HELPERS + (1 - OWN_ID) * (FORSAKEN + 1))
+#define FORSAKEN 3          /* without OWN_ID: the first lease of a helper that goes on with another one */
+
+mtype = { none, grant, txn, renew, revoke };
+mtype = { out, looked, granting, putting, evicting, taken, arming, armed, ready, resting, renewing, looking,
+    renewed, guarded, rearming, ending };
+
+/* etcd */
+byte lease[LEASES];         /* 0: there is none; 1: it may end at any moment; n: after n - 1 ticks */
+byte front[ETCDS] = NOBODY; /* whose key is in the directory: there is one at most */
+mtype late = none;          /* a request on its way to etcd that its sender has given up */
+byte late_of;
+
+/* the helpers */
+mtype at[HELPERS] = out;
+bit  said[HELPERS];         /* `0` */
+byte age[HELPERS];          /* own ticks since t0, counted up to USABLE */
+byte left[HELPERS];         /* what is left of the lease, as computed; while evicting: whom */
+byte timer[HELPERS] = OFF;  /* own ticks until SIGALRM */
+bit  other_term[HELPERS];   /* the renewal was answered in a term that is not that of etcd's leader of now */
+
+byte i;                     /* 0 between steps */
+
+byte noted = NOBODY;        /* whose nonce is in node A's file in /run/ctdb */
+
+#define must(property, broken) if :: property :: else -> printf(broken); assert(0) fi
+
+#define holds(i)     (said[i] && at[i] != ending)
+#define usable(i)    (USABLE - age[i])
+#define counting(i)  (at[i] != out && at[i] != looked && at[i] != resting && at[i] != ending)
+#define directory(i) front[ETCD(i)]
+
+/* On node A a contender finds the nonce of who holds, and no such process. */
+#if NONCE
+#define dead(i, who) (i != B && noted == who && who != NOBODY && at[who] == out)
+#else
+#define dead(i, who) (who != NOBODY && ((i == B) != (who == B) || at[who] == out))
+#endif
+
+/* Nothing is left of this helper's last process, so its number can stand for the next one. */
+#define forgotten(i)  (lease[i] == 0 && (late == none || late_of != i) && !evicts(0, i) && !evicts(HELPERS - 1, i))
+#define evicts(j, i)  (at[j] == evicting && left[j] == i)
+
+/* ---- etcd: each of these is one entry of its log. ---- */
+
+inline etcd_grant(i) {
+    if :: lease[i] == 0 -> lease[i] = FULL :: else fi
+}
+
+inline etcd_put(i) {        /* "if the directory is empty" */
+    if :: directory(i) == NOBODY && lease[i] > 0 -> directory(i) = i :: else fi
+}
+
+inline etcd_end(i) {        /* a lease ends, and with it the key */
+    lease[i] = 0;
+    if :: directory(i) == i -> directory(i) = NOBODY :: else fi
+}
+
+/* ---- How a helper ends, rests and repeats. ---- */
+
+inline over(i) {
+    at[i] = out; said[i] = 0; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0
+}
+
+inline give_back(i) {       /* ends its stdout, then asks for the revoke */
+    at[i] = ending; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0
+}
+
+inline rest(i) {
+    at[i] = resting; age[i] = 0; left[i] = 0
+}
+
+inline resend(i, request) {
+    late = request; late_of = i; printf("#%d has no answer and asks again; the first request is still on its way\n", i)
+}
+
+active proctype world() {
+end:
+    do
+    :: d_step {
+        printf("tick\n");
+        for (i : 0 .. LEASES - 1) {
+            if :: lease[i] > 1 -> lease[i]-- :: else fi
+        }
+        for (i : 0 .. HELPERS - 1) {
+            if :: counting(i) && age[i] < USABLE -> age[i]++ :: else fi;
+            if :: timer[i] != OFF && timer[i] > 0 -> timer[i]-- :: else fi;
+            if :: timer[i] == 0 && FENCE -> over(i); printf("#%d is ended by its fence\n", i) :: else fi
+        }
+        i = 0 }
+    :: d_step { lease[0] == 1 -> etcd_end(0); printf("etcd ends the lease of #0\n") }
+    :: d_step { lease[1] == 1 -> etcd_end(1); printf("etcd ends the lease of #1\n") }
+    :: d_step { lease[LEASES - 1] == 1 -> etcd_end(LEASES - 1); printf("etcd ends the lease of #%d\n", LEASES - 1) }
+    :: d_step {
+        for (i : 0 .. LEASES - 1) {
+            if :: LONGER && lease[i] > 0 -> lease[i] = FULL :: else fi
+        }
+        for (i : 0 .. HELPERS - 1) {
+            if :: at[i] == looking -> other_term[i] = 1 :: else fi
+        }
+        i = 0; printf("etcd has another leader, \n") }
+    :: d_step { late == grant -> etcd_grant(late_of); printf("a late request for the lease of #%d arrives\n", late_of) }
+    :: d_step { late == txn -> etcd_put(late_of); printf("a late request to put the key of #%d arrives\n", late_of) }
+    :: d_step { late == renew && lease[late_of] > 0 -> lease[late_of] = FULL;
+        printf("a late renewal of #%d arrives\n", late_of) }
+    :: d_step { late == revoke -> etcd_end(late_of); printf("a late revoke of #%d arrives\n", late_of) }
+    :: d_step { late != none -> late = none; late_of = 0; printf("nothing late is on its way any more\n") }
+    od
+}
+
+active [HELPERS] proctype helper() {
+end:
+    do
+    /* the way to `0` */
+    :: d_step { at[me] == out && forgotten(me) && (directory(me) == NOBODY || dead(me, directory(me))) ->
+        if :: noted == me -> noted = NOBODY :: else fi;
+        at[me] = looked; printf("#%d starts, looks, and finds nobody who holds or may live\n", me) }
+    :: d_step { at[me] == looked ->
+        age[me] = 0; at[me] = granting; printf("#%d takes t0 and asks for a lease\n", me) }
+    :: d_step { at[me] == granting ->
+        etcd_grant(me); at[me] = putting; printf("etcd grants #%d its lease\n", me) }
+    :: d_step { at[me] == putting ->
+        etcd_put(me);
+        if
+        :: directory(me) == me -> at[me] = taken; printf("etcd puts the key of #%d into the empty directory\n", me)
+        :: directory(me) == NOBODY -> over(me); printf("#%d finds that its lease has ended\n", me)
+        :: else ->
+            if
+            :: dead(me, directory(me)) -> left[me] = directory(me); at[me] = evicting;
+                printf("#%d finds the key of #%d, and takes it for dead\n", me, left[me])
+            :: else -> printf("#%d finds another key there, and says 1\n", me); give_back(me)
+            fi
+        fi }
+    :: d_step { at[me] == evicting ->
+        if
+        :: lease[me] > 0 && (directory(me) == left[me] || !COMPARE) -> lease[left[me]] = 0; directory(me) = me
+        :: else
+        fi;
+        if
+        :: directory(me) == me -> at[me] = taken; printf("etcd puts the key of #%d in the place of that of #%d\n", me, left[me])
+        :: else -> give_back(me); printf("#%d finds that key no longer there, and says 1\n", me)
+        fi;
+        left[me] = 0 }
+    :: d_step { at[me] == taken && !SHARED && CHECK -> give_back(me); printf("#%d sees that etcd is not shared, and says 3\n", me) }
+    :: d_step { at[me] == taken && (SHARED || !CHECK) && age[me] * 2 < TTL ->
+        left[me] = usable(me); at[me] = arming; printf("#%d computes what is left: %d ticks\n", me, left[me]) }
+    :: d_step { at[me] == arming ->
+        timer[me] = left[me]; left[me] = 0; at[me] = (RECHECK -> armed : ready);
+        printf("#%d arms its fence: %d ticks\n", me, timer[me]) }
+    :: d_step { at[me] == armed ->
+        if
+        :: usable(me) == 0 -> give_back(me); printf("#%d computes again what is left: nothing is left\n", me)
+        :: usable(me) > 0 && usable(me) == timer[me] -> at[me] = ready;
+            printf("#%d computes again what is left: the fence is right\n", me)
+        :: else -> left[me] = usable(me); at[me] = arming; printf("#%d computes again what is left: %d ticks\n", me, left[me])
+        fi }
+    :: d_step { at[me] == ready ->
+        said[me] = 1; rest(me);
+        if :: me != B -> noted = me :: else fi;
+        printf("#%d says 0\n", me);
+        must(!holds((me + 1) % HELPERS) && !holds((me + HELPERS - 1) % HELPERS), "BROKEN: two holders\n") }
+
+    /* renewing */
+    :: d_step { at[me] == resting || (at[me] == taken && (SHARED || !CHECK) && age[me] * 2 >= TTL) ->
+        age[me] = 0; at[me] = renewing; printf("#%d takes t0 and renews its lease\n", me) }
+    :: d_step { at[me] == renewing && lease[me] > 0 ->
+        lease[me] = FULL; at[me] = (LOOK -> looking : renewed); printf("etcd renews the lease of #%d\n", me) }
+    :: d_step { at[me] == renewing && lease[me] == 0 ->
+        over(me); printf("#%d learns that its lease has ended, and exits\n", me) }
+    :: d_step { at[me] == renewing && lease[me] == 0 ->
+        at[me] = (LOOK -> looking : renewed); printf("etcd answers #%d: renewed, although that lease has ended\n", me) }
+    :: d_step { at[me] == renewing ->
+        at[me] = (LOOK -> looking : renewed); other_term[me] = LOOK;
+        printf("a deposed leader answers #%d: renewed, which the new leader does not know of\n", me) }
+    :: d_step { at[me] == looking ->
+        if
+        :: directory(me) != me -> over(me); printf("#%d sees that its key is gone, and exits\n", me)
+        :: directory(me) == me && other_term[me] && TERM -> other_term[me] = 0; age[me] = 0; at[me] = renewing;
+            printf("#%d sees its key in a later term than that of the renewal: takes t0 and renews again\n", me)
+        :: else -> other_term[me] = 0; at[me] = renewed; printf("#%d sees its key\n", me)
+        fi }
+    :: d_step { at[me] == renewed ->
+        if
+        :: usable(me) == 0 -> give_back(me); printf("#%d finds the renewal too old\n", me)
+        :: usable(me) > 0 && said[me] && GUARD -> timer[me] = 1; at[me] = guarded;
+            printf("#%d sets its fence to the shortest time, to arm it anew\n", me)
+        :: usable(me) > 0 && said[me] && !GUARD -> left[me] = usable(me); at[me] = rearming;
+            printf("#%d computes what is left: %d ticks\n", me, left[me])
+        :: else -> left[me] = usable(me); at[me] = arming; printf("#%d computes what is left: %d ticks\n", me, left[me])
+        fi }
+    :: d_step { at[me] == guarded ->
+        left[me] = usable(me); at[me] = rearming; printf("#%d computes what is left: %d ticks\n", me, left[me]) }
+    :: d_step { at[me] == rearming ->
+        timer[me] = left[me]; rest(me); printf("#%d arms its fence: %d ticks\n", me, timer[me]) }
+
+    /* the end */
+    :: d_step { at[me] == ending ->
+        if :: !OWN_LEASE && said[me] -> printf("#%d deletes the key in the directory\n", me) :: else fi;
+        must(OWN_LEASE || !said[me] || directory(me) == me || directory(me) == NOBODY, "BROKEN: not its own is deleted\n");
+        etcd_end(me); over(me); printf("#%d ends its lease, and exits\n", me);
+#if !OWN_ID
+        must(directory(me) != FORSAKEN, "BROKEN: its key is left behind\n")
+#endif
+        }
+    :: d_step { at[me] != out && at[me] != ending -> give_back(me);
+        printf("#%d is asked to end: SIGTERM, or its parent is gone\n", me) }
+    :: d_step { at[me] != out -> over(me); printf("#%d is killed\n", me) }
+
+    /* a request or its answer is late or lost, or the request is repeated */
+    :: d_step { at[me] == granting && LATE && late == none -> resend(me, grant) }
+    :: d_step { at[me] == renewing && LATE && late == none -> resend(me, renew) }
+    :: d_step { at[me] == ending && LATE && late == none -> resend(me, revoke) }
+#if OWN_ID
+    :: d_step { at[me] == putting && LATE && late == none -> resend(me, txn) }
+#else
+    :: d_step { at[me] == putting && me == B && LATE && late == none && lease[FORSAKEN] == 0 ->
+        resend(me, txn); late_of = FORSAKEN; lease[FORSAKEN] = lease[me]; lease[me] = 0; age[me] = 0; at[me] = granting;
+        printf("#%d takes t0 and asks for a lease of another ID\n", me) }
+#endif
+#if !BEFORE_REQUEST
+    :: d_step { at[me] == putting || at[me] == looking ->
+        age[me] = 0; printf("#%d receives the answer about its lease, and takes t0 only now\n", me) }
+#endif
+    od
+}
