@@ -18,27 +18,15 @@ ERROR, INFO, DEBUG, WIRE = range(4)
 
 
 class Log:
-    """Writes what the verbosity (0 to 3, the number of -v) lets through; masks secrets at every level."""
+    """Writes what the verbosity (0 to 3, the number of -v) lets through."""
 
     def __init__(self, verbosity: int = 0) -> None:
         self.verbosity = verbosity
-        self._secrets: list[str] = []
         self._lock = ""
 
     def about(self, lock: str) -> None:
         """Name this lock in every line from now on: nodes of several clusters may log to one place."""
         self._lock = lock
-
-    def hide(self, secret: str) -> None:
-        """Never print this text (a password, a token) in any line."""
-        if secret and secret not in self._secrets:
-            self._secrets.append(secret)
-
-    def clean(self, text: str) -> str:
-        """Return the text without secrets, and without characters that forge lines or move a terminal's cursor."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return "".join(char if char.isprintable() else " " for char in text)
 
     def error(self, text: str) -> None:
         """An error: an operator must see it."""
@@ -61,7 +49,7 @@ class Log:
             return
         if self._lock not in text:
             text = f"{self._lock}: {text}"
-        line = f"ctdb_etcd_lock: {self.clean(text)}".encode("utf-8", "backslashreplace")[: _LINE_MAX - 1] + b"\n"
+        line = f"ctdb_etcd_lock: {printable(text)}".encode("utf-8", "backslashreplace")[: _LINE_MAX - 1] + b"\n"
         writable = select.poll()
         writable.register(2, select.POLLOUT)
         try:
@@ -69,3 +57,8 @@ class Log:
                 os.write(2, line)
         except (OSError, IndexError):
             pass
+
+
+def printable(text: str) -> str:
+    """The text without characters that forge lines or move a terminal's cursor."""
+    return "".join(char if char.isprintable() else " " for char in text)

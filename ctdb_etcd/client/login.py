@@ -3,7 +3,9 @@
 """The login at etcd's v3 API: user name and password for a token, which goes with every request.
 
 A token ends after its time, with the member that gave it, and when the user or any permission changes. The next
-request then fails and is sent again after one more login. No line of the log holds the password or a token.
+request then fails and is sent again after one more login. The log shows neither password nor token where they travel:
+in the login's request and answer, and in the header Authorization. It does not look for them elsewhere: a line from
+which whatever equals the password is missing would give the password away.
 """
 
 from __future__ import annotations
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 PATH = "auth/authenticate"
 
 
+def masked(headers: dict[str, str]) -> dict[str, str]:
+    """The header fields of a request for the log."""
+    return {name: "***" if name.lower() == "authorization" else value for name, value in headers.items()}
+
+
 class Login:
     """The user of the file, if any, and the token of the moment."""
 
@@ -31,8 +38,6 @@ class Login:
         self._token = ""
         self._not_needed = False
         self._log = log
-        for secret in (config.password or "", json.dumps(config.password or "")[1:-1]):
-            log.hide(secret)
 
     @property
     def active(self) -> bool:
@@ -60,7 +65,6 @@ class Login:
         token = answer.get("token")
         if not isinstance(token, str) or not token or not token.isprintable():
             raise Unavailable("etcd's answer makes no sense: a login without a token")
-        self._log.hide(token)
         self._log.debug(f"logged in as {self._user}")
         self._token = token
 

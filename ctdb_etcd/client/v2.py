@@ -52,7 +52,6 @@ class Client:
         # It logs what it then raises; we log it once, in our words.
         logging.getLogger("etcd").addHandler(logging.NullHandler())
         logging.getLogger("etcd").propagate = False
-        log.hide(config.password or "")
 
     def call(self, name: str, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
         """Return what operation(client) returns, at whichever member answers; it may be repeated.

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 from ..config.keys import hosts
 from ..errors import EndpointRefused
 from .http1 import HttpError
+from .login import masked
 from .retry import reason
 
 TYPE_CHECKING = False
@@ -135,8 +136,7 @@ class Http:
     ) -> Answer:
         began = time.monotonic()
         name = f"v2 {self._operation}"
-        shown = {key: "***" if key.lower() == "authorization" else value for key, value in headers.items()}
-        self._log.wire(f"> {method} {target} {shown} {(body or b'').decode()}")
+        self._log.wire(f"> {method} {target} {masked(headers)} {(body or b'').decode()}")
         try:
             status, data = connection.ask(method, target, body, headers, self._until)
         except (OSError, HttpError) as error:

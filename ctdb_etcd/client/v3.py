@@ -229,9 +229,9 @@ class Client:
         self, connection: Connection, path: str, data: str, headers: dict[str, str], until: float
     ) -> dict[str, Any]:
         began = time.monotonic()
-        secret = path == login.PATH
+        at_login = path == login.PATH
         headers = {**headers, "Content-Type": "application/json"}
-        self._log.wire(f"> POST /v3/{path} {headers} {'***' if secret else data}")
+        self._log.wire(f"> POST /v3/{path} {login.masked(headers)} {'***' if at_login else data}")
         try:
             status, body = connection.ask("POST", f"/v3/{path}", data.encode(), headers, self._at_most(until))
         except (OSError, HttpError) as error:
@@ -241,9 +241,8 @@ class Client:
                 raise TimeoutError(f"no answer in {took:.1f} s") from None
             raise
         self._log.debug(f"{path}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
-        hidden = secret and status == 200
-        self._log.wire(f"< {status} {'***' if hidden else body.decode('utf-8', 'backslashreplace')}")
-        answer = understand(status, body)
+        self._log.wire(f"< {status} {'***' if at_login else body.decode('utf-8', 'backslashreplace')}")
+        answer = understand(status, body, at_login)
         if self._config.expected_cluster_id:
             check_cluster(answer, int(self._config.expected_cluster_id, 16))
         return answer

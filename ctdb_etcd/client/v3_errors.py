@@ -38,41 +38,49 @@ _MESSAGES = (
     ("authentication is not enabled", AuthDisabled, ""),
     ("Not Found", EndpointRefused, "the v3 API is not served: this needs etcd 3.4 or later"),
 )
+# What else it says to a login.
+_AT_LOGIN = ("no leader", "leader changed", "request timed out", "too many requests", "rpc not supported for learner")
+_COMMON_NAME = "CommonName of client"
 _NOT_SERVED = (
     "the v3 API is not served at /v3 (HTTP status {}): this needs etcd 3.4 or later with its gateway"
     " (enable-grpc-gateway: true in etcd's configuration file)"
 )
 
 
-def understand(status: int, body: bytes) -> dict[str, Any]:
-    """Return the answer's object, or raise the exception that etcd's message stands for."""
+def understand(status: int, body: bytes, at_login: bool = False) -> dict[str, Any]:
+    """Return the answer's object, or raise the exception that etcd's message stands for.
+
+    An answer to the login is not quoted: it could repeat the password. It is only compared with known messages.
+    """
     try:
         # A stream's answer is one object a line; ours has one line.
         answer, _ = json.JSONDecoder().raw_decode(body.decode("utf-8"))
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise _understand_text(status, body)
+        raise _understand_text(status, body, at_login)
     error = answer.get("error")
     if status == 200 and not error:
         return answer
     # On streams the error is an object; from 3.6 on there is only `message`.
-    message = error.get("message") if isinstance(error, dict) else answer.get("message") or error
+    message = str(error.get("message") if isinstance(error, dict) else answer.get("message") or error)
     for part, kind, what_to_do in _MESSAGES:
-        if part in str(message):
-            raise kind(f"etcd says: {message}" + (f": {what_to_do}" if what_to_do else ""))
+        if part in message:
+            raise kind(f"etcd says: {part if at_login else message}" + (f": {what_to_do}" if what_to_do else ""))
+    if at_login:
+        message = next((part for part in _AT_LOGIN if part in message), "what may repeat the password")
     raise Unavailable(f"etcd says: {message} (HTTP status {status})")
 
 
-def _understand_text(status: int, body: bytes) -> Exception:
+def _understand_text(status: int, body: bytes, at_login: bool) -> Exception:
     """What an answer without a JSON object means."""
     if status in (404, 405, 501):
         return EndpointRefused(_NOT_SERVED.format(status))
     if status == 400 and b"HTTPS server" in body:
         return EndpointRefused("it speaks https only: set protocol = https")
-    if b"CommonName of client" in body:
+    if _COMMON_NAME.encode() in body:
         # With auth enabled etcd could not know which of two users is meant.
-        text = body[:200].decode("utf-8", "replace").strip()
+        text = _COMMON_NAME if at_login else body[:200].decode("utf-8", "replace").strip()
         return Refused(f"etcd says: {text}: let cert be a certificate without a CN, the user is username")
     return Unavailable(f"an answer that is not JSON (HTTP status {status})")
 

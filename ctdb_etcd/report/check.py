@@ -17,6 +17,7 @@ from ..client.retry import reason
 from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import LEAST_TRY, fits
 from ..lock.open import V2_UNKNOWN, V2_UNKNOWN_ADVICE, apis_in_use, open_api
+from ..log import printable
 from . import endpoint_health
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ class Check:
 
     def note(self, level: str, item: str, text: str) -> None:
         """Add an item; level is ok, warning or fault."""
-        self.report["items"].append({"item": item, "level": level, "text": self._log.clean(text)})
+        self.report["items"].append({"item": item, "level": level, "text": printable(text)})
 
     def look(self, config: Config, name: str, waiter: Patient) -> None:
         """Try what can be tried at etcd; without a name nothing is tried in the directory."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Subject:
     """What a report is about: the file and the lock's name, or why they are not known."""
 
-    def __init__(self, path: str | None, log: Log, waiter: Patient) -> None:
+    def __init__(self, path: str | None, waiter: Patient) -> None:
         self.path = path or file.default_path()
         self.config: Config | None = None
         self.faults: list[str] = []
@@ -43,7 +43,6 @@ class Subject:
         except Refused as refusal:
             self.faults = str(refusal).splitlines()
             return
-        log.hide(self.config.password or "")
         try:
             self.name, self.name_from = cluster_name.find(
                 self.config, None, waiter, time.monotonic() + TESTPARM_SECONDS
@@ -60,7 +59,7 @@ def run(options: Options) -> int:
     # What the requests would log is in the report.
     log = Log(options.verbose or -1)
     waiter = Patient()
-    subject = Subject(options.config, log, waiter)
+    subject = Subject(options.config, waiter)
     code, shown, report = (_check if options.check else _status)(subject, waiter, log)
     words = json.dumps(report, indent=2) + "\n" if options.json else shown
     try:

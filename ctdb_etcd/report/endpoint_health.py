@@ -20,6 +20,7 @@ from ..client.http1 import Disconnected, HttpError
 from ..client.retry import reason
 from ..errors import LockError
 from ..lock.open import open_api, serves_v2
+from ..log import printable
 from ..waiting import Patient, Task
 
 TYPE_CHECKING = False
@@ -102,7 +103,7 @@ def _task(config: Config, name: str, directory: str, log: Log, until: float) -> 
         if not endpoint["reachable"] and endpoint["error"] in (_CLOSED, _RESET) and config.protocol == "http":
             endpoint["error"] += ": if it speaks https, set protocol = https"
         for key in ("error", "note"):
-            endpoint[key] = endpoint[key] and log.clean(endpoint[key])
+            endpoint[key] = endpoint[key] and printable(endpoint[key])
         return endpoint
 
     return Task(look)

@@ -17,6 +17,7 @@ from ..client.endpoints import Endpoints
 from ..client.retry import reason
 from ..errors import LockError, Refused, Unavailable
 from ..lock.open import apis_in_use, open_api
+from ..log import printable
 from . import endpoint_health, lock_keys
 
 TYPE_CHECKING = False
@@ -64,7 +65,7 @@ class Status:
 
     def problem(self, severity: int, text: str, first: bool = False) -> None:
         """Note a problem; `first` is one that others follow from."""
-        self._problems.insert(0 if first else len(self._problems), (severity, self._log.clean(text)))
+        self._problems.insert(0 if first else len(self._problems), (severity, printable(text)))
 
     def look(self, config: Config, name: str, name_from: str, waiter: Patient) -> None:
         """Ask etcd. Without a name only the endpoints are looked at."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
+from ..log import printable
 from .status import who
 
 TYPE_CHECKING = False
@@ -114,7 +115,7 @@ def _duration(seconds: float) -> str:
 
 def _plain(text: str) -> str:
     # A bar would end a monitoring system's text.
-    return "".join(char if char.isprintable() else " " for char in text).replace("|", "/")
+    return printable(text).replace("|", "/")
 
 
 def _coloured(colour: int, text: str) -> str:

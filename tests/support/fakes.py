@@ -146,9 +146,6 @@ class Log:
     def wire(self, text: str) -> None:
         self.lines.append(f"wire: {text}")
 
-    def hide(self, secret: str) -> None:
-        pass
-
     def about(self, lock: str) -> None:
         pass
 

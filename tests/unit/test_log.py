@@ -55,18 +55,6 @@ def test_a_line_names_the_program_and_the_lock_once_it_is_known():
     ]
 
 
-def test_a_secret_is_in_no_line_of_any_level():
-    def write(log):
-        log.hide("secret")
-        log.hide("")
-        log.hide("other")
-        for level in LEVELS:
-            getattr(log, level)("a secret, another, secret")
-
-    lines = logged(write, 3).splitlines()
-    assert len(lines) == 4 and all(line.endswith(": a ***, an***, ***") for line in lines)
-
-
 @pytest.mark.parametrize("char", ["\n", "\r", "\x1b", "\x00", "\x85", "\u2028", "\u202e"])
 def test_no_text_forges_a_line_or_moves_a_cursor(char):
     assert logged(lambda log: log.error(f"a{char}b")) == "ctdb_etcd_lock: a b\n"

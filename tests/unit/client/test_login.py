@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The login: once, again when a token is no longer good, and never for ever."""
+"""The login: once, again when a token is no longer good, never for ever; and what the log shows of it."""
 
 from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.errors import Refused, Unavailable
+from ctdb_etcd.errors import LockError, Refused, Unavailable
 from tests.support.fake_network import FINE, Cluster, always, answer, fine, says
 
 
@@ -106,3 +106,59 @@ def test_a_login_without_a_token_is_no_login(guarded, token):
     guarded.a.serve = always((0.0, answer(200, {"token": token})))
     with pytest.raises(Unavailable, match="a login without a token"):
         guarded.call(2)
+
+
+# What the log shows
+
+
+SECRET = "hunter2"
+REPEATED = [
+    answer(500, {"message": f"cannot use {SECRET}"}),
+    answer(200, {"error": {"message": f"cannot use {SECRET}"}}),
+    answer(200, {"tokens": SECRET}),
+    answer(400, f"bad request: {SECRET}".encode()),
+    answer(400, f"CommonName of client {SECRET}".encode()),
+    answer(400, {"message": f"authentication failed for {SECRET}"}),
+    answer(403, {"message": f"permission denied for {SECRET}"}),
+    answer(200, SECRET.encode()),
+]
+
+
+def shown(cluster, error):
+    return "\n".join([*cluster.log.lines, str(error)])
+
+
+@pytest.mark.parametrize("repeated", REPEATED)
+def test_no_answer_to_the_login_is_shown(cluster, repeated):
+    cluster.configured(1, f"username = u\npassword = {SECRET}\n")
+    cluster.a.serve = always((0.0, repeated))
+    with pytest.raises(LockError) as failure:
+        cluster.call(2)
+    assert cluster.a.requests[0][1]["password"] == SECRET
+    assert SECRET not in shown(cluster, failure.value)
+    assert "wire: > POST /v3/auth/authenticate {'Content-Type': 'application/json'} ***" in cluster.log.lines
+
+
+@pytest.mark.parametrize("message", ["etcdserver: no leader", "etcdserver: request timed out, possibly due to x"])
+def test_what_etcd_is_known_to_say_to_a_login_is_shown(cluster, message):
+    cluster.configured(1, "username = u\npassword = p\n")
+    cluster.a.serve = says(message)
+    with pytest.raises(Unavailable, match=f"etcd says: {message[12:29].rstrip(',')} .HTTP status 503"):
+        cluster.call(2)
+
+
+def test_a_token_is_shown_neither_where_it_comes_nor_where_it_goes(guarded):
+    guarded.guard.tokens = 12344
+    guarded.call()
+    assert guarded.a.fields[-1]["Authorization"] == "t12345"
+    lines = "\n".join(guarded.log.lines)
+    assert "t12345" not in lines and "'Authorization': '***'" in lines
+
+
+def test_a_password_that_is_a_word_of_the_log_is_not_given_away(cluster):
+    cluster.configured(1, "username = u\npassword = range\n")
+    guard = Guarded("range")
+    guard.server = cluster.a
+    cluster.a.serve = guard
+    cluster.call()
+    assert [line for line in cluster.log.lines if line.startswith("debug: kv/range: 200")]
