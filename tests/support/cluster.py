@@ -85,11 +85,13 @@ class Cluster:
             node.write_lock_conf({"host": hosts, "netbios_name": NAME, **(lock_conf or {})})
 
     @classmethod
-    def of_program(cls, etcd_members: int = 1, machines: bool = False) -> Cluster:
+    def of_program(
+        cls, etcd_members: int = 1, machines: bool = False, lock_conf: Optional[Mapping[str, object]] = None
+    ) -> Cluster:
         """Three nodes that run the program under test with -v, so that HolderWatch is exact."""
         # By a link in the namespace, since ctdbd splits its command at blanks and a checkout's path may hold some.
         link = "/run/ctdb_etcd_lock"
-        cluster = cls(f"{link} -v", etcd_members=etcd_members, machines=machines)
+        cluster = cls(f"{link} -v", etcd_members=etcd_members, machines=machines, lock_conf=lock_conf)
         cluster.namespace.outside(link).symlink_to(Path(PROGRAM).resolve())
         return cluster
 
@@ -224,10 +226,11 @@ class Cluster:
     def etcd_port_of(self, pid: int) -> int:
         """The port of the etcd member to which a process is connected."""
         sockets = self.namespace.run("ss", "-Htnp", "state", "established")
-        ports = re.findall(rf":(\d+) +users:.*\bpid={pid},", sockets)
+        # Its requests and its watch.
+        ports = set(re.findall(rf":(\d+) +users:.*\bpid={pid},", sockets))
         if len(ports) != 1:
-            raise AssertionError(f"process {pid} has not one connection to etcd:\n{sockets}")
-        return int(ports[0])
+            raise AssertionError(f"process {pid} is not connected to one member of etcd:\n{sockets}")
+        return int(ports.pop())
 
     def log_lines_of_trouble(self) -> list[str]:
         """Lines of all nodes' logs, in order of time, that match TROUBLE."""

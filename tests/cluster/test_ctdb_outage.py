@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A real CTDB cluster whose etcd goes away for a while, or is slow: CTDB bans no node, and all are soon healthy again.
+
+CTDB 4.22 and others ban a node whose helper answers anything but `0` later than 5 s after an election began.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support.cluster import Cluster
+from tests.support.holder_watch import HolderWatch
+from tests.support.node import Node
+
+pytestmark = pytest.mark.slow
+
+# s; measured: below 15 on a machine with nothing else to do.
+HEALTHY = 40
+# CTDB's words in every release, for the log and for `ctdb status`.
+BANS = ("ban node", "Banning this node", "BANNED")
+
+
+@pytest.fixture(params=[9, 20], ids=["ttl 9", "ttl 20"])
+def watch(request):
+    cluster = Cluster.of_program(lock_conf={"lock_ttl": request.param})
+    with cluster, HolderWatch(cluster) as watch:
+        cluster.wait_healthy(timeout=90)
+        cluster.set_tunable("RerecoveryTimeout", 1)
+        yield watch
+        print(cluster.last_words(60))
+
+
+def assert_nobody_is_banned(watch):
+    for node in filter(Node.running, watch.cluster.nodes):
+        said = node.log() + node.status()
+        assert not [word for word in BANS if word in said], node.log()[-5000:]
+    assert not watch.overlaps()
+
+
+def away(cluster, how):
+    """etcd is out of reach; the function that brings it back."""
+    if how == "refuses":
+        cluster.etcd.kill_member(cluster.etcd.ports[0])
+        return lambda: cluster.etcd.start_member(cluster.etcd.ports[0])
+    for node in cluster.nodes:
+        cluster.cut_from_etcd(node.number)
+
+    def back():
+        for node in cluster.nodes:
+            cluster.heal(node.number)
+
+    return back
+
+
+@pytest.mark.parametrize("how, seconds, recovery", [("is silent", 20, False), ("refuses", 45, True)])
+def test_etcd_that_was_away_costs_no_node_a_ban(watch, how, seconds, recovery):
+    cluster = watch.cluster
+    back = away(cluster, how)
+    gone = time.monotonic()
+    if recovery:
+        time.sleep(10)
+        cluster.nodes[0].ctdb("recover", timeout=5, check=False)
+    time.sleep(max(0.0, gone + seconds - time.monotonic()))
+    assert_nobody_is_banned(watch)
+    back()
+    returned = time.monotonic()
+    cluster.wait_healthy(timeout=HEALTHY)
+    print(f"\netcd {how} for {seconds} s: all healthy {time.monotonic() - returned:.1f} s after its return")
+    assert_nobody_is_banned(watch)
+
+
+@pytest.mark.parametrize("watch", [9], indirect=True, ids=["ttl 9"])
+def test_one_node_without_etcd_is_not_banned(watch):
+    cluster = watch.cluster
+    leader = cluster.wait_leader()
+    follower = next(node for node in cluster.nodes if node is not leader)
+    for node in (follower, leader):
+        cluster.cut_from_etcd(node.number)
+        time.sleep(20)
+        assert_nobody_is_banned(watch)
+        cluster.heal(node.number)
+        cluster.wait_healthy(timeout=HEALTHY)
+    assert_nobody_is_banned(watch)
+
+
+def test_crash_of_the_leaders_machine_bans_no_survivor():
+    with Cluster.of_program(machines=True) as cluster, HolderWatch(cluster) as watch:
+        cluster.wait_healthy(timeout=90)
+        leader = cluster.wait_leader()
+        lost = time.time()
+        leader.kill_all()
+        took = cluster.taken_after(lost)
+        print(f"\nleader crashed: lock taken again after {took:.2f} s")
+        cluster.wait_healthy([node for node in cluster.nodes if node is not leader], timeout=90)
+        assert_nobody_is_banned(watch)
