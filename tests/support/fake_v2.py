@@ -15,7 +15,8 @@ import etcd
 from ctdb_etcd.errors import Unavailable
 from ctdb_etcd.client.v2 import Unanswered
 
-from .fakes import Clock, Request, Waiter, Wire
+from .fake_wire import Request, Wire
+from .fakes import Clock, Waiter
 
 KEYS = "/v2/keys"
 

@@ -13,7 +13,8 @@ from typing import Any, Dict, List, Tuple
 
 from ctdb_etcd.client.v3_errors import understand
 
-from .fakes import Clock, Request, Waiter, Wire
+from .fake_wire import Request, Wire
+from .fakes import Clock, Waiter
 
 
 class Refusal(Exception):

@@ -13,7 +13,8 @@ from ctdb_etcd.lock import v3
 from ctdb_etcd.lock.takeover import Contender
 
 from .fake_v3 import EtcdV3, Gateway
-from .fakes import Clock, Holder, Log, Request, Waiter, Wire
+from .fake_wire import Request, Wire
+from .fakes import Clock, Holder, Log, Waiter
 
 # Seconds that a request takes if nothing happens to it.
 ONE = Wire.OUT + Wire.BACK

@@ -26,7 +26,7 @@ def clock(monkeypatch):
 
 @pytest.mark.parametrize("ttl, early", TTLS)
 @pytest.mark.parametrize("age", [0.0, 0.5])
-def test_the_kernel_ends_the_process_a_second_or_a_quarter_before_the_lease(clock, ttl, early, age):
+def test_kernel_ends_the_process_a_second_or_a_quarter_before_its_lease(clock, ttl, early, age):
     grant = Grant(Moment.now(), ttl)
     clock.pass_(age)
     fence = Fence(grant)
@@ -96,7 +96,7 @@ def ended_by(action):
 
 
 @pytest.mark.parametrize("ttl", [0.04, 0.2])
-def test_no_handler_and_no_mask_of_signals_that_was_inherited_keeps_the_kernel_from_it(ttl):
+def test_no_inherited_handler_or_signal_mask_keeps_the_kernel_from_it(ttl):
     def arm():
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})

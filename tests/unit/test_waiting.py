@@ -25,7 +25,7 @@ def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_a_task_gives_its_result_or_raises_its_exception_and_closes_its_descriptors():
+def test_task_gives_its_result_or_exception_and_closes_its_descriptors():
     before = descriptors()
     assert finished(lambda: 7).result() == 7
     with pytest.raises(ZeroDivisionError):

@@ -54,7 +54,7 @@ def test_end_of_the_idle_connection_renews_the_lock_at_once(etcd, helper_conf, k
             assert helper.alive and keys()
 
 
-def test_watch_that_ends_at_once_keeps_the_holder_neither_busy_nor_from_renewing(etcd, helper_conf, keys):
+def test_watch_that_ends_at_once_costs_the_holder_nothing(etcd, helper_conf, keys):
     with Proxy(etcd.endpoints[0]) as proxy:
         proxy.answer_with(200, b'{"result":{"created":true}}', matching=b"/v3/watch")
         with Helper(helper_conf(host=proxy.endpoint, api="3", lock_ttl=9, refresh=1)) as helper:

@@ -188,7 +188,7 @@ class Socket:
         raise BlockingIOError
 
 
-def test_a_socket_that_is_ready_and_gives_nothing_is_read_until_the_deadline(monkeypatch):
+def test_socket_ready_without_data_is_read_until_the_deadline(monkeypatch):
     clock = Clock(monkeypatch)
 
     class Ready(Waiter):

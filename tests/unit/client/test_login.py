@@ -50,7 +50,7 @@ def test_a_login_is_made_once_and_its_token_goes_with_each_request(guarded):
     assert "Authorization" not in guarded.a.fields[0] and guarded.client.logged_in
 
 
-def test_a_token_that_is_no_longer_good_is_replaced_once_and_the_request_repeated(guarded):
+def test_dead_token_is_replaced_once_and_the_request_repeated(guarded):
     guarded.call()
     guarded.guard.tokens += 1
     assert guarded.call() == FINE
@@ -76,7 +76,7 @@ def test_a_token_that_is_never_good_is_not_asked_for_for_ever(guarded):
     assert guarded.a.paths.count("/v3/auth/authenticate") < 20
 
 
-def test_a_wrong_password_is_refused_and_names_the_user_but_not_the_password(guarded):
+def test_wrong_password_is_refused_naming_the_user_alone(guarded):
     guarded.guard.password = "other"
     with pytest.raises(Refused, match=r"check username \(u\) and password") as failure:
         guarded.call()

@@ -87,7 +87,7 @@ def test_an_address_needs_no_name_server(cluster, dns):
 
 
 @pytest.mark.parametrize("hosts", ["m1:1, 127.0.0.2:2", "127.0.0.2:2, m1:1"])
-def test_a_name_server_that_hangs_costs_a_moment_if_another_endpoint_is_known(cluster, dns, hosts):
+def test_hanging_name_server_costs_a_moment_beside_another_endpoint(cluster, dns, hosts):
     dns.hanging.add("m1")
     cluster.waiter.hangs = True
     configured(cluster, f"host = {hosts}")
@@ -96,7 +96,7 @@ def test_a_name_server_that_hangs_costs_a_moment_if_another_endpoint_is_known(cl
     assert cluster.clock.now <= began + 0.25
 
 
-def test_a_name_server_that_hangs_is_waited_for_until_the_deadline_if_nothing_else_is_known(cluster, dns):
+def test_hanging_name_server_alone_is_waited_for_until_the_deadline(cluster, dns):
     dns.hanging.add("m1")
     cluster.waiter.hangs = True
     configured(cluster, "host = m1:1")
@@ -156,7 +156,7 @@ def test_other_members_are_looked_for_when_none_answers(cluster, dns):
     assert dns.asked == ["d", "d"]
 
 
-def test_a_domain_that_cannot_be_looked_up_any_more_leaves_its_members_of_before(cluster, dns):
+def test_domain_no_longer_found_keeps_its_members_of_before(cluster, dns):
     configured(cluster, "srv_domain = d")
     cluster.call()
     cluster.a.refuse()
@@ -179,7 +179,7 @@ def test_a_domain_whose_name_servers_hang_later_costs_a_moment(cluster, dns):
 
 
 @pytest.mark.parametrize("hangs", [True, False])
-def test_a_domain_that_was_never_looked_up_is_waited_for_until_the_deadline(cluster, dns, hangs):
+def test_domain_never_looked_up_is_waited_for_until_the_deadline(cluster, dns, hangs):
     dns.members = srv.NotFound("there are no SRV records")
     if hangs:
         dns.hanging.add("d")

@@ -57,7 +57,7 @@ def test_endpoints_that_are_all_refused_end_the_rounds_at_once(monkeypatch):
         ({"a": OtherCluster("x"), "b": OtherCluster("x")}, OtherCluster),
     ],
 )
-def test_only_where_each_endpoint_refuses_for_good_trying_ends_before_its_time(monkeypatch, failures, raised):
+def test_trying_ends_early_only_if_each_endpoint_refuses_for_good(monkeypatch, failures, raised):
     clock = Clock(monkeypatch)
     began, rounds = clock.now, []
 

@@ -41,7 +41,7 @@ def client(waiter, log, **keys):
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EAFNOSUPPORT, errno.ENOBUFS])
-def test_without_any_socket_a_call_rests_between_its_rounds_until_the_deadline(monkeypatch, code):
+def test_call_without_any_socket_rests_between_its_rounds(monkeypatch, code):
     sockets = Sockets(monkeypatch, code)
     clock, log = Clock(monkeypatch), Log()
     waiter = Waiter(clock)
@@ -62,7 +62,7 @@ def test_without_any_socket_a_call_ends_when_the_helper_must(monkeypatch):
         client(waiter, Log(), host="::1, 127.0.0.1").call("kv/range", {}, clock.now + 4)
 
 
-def test_a_server_that_never_ends_the_tls_handshake_is_named_with_what_it_lacks():
+def test_server_that_never_ends_the_tls_handshake_is_named():
     with socket.create_server(("127.0.0.1", 0)) as server:
         host = f"127.0.0.1:{server.getsockname()[1]}"
         calls = client(Patient(), Log(), host=host, protocol="https", read_timeout=0.2)

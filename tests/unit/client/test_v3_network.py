@@ -44,7 +44,7 @@ def test_an_endpoint_that_refuses_costs_no_time_and_the_next_one_stays(cluster):
     assert cluster.b.paths == ["/v3/kv/range"] * 2 and not cluster.a.requests
 
 
-def test_an_endpoint_that_is_dead_costs_a_twentieth_of_a_second_and_its_socket_is_closed(cluster):
+def test_dead_endpoint_costs_a_twentieth_of_a_second_and_no_socket(cluster):
     client = cluster.client
     cluster.a.never_connect()
     began = cluster.clock.now
@@ -110,7 +110,7 @@ def test_a_silent_endpoint_leaves_time_for_another_try(cluster, count, share):
 
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 4.0, 8.0])
 @pytest.mark.parametrize("how", ["fall_silent", "never_connect", "refuse"])
-def test_without_an_answer_it_is_over_by_the_deadline_and_each_endpoint_is_named(cluster, how, seconds):
+def test_without_an_answer_it_ends_in_time_and_names_each_endpoint(cluster, how, seconds):
     for server in cluster.a, cluster.b, cluster.c:
         getattr(server, how)()
     deadline = cluster.clock.now + seconds
@@ -148,7 +148,7 @@ def test_a_late_answer_is_not_taken_for_that_to_the_next_request(cluster):
     assert len(cluster.network.tried) == 2
 
 
-def test_a_connection_that_ended_while_it_was_idle_is_made_again_without_a_word(cluster):
+def test_connection_that_ended_while_idle_is_made_again_silently(cluster):
     client = cluster.client
     cluster.call()
     cluster.a.end_idle()
@@ -238,7 +238,7 @@ def test_what_one_endpoint_may_do_later_is_waited_for(cluster):
     assert cluster.call() == FINE
 
 
-def test_another_cluster_everywhere_is_known_as_such_and_one_of_ours_will_do(cluster):
+def test_another_cluster_is_refused_only_if_no_endpoint_is_ours(cluster):
     cluster.configured(3, "expected_cluster_id = 4d")  # 77
     stranger = always((0.0, answer(200, {"header": {"cluster_id": "78"}})))
     for server in cluster.a, cluster.b, cluster.c:

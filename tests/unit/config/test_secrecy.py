@@ -29,7 +29,7 @@ PASSWORD = b"username = u\npassword = p\n"
         (0o400, 100, False),
     ],
 )
-def test_a_password_is_warned_of_if_its_file_can_be_read_by_a_group_or_by_all(monkeypatch, mode, gid, warned):
+def test_password_in_a_file_that_others_may_read_is_a_warning(monkeypatch, mode, gid, warned):
     real = os.stat
     file = SimpleNamespace(st_mode=0o100000 | mode, st_gid=gid)
     monkeypatch.setattr(os, "stat", lambda path, **more: file if path == "/the.conf" else real(path, **more))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""CTDB's side of the process: the character, what ends a wait and how soon, what was inherited, who the parent is."""
+"""CTDB's side of the process: what ends a wait and how soon."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ import time
 
 import pytest
 
-from ctdb_etcd.ctdb.process import Status, Watch, begin, elects
+from ctdb_etcd.ctdb.process import Watch
 from ctdb_etcd.errors import Stopped
 from tests.support.fakes import Clock, Poll
 from tests.support.forks import fork, in_child
-from tests.support.helper import Helper
-from tests.support.machine import wait_until
 
 ENDING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 FOREVER = float("inf")
@@ -167,7 +165,7 @@ def test_a_stdout_that_nobody_reads_any_more_ends_it():
 # How long a request under way has, once the end was asked for
 
 
-def test_an_answer_that_comes_within_half_a_second_of_the_end_is_still_taken(watch, clock, pipe):
+def test_answer_within_half_a_second_of_the_stop_is_still_taken(watch, clock, pipe):
     reader, writer = pipe
     clock.at(clock.now + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     clock.at(clock.now + 1.4, lambda: os.write(writer, b"."))
@@ -177,7 +175,7 @@ def test_an_answer_that_comes_within_half_a_second_of_the_end_is_still_taken(wat
         watch.check()
 
 
-def test_an_answer_that_does_not_come_within_half_a_second_of_the_end_is_given_up(watch, clock, pipe):
+def test_answer_later_than_half_a_second_after_the_stop_is_given_up(watch, clock, pipe):
     began = clock.now
     clock.at(began + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Stopped, match="SIGTERM"):
@@ -200,7 +198,7 @@ def test_a_second_end_does_not_make_the_first_one_later(watch, clock, pipe, monk
         watch.check()
 
 
-def test_a_wait_whose_own_deadline_is_nearer_than_the_end_of_the_grace_is_over_then(watch, clock, pipe):
+def test_wait_ends_at_its_own_deadline_if_that_is_before_the_grace(watch, clock, pipe):
     began = clock.now
     clock.at(began + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises((TimeoutError, Stopped)):
@@ -230,128 +228,3 @@ def test_a_wait_returns_what_is_ready_and_nothing_else(watch, clock, pipe):
     os.write(writer, b".")
     # Ready although its time is over: what has come counts.
     assert watch.wait({reader: select.POLLIN}, clock.now - 1) == {reader}
-
-
-# The character
-
-
-def said(action):
-    """What CTDB would read."""
-
-    def child():
-        reader, writer = os.pipe()
-        os.dup2(writer, 1)
-        os.close(writer)
-        action(Status())
-        os.close(1)
-        return os.read(reader, 10).decode()
-
-    return in_child(child)
-
-
-def test_one_character_is_written_and_never_a_second_one():
-    assert said(lambda status: status.write("0")) == "0"
-    assert said(lambda status: (status.write("0"), status.write("1"), status.write("3"))) == "0"
-
-
-def test_after_the_end_nothing_comes_any_more():
-    assert said(lambda status: (status.end(), status.write("0"))) == ""
-
-
-def test_the_end_is_seen_at_once_and_by_the_reader():
-    def child():
-        reader, writer = os.pipe()
-        os.dup2(writer, 1)
-        os.close(writer)
-        Status().end()
-        return os.read(reader, 10)
-
-    assert in_child(child) == "b''"
-
-
-def test_a_stdout_that_cannot_be_written_to_is_no_error():
-    assert in_child(lambda: (os.close(1), Status().write("0"))[1]) == "None"
-
-
-# What is inherited
-
-
-def test_what_was_left_open_above_stderr_is_closed_and_nothing_else():
-    reader, writer = os.pipe()
-
-    def child():
-        os.dup2(writer, 2)
-        opened = [0, 1, 2, os.dup2(0, 3), os.dup2(0, 4), os.dup2(0, 200)]
-        begin()
-        os.write(2, str([fd for fd in opened if os.path.exists(f"/proc/self/fd/{fd}")]).encode())
-
-    os.waitpid(fork(child), 0)
-    assert os.read(reader, 100) == b"[0, 1, 2]"
-    os.close(reader)
-    os.close(writer)
-
-
-@pytest.mark.parametrize("name, answer", [("ctdb_recoverd", True), ("ctdbd", False), ("ctdb_recoverd2", False)])
-def test_it_is_the_recovery_daemon_that_elects(name, answer):
-    def child():
-        with open("/proc/self/comm", "w", encoding="ascii") as file:
-            file.write(name)
-        return elects(os.getpid())
-
-    assert in_child(child) == str(answer)
-
-
-def test_a_parent_that_is_gone_elects_nobody():
-    pid = fork(lambda: None)
-    os.waitpid(pid, 0)
-    assert not elects(pid)
-
-
-# The start
-
-
-@pytest.fixture
-def fifo(tmp_path):
-    """A configuration file that is as slow as a test wants."""
-    path = tmp_path / "conf"
-    os.mkfifo(path)
-    return path
-
-
-def parent_of(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        return int(file.read().rpartition(")")[2].split()[1])
-
-
-def test_a_parent_that_dies_while_the_file_is_read_ends_the_helper_before_etcd_is_asked(fifo):
-    with socket.create_server(("127.0.0.1", 0)) as etcd:
-        with Helper(fifo, own_parent=True) as helper:
-            # It is opened once the helper reads it.
-            with open(fifo, "w", encoding="ascii") as file:
-                helper.kill_parent()
-                wait_until(lambda: parent_of(helper.pid) != helper.parent_pid, 5, "another parent")
-                file.write(f"netbios_name = X\nport = {etcd.getsockname()[1]}\napi = 3\nacquire_timeout = 1\n")
-            helper.wait_exit()
-            assert (helper.stdout, helper.stderr) == (b"", "")
-        etcd.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            etcd.accept()
-
-
-@pytest.mark.parametrize("number", ENDING)
-def test_a_signal_before_there_is_anything_to_give_back_simply_ends_it(fifo, number):
-    with Helper(fifo) as helper:
-        with open(fifo, "w", encoding="ascii"):
-            helper.signal(number)
-            helper.wait_exit()
-        assert (helper.returncode, helper.stdout, helper.stderr) == (-number, b"", "")
-
-
-def test_what_ctdbd_leaks_is_closed_before_the_file_is_read(fifo):
-    reader, writer = os.pipe()
-    with Helper(fifo, extra_fds=[writer]):
-        os.close(writer)
-        with open(fifo, "w", encoding="ascii"):
-            # It ends: nobody has the other end open.
-            assert os.read(reader, 1) == b""
-    os.close(reader)

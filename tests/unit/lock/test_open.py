@@ -59,7 +59,7 @@ def granted(age, ttl):
     return Grant(Moment(now.monotonic - age, now.boottime - age), ttl)
 
 
-def test_further_locks_are_asked_for_once_the_first_is_free_and_are_looked_at(pair):
+def test_further_locks_are_looked_at_only_if_the_first_is_free(pair):
     deadline = pair.clock.now + 60
     pair.do("look", deadline)
     assert pair.events == ["a look", "more", "b look"] and pair.asked == [deadline]
@@ -118,7 +118,7 @@ def test_a_grant_ages_while_the_next_lock_is_waited_for(seen, verb):
 
 
 @pytest.mark.parametrize("slow, renewed", [(3.5, False), (4.0, True), (6.0, True)])
-def test_first_grants_that_are_half_over_once_the_last_is_taken_are_renewed(seen, slow, renewed):
+def test_first_grants_half_over_once_the_last_is_taken_are_renewed(seen, slow, renewed):
     began = seen.clock.now
     seen.b.plan("take", lambda: seen.clock.pass_(slow - 2 * TOOK))
     result = seen.do("take", seen.clock.now + 60)
@@ -136,7 +136,7 @@ def test_what_ends_one_ends_all(seen, which, verb, error):
     assert seen.events[-1] == f"{which} {verb}"
 
 
-def test_they_are_given_back_in_reverse_and_one_that_hangs_leaves_time_for_the_others(seen):
+def test_release_goes_in_reverse_and_leaves_time_after_one_that_hangs(seen):
     began = seen.clock.now
     seen.b.plan("release", lambda: seen.clock.until(seen.b.deadlines["release"][0]))
     seen.both.release(began + 2)

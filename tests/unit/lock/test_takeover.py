@@ -81,7 +81,7 @@ def test_the_check_of_a_recovery_waits_for_nobody(clock, waiter):
 
 
 @pytest.mark.parametrize("left, waits", [(5.75, True), (6.0, False), (6.25, False), (0.0, True), (-1.0, True)])
-def test_a_lease_that_has_less_left_than_a_live_holders_ever_has_is_waited_for(clock, contender, left, waits):
+def test_lease_with_less_left_than_a_live_holders_is_waited_for(clock, contender, left, waits):
     front = Front(clock, value(1, **NINE), left)
     front.goes(max(left, 0.1))
     if waits:
@@ -115,7 +115,7 @@ def test_it_is_looked_at_five_times_a_second(clock, contender):
 
 
 @pytest.mark.parametrize("left, latest, waited", [(2.0, 60, 4.0), (0.5, 2, 1.6), (-5.0, 60, 2.0), (-5.0, 1, 1.0)])
-def test_a_lease_that_never_ends_is_waited_for_until_it_should_have_or_the_latest(clock, waiter, left, latest, waited):
+def test_lease_that_never_ends_is_waited_for_until_it_should_have(clock, waiter, left, latest, waited):
     front = Front(clock, value(1, **NINE), left)
     # etcd says the same at each look.
     front.left = lambda deadline: left
@@ -138,7 +138,7 @@ def test_an_etcd_that_falls_silent_during_the_wait_leaves_it_contended(clock, co
         contender.contend(look, clock.now + 60)
 
 
-def test_a_lease_that_is_renewed_while_it_is_waited_for_is_contended_at_once(clock, contender):
+def test_lease_renewed_while_it_is_waited_for_is_contended_at_once(clock, contender):
     front = Front(clock, value(1, **NINE), 3)
     clock.at(clock.now + 1, lambda: setattr(front, "until", clock.now + 9))
     began = clock.now
@@ -187,7 +187,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("text", OTHERS, ids=lambda text: text[:20])
-def test_what_no_helper_of_this_version_wrote_is_neither_dead_nor_waited_for(clock, contender, text):
+def test_key_of_another_version_is_neither_dead_nor_waited_for(clock, contender, text):
     front = Front(clock, text, 1)
     assert contender.is_dead(text) is False
     with pytest.raises(Contended):

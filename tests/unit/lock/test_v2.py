@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ctdb_etcd.errors import Contended, Lost, Unavailable
-from tests.support.fakes import Fault, Wire
+from tests.support.fake_wire import Fault, Wire
 from tests.support.rigs import ONE, TTL, RigV2
 
 pytest.importorskip("etcd", reason="python3-etcd is not installed")
@@ -39,7 +39,7 @@ def test_a_key_made_without_an_answer_counts_from_before_its_first_renewal(rig):
     assert rig.etcd.left(name) >= grant.left()
 
 
-def test_a_key_that_was_lost_on_its_way_out_is_made_once_more_and_counts_from_then(rig):
+def test_key_lost_on_its_way_is_made_once_more_and_counts_from_then(rig):
     rig.wire.fault("POST", Fault(lost="out"))
     grant = rig.take()
     assert rig.wire.names == TAKE * 2
@@ -102,7 +102,7 @@ def test_a_key_without_a_time_is_no_grant(rig, monkeypatch, ttl):
 # A renewal
 
 
-def test_a_renewal_swaps_our_own_value_for_itself_and_then_looks_at_the_directory_with_quorum(rig):
+def test_renewal_swaps_our_value_for_itself_then_looks_with_quorum(rig):
     rig.held()
     (name,) = rig.etcd.keys
     rig.refresh()
@@ -183,7 +183,7 @@ def test_the_key_is_made_in_order_with_our_value_and_time(rig):
     assert rig.etcd.left(name) == TTL - Wire.BACK - ONE
 
 
-def test_a_look_at_a_free_lock_and_at_a_held_one_is_one_request_that_writes_nothing(rig):
+def test_look_at_a_free_or_held_lock_is_one_request_and_no_write(rig):
     rig.look()
     rig.etcd.put(rig.key(7), "them")
     with pytest.raises(Contended) as contention:
@@ -285,7 +285,7 @@ def test_a_release_that_failed_can_be_repeated(rig):
 
 
 @pytest.mark.parametrize("change", ["delete", "put"])
-def test_a_key_that_goes_or_changes_before_our_release_is_not_ours_to_delete(rig, change):
+def test_key_changed_before_our_release_is_not_ours_to_delete(rig, change):
     rig.held()
     (name,) = rig.etcd.keys
     args = (name,) if change == "delete" else (name, "them")

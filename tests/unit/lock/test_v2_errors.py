@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ctdb_etcd.errors import Contended, Lost, OtherCluster, Refused, Stopped, Unavailable
-from tests.support.fakes import Fault
+from tests.support.fake_wire import Fault
 from tests.support.rigs import DEAD, RigV2, value
 
 pytest.importorskip("etcd", reason="python3-etcd is not installed")

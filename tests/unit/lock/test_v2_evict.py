@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ctdb_etcd.errors import Contended
-from tests.support.fakes import Wire
+from tests.support.fake_wire import Wire
 from tests.support.rigs import DEAD, RigV2, value
 
 pytest.importorskip("etcd", reason="python3-etcd is not installed")
@@ -45,7 +45,7 @@ def test_a_live_process_behind_a_dead_one_holds(rig):
     assert rig.values()[-1] == value(1) and "us" not in rig.values()
 
 
-def test_a_live_process_in_front_of_a_dead_one_holds_and_neither_is_deleted(empty):
+def test_live_process_in_front_of_a_dead_one_holds_neither_is_deleted(empty):
     empty.etcd.put(empty.key(1), value(1))
     empty.etcd.put(empty.key(2), CORPSE)
     with pytest.raises(Contended):

@@ -8,7 +8,7 @@ import pytest
 
 from ctdb_etcd.errors import Lost, Unavailable
 from tests.support.fake_v3 import decoded
-from tests.support.fakes import Fault, Wire
+from tests.support.fake_wire import Fault, Wire
 from tests.support.rigs import ONE, TTL, RigV3
 
 TAKE = ["lease/grant", "kv/txn"]
@@ -30,7 +30,7 @@ def test_the_first_grant_counts_from_before_it_was_asked_for(rig, back):
 
 
 @pytest.mark.parametrize("lost", ["out", "back"])
-def test_the_first_grant_that_is_asked_for_twice_counts_from_the_first_time(rig, lost):
+def test_first_grant_asked_for_twice_counts_from_the_first_time(rig, lost):
     rig.wire.fault("lease/grant", Fault(lost=lost))
     asked = rig.clock.now
     grant = rig.take()
@@ -78,7 +78,7 @@ def test_the_time_that_etcd_granted_counts_not_the_one_asked_for(rig, granted):
     assert rig.refresh().ttl == granted
 
 
-def test_a_lease_that_exists_already_counts_as_no_longer_than_was_asked_for(rig):
+def test_lease_that_exists_already_counts_for_no_longer_than_asked(rig):
     rig.etcd._least = 20
     rig.wire.fault("lease/grant", Fault(lost="back"))
     assert rig.take().ttl == TTL
@@ -104,7 +104,7 @@ def test_a_take_whose_grant_ends_before_it_is_renewed_begins_again(rig):
 # A renewal
 
 
-def test_a_renewal_looks_at_our_very_key_after_its_answer_and_not_at_one_members_memory_of_it(rig):
+def test_renewal_looks_at_our_key_after_its_answer_and_by_consensus(rig):
     rig.held()
     rig.refresh()
     assert rig.wire.names == REFRESH
@@ -155,7 +155,7 @@ def test_a_renewal_without_time_is_the_loss(rig, ttl):
 
 
 @pytest.mark.parametrize("deposed", [1, 2])
-def test_what_a_deposed_leader_renews_is_renewed_again_and_counts_from_then(rig, deposed):
+def test_renewal_by_a_deposed_leader_is_repeated_and_counts_from_then(rig, deposed):
     rig.held()
     rig.etcd.deposed = deposed
     asked = rig.clock.now
@@ -166,7 +166,7 @@ def test_what_a_deposed_leader_renews_is_renewed_again_and_counts_from_then(rig,
     assert left >= grant.left()
 
 
-def test_leaders_that_change_again_and_again_renew_nothing_and_are_not_asked_for_ever(rig):
+def test_leaders_that_keep_changing_renew_nothing_in_bounded_time(rig):
     rig.held()
     rig.etcd.deposed = 99
     with pytest.raises(Unavailable, match="changes its leader"):
@@ -174,7 +174,7 @@ def test_leaders_that_change_again_and_again_renew_nothing_and_are_not_asked_for
     assert rig.wire.names == REFRESH * 3
 
 
-def test_a_leader_elected_between_a_renewal_and_the_look_does_not_confirm_it(rig):
+def test_leader_elected_between_renewal_and_look_confirms_nothing(rig):
     rig.held()
 
     def elect():

@@ -17,7 +17,7 @@ from ctdb_etcd.errors import (
     Stopped,
     Unavailable,
 )
-from tests.support.fakes import Fault
+from tests.support.fake_wire import Fault
 from tests.support.rigs import DEAD, RigV3, value
 
 

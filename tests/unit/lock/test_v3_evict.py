@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ctdb_etcd.errors import Contended
-from tests.support.fakes import Fault
+from tests.support.fake_wire import Fault
 from tests.support.rigs import DEAD, ONE, RigV3, value
 
 
@@ -81,7 +81,7 @@ def test_an_eviction_whose_answer_is_lost_is_found(rig):
     assert rig.values() == ["us"]
 
 
-def test_the_end_of_an_evicted_lease_is_not_waited_for_longer_than_a_second(rig):
+def test_end_of_an_evicted_lease_is_waited_for_a_second_at_most(rig):
     rig.wire.fault("lease/revoke", Fault(back=1000))
     began = rig.clock.now
     rig.take()

@@ -9,7 +9,7 @@ import os
 import pytest
 
 from ctdb_etcd.errors import Contended
-from tests.support.fakes import Fault
+from tests.support.fake_wire import Fault
 from tests.support.rigs import ONE, TTL, RigV3
 
 TAKE = ["lease/grant", "kv/txn"]
@@ -44,7 +44,7 @@ def test_two_locks_have_leases_of_their_own(rig):
     assert len(rig.etcd.leases) == 2
 
 
-def test_a_look_at_a_free_lock_and_at_a_held_one_is_one_request_that_writes_nothing(rig):
+def test_look_at_a_free_or_held_lock_is_one_request_and_no_write(rig):
     rig.look()
     rig.etcd.put(f"{rig.directory}a", "them")
     revision = rig.etcd.revision
@@ -90,7 +90,7 @@ def test_who_comes_first_between_our_look_and_our_put_has_the_lock(rig):
     assert rig.values() == ["them"] and not rig.etcd.leases
 
 
-def test_a_put_whose_answer_is_lost_is_found_and_renewed_by_its_own_revision(rig):
+def test_put_with_a_lost_answer_is_found_and_renewed_by_its_revision(rig):
     rig.wire.fault("kv/txn", Fault(lost="back"))
     # etcd's revision has moved on when the second try is answered.
     rig.clock.at(rig.clock.now + 2 * ONE, lambda: rig.etcd.put("/elsewhere", "them"))
@@ -100,14 +100,14 @@ def test_a_put_whose_answer_is_lost_is_found_and_renewed_by_its_own_revision(rig
     assert rig.values() == ["us", "them"]
 
 
-def test_a_put_that_is_lost_on_its_way_out_leaves_the_lock_to_who_came_first(rig):
+def test_put_lost_on_its_way_leaves_the_lock_to_who_came_first(rig):
     rig.wire.fault("kv/txn", Fault(lost="out"))
     rig.clock.at(rig.clock.now + 1.5, lambda: rig.etcd.put(f"{rig.directory}0", "them"))
     with pytest.raises(Contended):
         rig.take()
 
 
-def test_a_lease_that_ended_before_its_use_is_taken_for_none_and_a_new_one_is_asked_for(rig):
+def test_lease_that_ended_before_its_use_is_replaced_by_a_new_one(rig):
     rig.wire.fault("lease/grant", Fault(back=TTL))
     grant = rig.take()
     first, second = (request.body["ID"] for request in rig.asked("lease/grant"))
@@ -115,7 +115,7 @@ def test_a_lease_that_ended_before_its_use_is_taken_for_none_and_a_new_one_is_as
     assert grant.sent.monotonic == rig.asked("lease/grant")[1].sent[0]
 
 
-def test_a_key_that_goes_between_the_compare_and_the_read_begins_the_take_again(rig):
+def test_key_gone_between_compare_and_read_begins_the_take_again(rig):
     nobody = {"header": {}, "responses": [{"response_range": {}}, {"response_range": {}}]}
     rig.wire.fault("kv/txn", Fault(effect=False, answer=nobody))
     rig.take()

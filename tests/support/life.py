@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The life of one helper over a lock that the test plans, on a clock that is moved by hand.
+
+A module that wants the fixture gives it its own name: `life = life_fixture`.
+"""
+
+from __future__ import annotations
+
+import gc
+from types import SimpleNamespace
+from typing import Any, List, Optional
+
+import pytest
+
+from ctdb_etcd.ctdb.hold import Limit, run
+from ctdb_etcd.fence import Grant, Moment, margin
+
+from .fakes import Clock, Lock, Log, Waiter
+
+TTL, REFRESH, ACQUIRE = 9, 2.0, 4.0
+TOOK = Lock.TOOK
+
+
+class Life:
+    """One helper's life over a lock that the test plans; `events` is what happens, in order."""
+
+    def __init__(self, monkeypatch: Any) -> None:
+        self.clock = Clock(monkeypatch)
+        self.waiter, self.log = Waiter(self.clock), Log()
+        self.events: List[str] = []
+        self.lock = Lock(self.clock, self.events, TTL)
+        nonce_file = SimpleNamespace(leave=lambda: self.note("nonce file"), remove=lambda: self.note("no nonce file"))
+        self.contender = SimpleNamespace(nonce_file=nonce_file)
+        self.written = ""
+        self.alarm_when_written: Optional[float] = None
+
+    def note(self, event: str) -> None:
+        self.events.append(event)
+
+    def write(self, character: str) -> None:
+        if not self.written:
+            self.note(f"say {character}")
+            self.written = character
+            self.alarm_when_written = self.clock.alarm
+
+    def fail(self, error: object) -> None:
+        self.note("fail")
+
+    def end(self) -> None:
+        self.note("end stdout")
+
+    def run(self, refresh: float = REFRESH) -> None:
+        contender: Any = self.contender
+        parts: Any = self.lock, contender, Limit(self.clock.now, ACQUIRE), self.waiter, self, self.log
+        run(refresh, *parts)
+
+    def granted(self, ttl: float = TTL, age: float = 0.0) -> Grant:
+        """A grant that was asked for `age` seconds ago."""
+        now = Moment.now()
+        return Grant(Moment(now.monotonic - age, now.boottime - age), ttl)
+
+
+@pytest.fixture
+def life(monkeypatch: pytest.MonkeyPatch) -> Life:
+    life = Life(monkeypatch)
+    monkeypatch.setattr(gc, "enable", lambda: life.note("gc"))
+    return life
+
+
+def end_of(grant: Grant) -> float:
+    """When the process has to be gone."""
+    return grant.sent.monotonic + grant.ttl - margin(grant.ttl)
