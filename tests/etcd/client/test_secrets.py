@@ -43,7 +43,7 @@ def test_no_secret_is_in_the_log_the_value_or_the_process_list(guarded, conf, lo
     assert '"token"' not in shown
 
 
-def test_a_password_that_a_server_repeats_at_the_login_does_not_reach_the_log(guarded, conf, lock_name):
+def test_password_repeated_at_the_login_does_not_reach_the_log(guarded, conf, lock_name):
     user = add_user(guarded, lock_name)
     with Proxy(guarded.endpoints[0]) as proxy:
         body = json.dumps({"message": f"cannot use <{PASSWORD}>"}, ensure_ascii=False).encode()
