@@ -121,3 +121,14 @@ def test_it_comes_out_the_same_each_time(page):
     page.unlink()
     assert run("make", "-C", str(page.parents[1]), "man")[0] == 0
     assert page.read_bytes() == first
+
+
+def test_readme_and_the_tools_name_the_same_tested_releases():
+    (section,) = (part for part in PAGE.iter("refsect1") if part.findtext("title") == "TESTED RELEASES")
+    rows = [" | ".join(text(entry) for entry in row) for row in section.iter("row")]
+    readme = (TREE / "README.md").read_text().partition("\n## Tested with\n")[2].partition("\n## ")[0]
+    assert rows == re.findall(r"^\| (.* \| .*) \|$", readme, re.M)
+    listed = re.findall(r"^[0-9.]+", (TREE / "tests/releases/etcd-versions").read_text(), re.M)
+    for place in (readme, text(section)):
+        (named,) = re.findall(r"And etcd ([0-9., and]+), with", place)
+        assert re.findall(r"[0-9.]+[0-9]", named) == listed
