@@ -18,7 +18,7 @@ from .errors import Lost
 # The shortest time in seconds in which one try at an endpoint is worth making.
 LEAST_TRY = 1.0
 
-# Seconds by which the timer may be late, out of the margin: more, and the process was stopped while it set the timer.
+# Seconds by which the first timer may be late, out of the margin: more, and the process was stopped while it set it.
 _LATE = 0.05
 
 
@@ -70,22 +70,35 @@ class Fence:
     """The kernel timer that ends this process margin(ttl) seconds before its lease ends."""
 
     def __init__(self, grant: Grant) -> None:
-        """Raises Lost as arm() does."""
+        """Raises Lost if nothing of the grant is left once the timer is set."""
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
-        self.arm(grant)
+        self._grant = grant
+        # A stop between left() and setitimer() makes the timer late. CTDB has not read `0` yet: set it again.
+        while self._set() > self.left() + _LATE or self.left() <= 0:
+            pass
 
     def arm(self, grant: Grant) -> None:
-        """Count from this grant from now on. Raises Lost if nothing of it is left once the timer is set."""
+        """Count from this grant, of a renewal, from now on. Raises Lost if nothing of it is left.
+
+        A holder cannot set a late timer again, because it can be stopped once more before it does. So a stop that
+        would make the timer late by more than a quarter of the margin ends the process.
+        """
+        late = margin(grant.ttl) / 4
+        armed = signal.getitimer(signal.ITIMER_REAL)[0]
+        if 0 <= grant.usable() - armed < late:
+            return  # renewed again at once: the timer is good, and the next line could make it late
+        signal.setitimer(signal.ITIMER_REAL, late)
         self._grant = grant
-        while True:
-            left = self.left()
-            if left <= 0:
-                raise Lost("nothing is left of its lease: etcd answered too late, or this process was stopped")
-            signal.setitimer(signal.ITIMER_REAL, left)
-            # A stop between the two lines above moves the timer behind the lease's end.
-            if left - self.left() < _LATE:
-                return
+        self._set()
+
+    def _set(self) -> float:
+        """Set the timer; return to how many seconds."""
+        left = self.left()
+        if left <= 0:
+            raise Lost("nothing is left of its lease: etcd answered too late, or this process was stopped")
+        signal.setitimer(signal.ITIMER_REAL, left)
+        return left
 
     def left(self) -> float:
         """Seconds for which the lock is still ours."""

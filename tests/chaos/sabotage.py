@@ -40,7 +40,8 @@ FENCE, HOLD, TAKEOVER, V3, V2 = (
 
 SABOTAGES = {
     "no fence": Sabotage(
-        [(FENCE, "signal.setitimer(signal.ITIMER_REAL, left)", "pass")], faults="holder stopped"
+        [(FENCE, f"signal.setitimer(signal.ITIMER_REAL, {seconds})", "pass") for seconds in ("left", "late")],
+        faults="holder stopped",
     ),
     "a negative margin": Sabotage([(FENCE, "return min(1.0, ttl / 4)", "return -1.5")]),
     "counted from receipt": Sabotage(

@@ -42,6 +42,7 @@ class Clock:
             lambda clock: self.now + self.slept if clock == time.CLOCK_BOOTTIME else real(clock),
         )
         monkeypatch.setattr(signal, "setitimer", self._set)
+        monkeypatch.setattr(signal, "getitimer", self._get)
 
     def when_set(self, action: Callable[[], object]) -> None:
         """Do this, once, when the process is about to set its timer: it was stopped there."""
@@ -58,6 +59,10 @@ class Clock:
             action()
         self.armed.append((self.now, seconds))
         self.alarm = self.now + seconds if seconds else None
+
+    def _get(self, which: int) -> Tuple[float, float]:
+        assert which == signal.ITIMER_REAL
+        return (0.0 if self.alarm is None else self.alarm - self.now), 0.0
 
     def suspend(self, seconds: float) -> None:
         """The machine sleeps: neither CLOCK_MONOTONIC nor the kernel timer goes on."""

@@ -46,9 +46,83 @@ def test_each_grant_moves_the_end_to_its_own(clock):
     fence.arm(second)
     assert fence.left() == second.usable() == 7
     assert clock.alarm == second.sent.monotonic + 8
-    # Also to an earlier one: of two locks the older counts.
+    # Also to an earlier one, though no renewal has it.
     fence.arm(first)
     assert fence.left() == first.usable() == 5 and clock.alarm == first.sent.monotonic + 8
+
+
+def test_renewal_at_once_leaves_the_timer_until_it_gains_enough(clock):
+    grants = [Grant(Moment.now(), 9)]
+    fence = Fence(grants[0])
+    for _ in range(4):
+        clock.pass_(0.1)
+        grants.append(Grant(Moment.now(), 9))
+        fence.arm(grants[-1])
+    assert len(clock.armed) == 3
+    assert fence.left() == pytest.approx(7.9) and clock.alarm == pytest.approx(grants[3].sent.monotonic + 8)
+
+
+def each_two_stops(monkeypatch, seconds):
+    """A clock for each two of the calls before which a process can be stopped while it sets the timer, and what stops
+    it there for so many seconds: a function to call once, with what to do after each stop."""
+    for first in range(8):
+        for second in range(first + 1, 9):
+            with monkeypatch.context() as patch:
+                clock = Clock(patch)
+                plan = {first: seconds[0], second: seconds[1]}
+                yield clock, lambda after=lambda: None: stop_before_calls(patch, clock, plan, after)
+
+
+def stop_before_calls(patch, clock, plan, after):
+    calls = iter(range(1000))
+    for module, name in ((time, "monotonic"), (signal, "getitimer"), (signal, "setitimer")):
+
+        def stopped(*args, real=getattr(module, name)):
+            seconds = plan.get(next(calls))
+            if seconds:
+                clock.pass_(seconds)
+                after()
+            return real(*args)
+
+        patch.setattr(module, name, stopped)
+
+
+# How long the process is stopped, and stopped again, in seconds; of a lease of 9 it has 8.
+STOPS = [(0.2, 6.5), (1.2, 1.2), (1.2, 7), (3, 5.5), (5.9, 3), (7.9, 0.2), (0.2, 0.2), (9, 9)]
+
+
+@pytest.mark.parametrize("seconds", STOPS)
+def test_two_stops_while_a_renewal_sets_the_timer_make_no_late_one(monkeypatch, seconds):
+    for clock, stop in each_two_stops(monkeypatch, seconds):
+        fence = Fence(Grant(Moment.now(), 9))
+        clock.pass_(2)
+        renewed = Grant(Moment.now(), 9)
+        # A quarter of the margin.
+        latest = clock.now + 8.25
+
+        def alive():
+            assert clock.now <= latest
+
+        stop(alive)
+        try:
+            fence.arm(renewed)
+            assert clock.alarm <= latest
+        except (Killed, Lost):
+            pass
+
+
+@pytest.mark.parametrize("seconds", STOPS)
+def test_two_stops_before_the_first_timer_make_no_late_one(monkeypatch, seconds):
+    for clock, stop in each_two_stops(monkeypatch, seconds):
+        grant = Grant(Moment.now(), 9)
+        end = clock.now + 8
+        stop()
+        try:
+            Fence(grant)
+            assert clock.now < end and clock.alarm <= end + 0.25
+        except (Killed, Lost):
+            # Each stop shorter than the lease is made up for, if both together are.
+            assert clock.now >= end
 
 
 @pytest.mark.parametrize("age", [8.0, 8.5, 9.0, 1000.0])

@@ -83,8 +83,8 @@ def test_stop_while_the_timer_is_first_set_ends_in_no_lock(helper_conf, keys):
 
 @pytest.mark.slow
 def test_stop_while_a_renewal_sets_the_timer_does_not_move_the_end(helper_conf, keys):
-    # The second setting of the timer is that of the first renewal.
-    delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_exit=1200000:when=2"]
+    # A renewal sets the timer to a moment, then to its end: the third setting is the second one of the first renewal.
+    delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_exit=1200000:when=3"]
     with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
         assert helper.status() == "0"
         wait_until(lambda: time.monotonic() - helper.started > 2.2, 5, "the renewal")
@@ -95,3 +95,11 @@ def test_stop_while_a_renewal_sets_the_timer_does_not_move_the_end(helper_conf, 
         helper.cont()
         continued = time.monotonic()
         assert helper.wait_exit() - continued < 0.5
+
+
+@pytest.mark.slow
+def test_stop_just_before_a_renewal_sets_the_timer_ends_the_holder(helper_conf):
+    delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_enter=1200000:when=3"]
+    with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
+        assert helper.status() == "0"
+        assert helper.wait_exit() - helper.started < 2.5 and helper.stderr == ""
