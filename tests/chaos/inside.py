@@ -105,6 +105,7 @@ def _build(options: Options, record: Record) -> World:
     network = Network()
     v2 = release.serves_v2() and any(kind != "v3" for kind in options.mix)
     etcd = StormyEtcd(network, 3, v2)
+    record.v2 = v2
     etcd.start()
     faketime = next((path for pattern in FAKETIME for path in glob(pattern)), None)
     if faketime is None:

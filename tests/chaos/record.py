@@ -99,6 +99,7 @@ class Record:
 
     seed: int = 0
     etcd: str = ""  # its version
+    v2: bool = True  # whether it served v2
     ttl: int = 0
     began: float = 0.0
     ended: float = 0.0

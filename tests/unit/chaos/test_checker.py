@@ -69,6 +69,14 @@ def test_an_overlap_of_sambas_helper_is_told_apart():
     assert [violation.rule for violation in check(record)] == ["no two hold"]
 
 
+def test_auto_has_a_v2_key_exactly_where_v2_is_served():
+    record = two_holders(kind="auto")
+    record.operations[1].kind = "auto"
+    assert broken(record) == ["a key to each hold"]
+    record.v2 = False
+    assert broken(record) == []
+
+
 def test_a_holder_without_a_key_or_out_of_order_is_found():
     record = two_holders()
     record.changes = record.changes[:2]
