@@ -101,7 +101,8 @@ class Command:
         for _ in range(_KILL_POLLS):
             if os.waitpid(self._pid, os.WNOHANG)[0]:
                 return
-            time.sleep(_EXIT_POLL)
+            # As all our waits; time.sleep fails under libfaketime, by which the chaos run moves wall clocks.
+            select.select([], [], [], _EXIT_POLL)
 
     def _end(self, waiter: Waiter, deadline: float) -> int:
         """Wait for the exit: a command may have closed its output and go on."""
