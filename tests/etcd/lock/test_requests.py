@@ -27,4 +27,5 @@ def test_holding_takes_a_keepalive_and_a_look_each_refresh_and_no_more(etcd, hel
         paths = [line.rpartition("/")[2] for _, line in proxy.seen().requests[before:]]
         paths = paths[paths.index("keepalive") :]
         assert 2 <= len(paths) and paths == (["keepalive", "range"] * len(paths))[: len(paths)]
-        assert proxy.seen().connections == 2  # one of them to learn whether v2 is served
+        # One to learn whether v2 is served, one for the watch of the key.
+        assert proxy.seen().connections == 3

@@ -210,7 +210,7 @@ def raise_alarm(etcd, alarm):
     "keys, said",
     [
         ({"lock_ttl": "x"}, "lock_ttl"),
-        ({"frobnicate": "1"}, "frobnicate"),
+        ({"lock_tll": "9"}, "lock_ttl"),
         ({"netbios_name": "a/b"}, "netbios_name"),
         ({"netbios_name": None}, "testparm cannot be run"),
         ({"protocol": "https", "ca_cert": "/nonexistent"}, "/nonexistent"),
