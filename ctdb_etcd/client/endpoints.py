@@ -35,7 +35,7 @@ _ATTEMPT_DELAY = 0.05
 # Seconds to wait for DNS where older answers would do.
 _DNS_GRACE = 0.25
 # What etcd 3.4 does at a port for https only.
-CLOSED = "the connection was closed without an answer: perhaps it needs protocol = https"
+CLOSED = "the connection was closed without an answer: it may need protocol = https"
 # EACCES is this machine's own rule: SELinux's, as Fedora and RHEL come, or rarely a route that prohibits.
 NOT_PERMITTED = "connecting is not permitted on this machine (SELinux?): see SELINUX in ctdb-etcd(7)"
 # Why a member that answers is of no use.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PAUSE_FIRST, _PAUSE_MOST = 0.1, 0.3
 # Seconds from one outage that is logged without -vv to the next.
 _LOG_INTERVAL = 60.0
-_NO_ANSWER = "no endpoint of etcd answers, trying on: "
+_NO_ANSWER = "no etcd endpoint answers, still trying: "
 
 
 class Retry:
@@ -78,7 +78,7 @@ class Retry:
         self._failing_since = now
         if now >= self._log_again_at:
             self._log_line = self._log.error
-            self._log_line(text + (f" (and {self._unlogged} times since it was last told)" if self._unlogged else ""))
+            self._log_line(text + (f" (and {self._unlogged} times since it was last logged)" if self._unlogged else ""))
             self._log_again_at, self._unlogged = now + _LOG_INTERVAL, 0
         else:
             self._log_line = self._log.debug

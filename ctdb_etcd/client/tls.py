@@ -147,7 +147,7 @@ class TlsStream(Stream):
                 raise TimeoutError(f"no end of the TLS handshake in {time.monotonic() - began:.1f} s") from None
             if isinstance(error, ConnectionError):
                 # What etcd 3.4 does at a port for http only.
-                raise OSError("it ended the TLS handshake without a word: perhaps it needs protocol = http") from None
+                raise OSError("it closed the connection during the TLS handshake: it may need protocol = http") from None
             raise
 
     def when_ready(self, event: int, operation: Callable[[], Result]) -> Result:
@@ -176,7 +176,7 @@ def explain(error: ssl.SSLError, host: str, config: Config) -> Exception:
     if isinstance(error, ssl.SSLCertVerificationError):
         return EndpointRefused(_unverified(error.verify_code, error.verify_message, host, config))
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return OSError("the connection was closed: perhaps for want of a certificate (cert), or of protocol = http")
+        return OSError("the connection was closed: it may require a certificate (set cert), or protocol = http")
     reason = error.reason or str(error)
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return EndpointRefused("it does not speak https: set protocol = http")
@@ -194,7 +194,7 @@ def _unverified(code: int, message: str, host: str, config: Config) -> str:
     if code == _EXPIRED:
         return "its certificate has expired: renew it, or set this machine's clock"
     if code == _NOT_YET_VALID:
-        return "its certificate is not valid yet: set this machine's clock, or have the certificate made anew"
+        return "its certificate is not valid yet: set this machine's clock, or renew the certificate"
     if code in _WRONG_NAME:
         return wrong_name(host)
     store = config.ca_cert or "the system's store"

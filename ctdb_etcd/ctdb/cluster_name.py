@@ -47,7 +47,7 @@ def _name_from(command: Command, waiter: Waiter, deadline: float) -> str:
     name = out[:-1] if out.endswith("\n") else out
     if status or not name:
         reason = " ".join(err.split()[-30:]) or "it printed nothing"
-        raise Refused(f"testparm gave no netbios name ({status}: {reason}): mend smb.conf, or {_OWN_NAME}")
+        raise Refused(f"testparm gave no netbios name ({status}: {reason}): correct smb.conf, or {_OWN_NAME}")
     try:
         path_component(name)
     except ValueError as error:

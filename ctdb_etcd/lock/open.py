@@ -78,8 +78,8 @@ if TYPE_CHECKING:
 _IMPORT = 0.75
 # The longest time in seconds to wait for one endpoint's answer on v2: a dead one must not delay a takeover.
 _PROBE = 1.0
-V2_UNKNOWN = "too few endpoints answer to tell whether etcd serves the v2 API"
-V2_UNKNOWN_ADVICE = "mend host, or set api = 3 once no node runs Samba's helper"
+V2_UNKNOWN = "too few endpoints answer to know whether etcd serves the v2 API"
+V2_UNKNOWN_ADVICE = "correct host, or set api = 3 once no node runs Samba's helper"
 
 
 def apis_in_use(config: Config, served: bool | None) -> list[str]:
@@ -175,7 +175,7 @@ def v2_served(
         return False
 
     try:
-        return Retry(waiter, log).call(ask_all, deadline, f"{V2_UNKNOWN}, trying on: ")
+        return Retry(waiter, log).call(ask_all, deadline, f"{V2_UNKNOWN}, still trying: ")
     except Unavailable as failure:
         raise Unavailable(f"{V2_UNKNOWN}: {failure}: {V2_UNKNOWN_ADVICE}") from None
 

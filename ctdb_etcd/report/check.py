@@ -59,7 +59,7 @@ class Check:
             return
         self._endpoints(seen)
         if not any(endpoint["reachable"] for endpoint in seen):
-            self.note("fault", "etcd", "no endpoint of etcd can be used from here")
+            self.note("fault", "etcd", "no etcd endpoint can be used from here")
             return
         config = endpoint_health.answering(config, seen)
         served = self._v2_served(config, seen)
@@ -78,7 +78,7 @@ class Check:
         faults = [item for item in self.report["items"] if item["level"] == "fault"]
         self.report["exit"] = 1 if faults else 0
         names = ", ".join(dict.fromkeys(item["item"] for item in faults))
-        good = "this node can take the lock, or tell that another one holds it"
+        good = "this node can take the lock, or report that another node holds it"
         self.report["summary"] = f"this node cannot take part in the lock: {names}" if faults else good
         return int(self.report["exit"])
 

@@ -89,7 +89,7 @@ class Status:
         seen = self.report["endpoints"]
         unhealthy = [endpoint for endpoint in seen if not endpoint["healthy"]]
         if not any(endpoint["reachable"] for endpoint in seen):
-            self.problem(UNKNOWN, "no endpoint of etcd can be used from here")
+            self.problem(UNKNOWN, "no etcd endpoint can be used from here")
         for endpoint in unhealthy:
             if endpoint["alarms"]:
                 # An alarm is the whole cluster's, whichever member reports it.

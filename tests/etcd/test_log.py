@@ -80,7 +80,7 @@ def test_of_silences_that_come_and_go_one_in_a_minute_is_told_below_vv(etcd, hel
             time.sleep(1.5)
         assert helper.alive
         lines = helper.stderr.splitlines()
-    silences = [line for line in lines if "no endpoint of etcd answers" in line]
+    silences = [line for line in lines if "no etcd endpoint answers" in line]
     ends = [line for line in lines if "etcd answers again" in line]
     assert (len(silences), len(ends)) == (1, 1) if not args else (len(silences) >= 3 and len(ends) == 3), lines
     assert args or len(lines) == 2
@@ -92,7 +92,7 @@ def test_long_outage_of_etcd_is_a_line_at_its_start_and_one_at_the_loss(etcd, he
         proxy.refuse()
         helper.wait_exit(15)
         _, first, last = helper.stderr.splitlines()
-    assert f"/_locks/_ctdb/{lock_name}/: no endpoint of etcd answers, trying on: {proxy.endpoint}: " in first
+    assert f"/_locks/_ctdb/{lock_name}/: no etcd endpoint answers, still trying: {proxy.endpoint}: " in first
     assert re.search(
         rf"lost /_locks/_ctdb/{lock_name}/ .* after (8|9|10) s: it was not renewed in time: .*refused", last
     )

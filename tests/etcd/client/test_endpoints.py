@@ -81,7 +81,7 @@ def test_without_descriptors_a_start_is_idle_until_its_time_is_over(both, helper
 def test_without_descriptors_a_start_ends_when_it_is_asked_to(both, helper_conf, without_sockets):
     conf = helper_conf(host=both.endpoints[0], acquire_timeout=20)
     with Helper(conf, strace=without_sockets) as helper:
-        wait_until(lambda: "no endpoint of etcd answers" in helper.stderr, 10, "a line after the first round")
+        wait_until(lambda: "no etcd endpoint answers" in helper.stderr, 10, "a line after the first round")
         helper.terminate()
         asked = time.monotonic()
         assert helper.wait_exit() - asked < 2
@@ -162,7 +162,7 @@ def test_unknown_name_may_serve_v2_unless_most_others_say_no(both, etcd, names, 
         assert helper.status() == "2"
         helper.wait_exit()
         first, last = helper.stderr.splitlines()
-        assert "too few endpoints answer to tell whether etcd serves the v2 API, trying on: m.test:2379: Name" in first
+        assert "too few endpoints answer to know whether etcd serves the v2 API, still trying: m.test:2379: Name" in first
         assert "or set api = 3 once no node runs Samba's helper" in last
     view = View(conf, "--check", "--json", enter=names.enter)
     assert view.code == 1 and view.levels()["v2"] == "fault" and "set api = 3" in view.text

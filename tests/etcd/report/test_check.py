@@ -41,7 +41,7 @@ def test_node_that_could_answer_0_or_1_is_good_and_leaves_nothing(etcd, helper_c
         *("file", "name", f"endpoint {etcd.endpoints[0]}", "v3 lease", "login"),
         *("v3 read", "v3 write", "v2", "clock"),
     }
-    assert View(conf, "--check").text.endswith("this node can take the lock, or tell that another one holds it\n")
+    assert View(conf, "--check").text.endswith("this node can take the lock, or report that another node holds it\n")
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -104,7 +104,7 @@ def errors(trial):
 def test_an_outage_is_a_line_at_its_beginning_and_one_at_its_end(trial):
     trial.call(FAILED, FAILED, FAILED, "x")
     assert errors(trial) == [
-        "error: no endpoint of etcd answers, trying on: a: Connection refused",
+        "error: no etcd endpoint answers, still trying: a: Connection refused",
         "error: etcd answers again after 0.6 s",
     ]
     assert [line[:5] for line in trial.log.lines] == ["error", "debug", "debug", "error"]
@@ -126,10 +126,10 @@ def test_outages_that_come_and_go_are_logged_once_a_minute_and_counted(trial):
         trial.clock.until(began + number * 15)
         trial.call(FAILED, "x")
     logged = errors(trial)
-    assert len(logged) == 4 and logged[2].endswith("(and 3 times since it was last told)")
+    assert len(logged) == 4 and logged[2].endswith("(and 3 times since it was last logged)")
     trial.clock.until(began + 200)
     trial.call(FAILED, "x")
-    assert errors(trial)[4].endswith("(and 1 times since it was last told)")
+    assert errors(trial)[4].endswith("(and 1 times since it was last logged)")
 
 
 def test_what_the_failures_mean_is_what_the_caller_says(trial):
