@@ -62,7 +62,7 @@ class Task:
     """A function that keeps to no deadline (a resolver, a library), run in a thread that can be left behind."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        """Raises OSError where no thread or descriptor is to be had."""
+        """Raises OSError where no thread or descriptor is available."""
         self._outcome: list[Any] = []
         # Not needed where all endpoints are numeric addresses.
         import threading

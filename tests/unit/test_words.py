@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Plain English in what users and maintainers read: words that this project avoids, and what it writes in their place."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support import TREE
+
+AVOIDED = {
+    r"tells?\b(?! \w+ from)|\btold": "logs, reports, shows, distinguishes",
+    r"anew": "again",
+    r"mend(s|ed)?": "fix, correct, repair",
+    r"besides": "also, as well",
+    r"for want of": "without",
+    r"without a word": "silently",
+    r"(is|are) to be": "must, should",
+    r"so long the": "for as long as",
+}
+FILES = ["README.md", "NEWS", "CONTRIBUTING.md", "SECURITY.md", "man/ctdb-etcd.7.xml", "etc/ctdb_etcd_lock.conf"]
+FILES += sorted(str(path.relative_to(TREE)) for path in [*TREE.glob("ctdb_etcd/**/*.py"), *TREE.glob("docs/**/*.md")])
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_avoided_words_do_not_stand_in(file):
+    for number, line in enumerate((TREE / file).read_text().splitlines(), 1):
+        for words, better in AVOIDED.items():
+            found = re.search(rf"\b({words})\b", line, re.IGNORECASE)
+            assert not found, f"{file}:{number}: {found and found[0]!r}: write {better}"
