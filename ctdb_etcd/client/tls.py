@@ -147,7 +147,8 @@ class TlsStream(Stream):
                 raise TimeoutError(f"no end of the TLS handshake in {time.monotonic() - began:.1f} s") from None
             if isinstance(error, ConnectionError):
                 # What etcd 3.4 does at a port for http only.
-                raise OSError("it closed the connection during the TLS handshake: it may need protocol = http") from None
+                why = "it closed the connection during the TLS handshake: it may need protocol = http"
+                raise OSError(why) from None
             raise
 
     def when_ready(self, event: int, operation: Callable[[], Result]) -> Result:
