@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from .ctdb.commands import NodeNumber
     from .ctdb.process import Status
     from .log import Log
 
@@ -66,11 +67,13 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
     from .config import file
 
     data = file.read(options.config)
-    from .ctdb import commands
+    testparm = None
+    if b"netbios_name" not in data:
+        from .ctdb import commands
 
-    # testparm takes as long as the imports: let it run beside them, unless the file makes it unnecessary.
-    testparm = None if b"netbios_name" in data else commands.testparm()
-    from .ctdb import cluster_name, hold, process
+        # It takes as long as the imports: let it run beside them.
+        testparm = commands.testparm()
+    from .ctdb import hold, process
     from .lock.holder import Holder
     from .lock.open import apis_in_use, load, open_lock
     from .lock.takeover import Contender, NonceFile
@@ -84,9 +87,19 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
     limit = hold.Limit(started, config.acquire_timeout)
     # testparm runs meanwhile.
     load(apis_in_use(config, None)[0])
-    name, _ = cluster_name.find(config, testparm, watch, limit.etcd)
+    name = config.netbios_name
+    if not name:
+        from .ctdb import cluster_name
+
+        name, _ = cluster_name.find(config, testparm, watch, limit.etcd)
+
+    def ask_pnn() -> NodeNumber:
+        from .ctdb import commands
+
+        return commands.NodeNumber(watch, limit.latest)
+
     nonce = os.urandom(8).hex()
-    holder = Holder(config.lock_ttl, config.refresh, nonce, lambda: commands.NodeNumber(watch, limit.latest))
+    holder = Holder(config.lock_ttl, config.refresh, nonce, ask_pnn)
     contender = Contender(holder, NonceFile(name, nonce), process.elects(parent), limit.latest, watch, log)
     lock = open_lock(config, name, watch, log)
     hold.run(config.refresh, lock, contender, limit, watch, status, log)
