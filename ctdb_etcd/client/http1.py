@@ -237,7 +237,7 @@ class Connection:
         return not self._ended
 
 
-def begins_http2(data: bytes) -> bool:
+def begins_http2(data: bytes | bytearray) -> bool:
     """Whether a server's first bytes are a SETTINGS frame of HTTP/2, of less than 256 bytes (RFC 9113, 3.4 and 4.1)."""
     return data[:2] == b"\0\0" and data[3:5] == b"\x04\0"
 
