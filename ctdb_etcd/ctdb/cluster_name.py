@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .commands import Command
 
 _OWN_NAME = "set netbios_name in the configuration file, the same on all nodes"
+# SELinux forbids root too. testparm reports it as an error in the file.
+_FORBIDDEN = "reading it is not permitted (SELinux?): see SELINUX in ctdb-etcd(7)"
 _IN_SMB_CONF = re.compile(r"^\s*netbios\s*name\s*=\s*\S", re.IGNORECASE | re.MULTILINE)
 
 
@@ -47,7 +49,8 @@ def _name_from(command: Command, waiter: Waiter, deadline: float) -> str:
     name = out[:-1] if out.endswith("\n") else out
     if status or not name:
         reason = " ".join(err.split()[-30:]) or "it printed nothing"
-        raise Refused(f"testparm gave no netbios name ({status}: {reason}): correct smb.conf, or {_OWN_NAME}")
+        advice = _FORBIDDEN if _is_forbidden(err) else "correct smb.conf"
+        raise Refused(f"testparm gave no netbios name ({status}: {reason}): {advice}, or {_OWN_NAME}")
     try:
         path_component(name)
     except ValueError as error:
@@ -68,11 +71,25 @@ def _default_name() -> str:
 
 def _set_in_smb_conf(messages: str) -> bool:
     """A cluster may have the name of one of its hosts: then smb.conf must set it."""
-    path = re.search(r"^Load smb config files from (.+)$", messages, re.MULTILINE)
-    if not path:
-        return False
     try:
-        with open(path[1].encode(), encoding="utf-8", errors="replace") as file:
-            return bool(_IN_SMB_CONF.search(file.read()))
-    except (OSError, ValueError):  # a path with a NUL
+        return bool(_IN_SMB_CONF.search(_smb_conf(messages)))
+    except OSError:
         return False
+
+
+def _is_forbidden(messages: str) -> bool:
+    try:
+        _smb_conf(messages)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
+
+
+def _smb_conf(messages: str) -> str:
+    """The file that testparm says it has read. Raises OSError."""
+    path = re.search(r"^Load smb config files from (.+)$", messages, re.MULTILINE)
+    try:
+        with open(path[1].encode() if path else b"", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except ValueError as error:  # a path with a NUL
+        raise OSError(error) from None

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ctdb_etcd.config.keys import path_component
+from ctdb_etcd.ctdb import cluster_name
 from ctdb_etcd.ctdb.cluster_name import find
 from ctdb_etcd.ctdb.commands import NOT_RUN
 from ctdb_etcd.errors import Refused, Unavailable
@@ -119,3 +120,26 @@ def test_what_cannot_be_part_of_a_path_is_no_name(text):
 def test_a_name_in_the_file_needs_no_testparm(monkeypatch):
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="fs1"))
     assert find(SimpleNamespace(netbios_name="FS1"), None, None, 0)[0] == "FS1"
+
+
+@pytest.mark.parametrize(
+    "error, says",
+    [
+        (None, "correct smb.conf"),
+        (FileNotFoundError(), "correct smb.conf"),
+        (PermissionError(), "reading it is not permitted (SELinux?): see SELINUX in ctdb-etcd(7)"),
+    ],
+)
+def test_an_smb_conf_that_root_may_not_read_is_no_fault_of_the_file(monkeypatch, tmp_path, error, says):
+    path = tmp_path / "smb.conf"
+    path.write_text("")
+
+    def open_it(*args, **options):
+        if error:
+            raise error
+        return open(*args, **options)
+
+    monkeypatch.setattr(cluster_name, "open", open_it, raising=False)
+    with pytest.raises(Refused) as refused:
+        find(NO_NAME, Command("", f"Load smb config files from {path}\nError loading services.\n", 1), None, 0)
+    assert f": {says}, or set netbios_name" in str(refused.value)
