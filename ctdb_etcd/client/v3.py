@@ -101,7 +101,8 @@ class Client:
             headers = {**headers, "Content-Type": "application/json"}
             self._log.debug(f"POST /v3/watch at {watch.endpoint}")
             status, first = watch.follow("/v3/watch", json.dumps({"create_request": body}).encode(), headers, until)
-            if not understand(status, first).get("result", {}).get("created"):
+            result = understand(status, first).get("result")
+            if not (isinstance(result, dict) and result.get("created")):
                 raise Unavailable("it did not begin")
         except BaseException:
             watch.close()

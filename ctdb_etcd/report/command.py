@@ -17,6 +17,7 @@ import time
 from ..config import file
 from ..ctdb import cluster_name
 from ..ctdb.commands import TESTPARM_SECONDS
+from ..ctdb.leader_timeout import leader_timeout
 from ..errors import LockError, Refused
 from ..log import Log
 from ..waiting import Patient
@@ -96,6 +97,10 @@ def _check(subject: Subject, waiter: Patient, log: Log) -> tuple[int, str, objec
             check.note("warning", "file", f"{why}: copy it to {subject.path}")
         for warning in subject.config.warnings:
             check.note("warning", "file", warning)
+        timeout = leader_timeout()
+        if subject.config.acquire_timeout + 0.5 > timeout:
+            why = f"acquire_timeout = {subject.config.acquire_timeout:g} leaves CTDB's leader timeout ({timeout:g} s)"
+            check.note("warning", "file", f"{why} no half second: some releases of CTDB ban the node; lower it")
         if subject.name_fault:
             check.note("fault", "name", subject.name_fault)
         else:

@@ -65,6 +65,16 @@ def test_watch_that_ends_at_once_costs_the_holder_nothing(etcd, helper_conf, key
             assert helper.alive and keys()
 
 
+@pytest.mark.parametrize("body", [b"[]", b'{"result":1}', b'{"result":{"created":1e400}}', b"<html>", b""])
+def test_watch_that_makes_no_sense_is_ignored(etcd, helper_conf, keys, body):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        proxy.answer_with(200, body, matching=b"/v3/watch")
+        with Helper(helper_conf(host=proxy.endpoint, api="3", lock_ttl=5, refresh=1)) as helper:
+            assert helper.status() == "0"
+            wait_until(lambda: proxy.seen().count("lease/keepalive") > 1, 10, "two renewals")
+            assert helper.alive and keys() and helper.stderr == ""
+
+
 def test_watch_that_never_answers_does_not_keep_the_holder_from_renewing(etcd, helper_conf, keys):
     with Proxy(etcd.endpoints[0]) as proxy:
         proxy.hold_next_request(b"/v3/watch", every=True)

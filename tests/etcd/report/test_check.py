@@ -80,6 +80,13 @@ def test_file_of_sambas_helper_beside_missing_default_file_is_a_warning(tmp_path
     assert View(None, "--check", "--json", CTDB_BASE=str(tmp_path)).levels()["file"] == "ok"
 
 
+@pytest.mark.parametrize("timeout, seconds, warns", [(5, 4, False), (5, 5, True), (12, 11, False), (3, 4, True)])
+def test_acquire_timeout_beyond_ctdbs_leader_timeout_is_a_warning(helper_conf, tmp_path, timeout, seconds, warns):
+    (tmp_path / "ctdb.conf").write_text(f"[cluster]\n  leader timeout = {timeout}\n")
+    view = check(helper_conf(acquire_timeout=seconds), CTDB_BASE=str(tmp_path))
+    assert view.code == 0 and ("leader timeout" in texts(view, "file")) == warns, view.text
+
+
 @pytest.mark.slow
 def test_one_of_three_members_dead_is_a_warning_and_all_dead_a_fault(etcd3, helper_conf):
     conf = helper_conf(host=etcd3.endpoints)
