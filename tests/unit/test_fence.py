@@ -134,6 +134,40 @@ def test_a_grant_that_is_too_old_is_a_loss_and_sets_no_timer(clock, age):
     assert not clock.armed
 
 
+def stop_before_setting(clock, *seconds):
+    """Let the process be stopped for so long each time that it is about to set its timer."""
+
+    def stop():
+        clock.now_is(clock.now + seconds[0])
+        stop_before_setting(clock, *seconds[1:])
+
+    if seconds:
+        clock.when_set(stop)
+
+
+@pytest.mark.parametrize("stops, set", [([0.03], 1), ([0.0625], 2), ([3.0], 2), ([3.0, 1.0], 3), ([3.0, 0.03], 2)])
+def test_a_stop_just_before_the_timer_is_set_does_not_move_it_behind_its_moment(clock, stops, set):
+    grant = Grant(Moment.now(), 9)
+    stop_before_setting(clock, *stops)
+    Fence(grant)
+    assert len(clock.armed) == set
+    assert grant.sent.monotonic + 8 <= clock.alarm <= grant.sent.monotonic + 8.05
+
+
+def test_a_stop_just_before_the_timer_is_set_that_lasts_too_long_is_a_loss(clock):
+    grant = Grant(Moment.now(), 9)
+    stop_before_setting(clock, 8.5)
+    with pytest.raises(Lost):
+        Fence(grant)
+
+
+@pytest.mark.parametrize("age, fresh", [(0, True), (4.25, True), (4.5, False), (4.75, False)])
+def test_a_grant_is_fresh_for_less_than_half_of_its_time(clock, age, fresh):
+    grant = Grant(Moment.now(), 9)
+    clock.pass_(age)
+    assert grant.fresh() is fresh
+
+
 def test_time_that_the_machine_slept_counts(clock):
     grant = Grant(Moment.now(), 9)
     clock.pass_(1)
