@@ -138,6 +138,7 @@ class Log:
 
     def __init__(self) -> None:
         self.lines: List[str] = []
+        self.lock = ""
 
     def error(self, text: str) -> None:
         self.lines.append(f"error: {text}")
@@ -152,7 +153,7 @@ class Log:
         self.lines.append(f"wire: {text}")
 
     def about(self, lock: str) -> None:
-        pass
+        self.lock = lock
 
 
 class Holder:

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Which locks a file means, all the way to the bytes: api = 3, 2 and auto, with and without v2 in etcd."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+pytest.importorskip("etcd", reason="python3-etcd is not installed")
+
+from urllib.parse import parse_qsl  # noqa: E402
+
+from ctdb_etcd.errors import Contended, Refused, Unavailable  # noqa: E402
+from ctdb_etcd.lock.open import open_lock  # noqa: E402
+from ctdb_etcd.lock.takeover import Contender  # noqa: E402
+from tests.support.conf import parse  # noqa: E402
+from tests.support.fake_network import A, Cluster, answer  # noqa: E402
+from tests.support.fake_v2 import EtcdV2  # noqa: E402
+from tests.support.fake_v3 import EtcdV3  # noqa: E402
+from tests.support.fakes import Holder  # noqa: E402
+from tests.support.rigs import NonceFile  # noqa: E402
+
+SAMBA = "/_locks/_ctdb/X/00000000000000000001"
+NOT_SERVED = answer(404, b"404 page not found\n")
+
+
+class Etcd(Cluster):
+    """One etcd behind endpoint a, with v2 if `both`, and locks of files."""
+
+    def __init__(self, monkeypatch, both):
+        super().__init__(monkeypatch)
+        self.v3, self.v2, self.both = EtcdV3(self.clock), EtcdV2(self.clock), both
+        self.a.serve = self.serve
+
+    def serve(self, path, body):
+        if path.startswith("/v3/"):
+            return [(0.0, answer(*self.v3.answer(path[len("/v3/") :], body)))]
+        if not self.both:
+            return [(0.0, NOT_SERVED)]
+        name, _, query = path[len("/v2/keys") :].rstrip("/").partition("?")
+        params = {**dict(parse_qsl(query)), **body}
+        if "ttl" in params:
+            params["ttl"] = int(params["ttl"])
+        return [(0.0, answer(*self.v2.answer(self.a.methods[-1], name.rstrip("/"), params)))]
+
+    def lock(self, text=""):
+        return open_lock(parse(f"host = {A},\n{text}"), "X", self.waiter, self.log)
+
+    def take(self, lock, seconds=4.0):
+        deadline = self.clock.now + seconds
+        lock.look(self.contender, deadline)
+        return lock.take(self.contender, deadline)
+
+    @property
+    def contender(self):
+        return Contender(Holder("us"), NonceFile(), False, self.clock.now, self.waiter, self.log)
+
+    def held(self):
+        """In which APIs the lock is held by us."""
+        return [api for api, etcd in (("3", self.v3), ("2", self.v2)) if list(etcd.keys.values()) == ["us"]]
+
+    def asked(self):
+        """Which APIs were asked anything."""
+        return sorted({path[2] for path in self.a.paths})
+
+
+@pytest.fixture(params=[True, False], ids=["with v2", "without v2"])
+def etcd(monkeypatch, request):
+    return Etcd(monkeypatch, request.param)
+
+
+@pytest.fixture
+def both(monkeypatch):
+    return Etcd(monkeypatch, True)
+
+
+def test_api_3_is_the_lock_of_v3_alone(etcd):
+    etcd.take(etcd.lock("api = 3"))
+    assert etcd.held() == ["3"] and etcd.asked() == ["3"]
+
+
+def test_api_2_is_the_lock_of_v2_alone(both):
+    both.take(both.lock("api = 2"))
+    assert both.held() == ["2"] and both.asked() == ["2"]
+
+
+def test_auto_is_v3_and_v2_where_it_is_served(etcd):
+    lock = etcd.lock()
+    grant = etcd.take(lock)
+    assert etcd.held() == (["3", "2"] if etcd.both else ["3"]) and etcd.asked() == ["2", "3"]
+    assert grant.ttl == 9
+    lock.refresh(etcd.clock.now + 4)
+    lock.release(etcd.clock.now + 4)
+    assert etcd.held() == []
+
+
+@pytest.mark.parametrize("text", ["api = 2", "api = auto"])
+def test_the_lock_of_sambas_helper_is_contended_and_nothing_of_ours_stays(both, text):
+    both.v2.put(SAMBA, "uuid_0")
+    lock = both.lock(text)
+    with pytest.raises(Contended) as contention:
+        both.take(lock)
+    lock.release(both.clock.now + 4)
+    assert contention.value.value == "uuid_0"
+    assert not both.v3.keys and not both.v3.leases and list(both.v2.keys) == [SAMBA]
+
+
+def test_the_lock_of_sambas_helper_that_comes_between_is_contended_too(both):
+    lock = both.lock()
+    lock.look(both.contender, both.clock.now + 4)
+    both.v2.put(SAMBA, "uuid_0")
+    with pytest.raises(Contended):
+        lock.take(both.contender, both.clock.now + 4)
+    lock.release(both.clock.now + 4)
+    assert not both.v3.keys and list(both.v2.keys) == [SAMBA]
+
+
+def test_a_lock_of_v3_is_contended_before_v2_is_asked(both):
+    both.v3.put("/_locks/_ctdb/X/1", "them")
+    with pytest.raises(Contended):
+        both.take(both.lock())
+    assert both.asked() == ["3"]
+
+
+def test_the_directory_is_that_of_the_file_and_the_name_in_both_apis_and_in_the_log(both):
+    both.take(both.lock("lock_prefix = /p\nlocks_dir = d\n"))
+    assert [name.rpartition("/")[0] for etcd in (both.v3, both.v2) for name in etcd.keys] == ["/p/d/X", "/p/d/X"]
+    assert both.log.lock == "/p/d/X/"
+
+
+# Without python-etcd
+
+
+@pytest.fixture
+def no_python_etcd(monkeypatch):
+    monkeypatch.delattr("ctdb_etcd.lock.v2", raising=False)
+    monkeypatch.delitem(sys.modules, "ctdb_etcd.lock.v2", raising=False)
+    monkeypatch.setitem(sys.modules, "etcd", None)
+
+
+def test_api_2_without_python_etcd_says_what_to_install(both, no_python_etcd):
+    with pytest.raises(Refused, match="install python3-etcd, or set api = 3"):
+        both.lock("api = 2")
+
+
+def test_auto_without_python_etcd_is_refused_where_v2_is_served_and_fine_elsewhere(etcd, no_python_etcd):
+    lock = etcd.lock()
+    if etcd.both:
+        with pytest.raises(Refused, match="install python3-etcd"):
+            etcd.take(lock)
+        assert not etcd.v3.keys
+    else:
+        etcd.take(lock)
+        assert etcd.held() == ["3"]
+
+
+@pytest.mark.parametrize("left, fine", [(0.75, True), (0.7, False)])
+def test_with_too_little_time_to_load_python_etcd_it_is_too_late(both, left, fine):
+    lock = both.lock()
+    if fine:
+        both.take(lock, left)
+        assert both.held() == ["3", "2"]
+    else:
+        with pytest.raises(Unavailable, match="too little time is left to load python-etcd"):
+            both.take(lock, left)
+        assert both.held() == []
+
+
+@pytest.mark.parametrize("left", [0.1, 4.0])
+def test_no_time_is_needed_for_what_is_not_loaded(monkeypatch, left):
+    etcd = Etcd(monkeypatch, False)
+    etcd.take(etcd.lock(), left)
+    assert etcd.held() == ["3"]
