@@ -187,6 +187,8 @@ class Lock:
         self.endpoint = f"{name or 'etcd1'}:2379"
         self.name = name
         self.deadlines: Dict[str, List[float]] = {}
+        # What `changes` returns.
+        self.news: Dict[int, int] = {}
 
     def plan(self, verb: str, *outcomes: Any) -> None:
         self._plans.setdefault(verb, []).extend(outcomes)
@@ -212,7 +214,8 @@ class Lock:
         return grant
 
     def changes(self, until: float) -> Dict[int, int]:
-        return {}
+        self.deadlines.setdefault("changes", []).append(until)
+        return self.news
 
     def refresh(self, deadline: float) -> Grant:
         grant: Grant = self._do("refresh", deadline)

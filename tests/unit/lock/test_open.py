@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ctdb_etcd.client.http1 import HttpError
 from ctdb_etcd.errors import Contended, GrpcOnly, LockError, Lost, Refused, Stopped, Unavailable
 from ctdb_etcd.fence import Grant, Moment
 from ctdb_etcd.lock.open import JointLock, serves_v2, v2_served
@@ -161,12 +162,25 @@ def test_without_a_further_lock_the_first_is_all(pair):
     assert pair.events == ["a take", "a release"] and str(pair.both) == "a"
 
 
+def test_news_of_either_is_news_of_both(seen):
+    seen.a.news, seen.b.news = {7: 1}, {8: 4}
+    until = seen.clock.now + 0.5
+    assert seen.both.changes(until) == {7: 1, 8: 4}
+    assert seen.a.deadlines["changes"] == seen.b.deadlines["changes"] == [until]
+
+
+def test_endpoints_are_named_once_each(seen):
+    assert seen.both.endpoint == "a:2379 and b:2379"
+    seen.b.endpoint = "a:2379"
+    assert seen.both.endpoint == "a:2379"
+
+
 # Whether v2 is served
 
 YES, NO, UNKNOWN = (200, b'{"node":{}}'), (404, b"404 page not found"), (500, b"")
 CONFIG = SimpleNamespace(version_prefix="/v2")
 REFUSES, SILENT = ConnectionRefusedError(111, "Connection refused"), TimeoutError("timed out")
-GRPC = GrpcOnly()
+GRPC, STRANGER = GrpcOnly(), HttpError("what answers does not speak HTTP")
 
 TABLE = [
     ([YES], True),
@@ -183,6 +197,8 @@ TABLE = [
     ([NO, NO, SILENT, SILENT], None),
     ([NO, NO, NO, SILENT, SILENT], False),
     ([NO, UNKNOWN], None),
+    ([NO, STRANGER], None),
+    ([NO, NO, STRANGER], False),
     ([NO, NO, UNKNOWN], False),
     ([NO, REFUSES, SILENT], False),
     ([REFUSES], None),
@@ -203,13 +219,14 @@ class Answers:
     def __init__(self, clock, answers):
         self._clock = clock
         self.answers = dict(zip("abcdef", answers))
-        self.untils = []
+        self.untils, self.asked = [], []
 
     def names(self):
         return list(self.answers)
 
     def get(self, endpoint, path, until):
         assert path == "/v2/keys/x/"
+        self.asked.append(endpoint)
         self.untils.append(until - self._clock.now)
         answer = self.answers[endpoint]
         if isinstance(answer, TimeoutError):
@@ -225,9 +242,13 @@ def test_whether_v2_is_served_and_that_what_nobody_knows_is_no_lock(monkeypatch,
     endpoints, deadline = Answers(clock, answers), clock.now + 6
     ask = lambda: v2_served(CONFIG, "/x/", endpoints, Waiter(clock), Log(), deadline)  # noqa: E731
     if served is None:
-        with pytest.raises(Unavailable, match="too few endpoints answer"):
+        with pytest.raises(Unavailable, match="too few endpoints answer") as failure:
             ask()
         assert clock.now <= deadline and len(endpoints.untils) > len(answers)
+        for name, said in endpoints.answers.items():
+            # What speaks gRPC only will do so still.
+            assert (endpoints.asked.count(name) == 1) == (said is GRPC)
+            assert (f"{name}: " in str(failure.value)) == (said is not NO)
     else:
         assert ask() is served
     # A dead endpoint must not delay a takeover, nor use up what is left.
