@@ -146,7 +146,7 @@ def stop_before_setting(clock, *seconds):
 
 
 @pytest.mark.parametrize("stops, set", [([0.03], 1), ([0.0625], 2), ([3.0], 2), ([3.0, 1.0], 3), ([3.0, 0.03], 2)])
-def test_a_stop_just_before_the_timer_is_set_does_not_move_it_behind_its_moment(clock, stops, set):
+def test_a_stop_before_the_timer_is_set_does_not_move_it_too_late(clock, stops, set):
     grant = Grant(Moment.now(), 9)
     stop_before_setting(clock, *stops)
     Fence(grant)
@@ -154,7 +154,7 @@ def test_a_stop_just_before_the_timer_is_set_does_not_move_it_behind_its_moment(
     assert grant.sent.monotonic + 8 <= clock.alarm <= grant.sent.monotonic + 8.05
 
 
-def test_a_stop_just_before_the_timer_is_set_that_lasts_too_long_is_a_loss(clock):
+def test_a_long_stop_before_the_timer_is_set_is_a_loss(clock):
     grant = Grant(Moment.now(), 9)
     stop_before_setting(clock, 8.5)
     with pytest.raises(Lost):

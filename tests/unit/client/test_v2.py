@@ -99,7 +99,7 @@ def test_an_endpoint_that_closes_every_connection_is_not_asked_for_ever(rig):
     rig.v2(1)
     rig.read()
     rig.a.serve = always((0.0, b""))
-    with pytest.raises(Unavailable, match="perhaps it needs protocol = https"):
+    with pytest.raises(Unavailable, match="it may need protocol = https"):
         rig.read(2)
     assert len(rig.a.requests) < 12
 
@@ -183,7 +183,7 @@ MEANING = [
     (says(500, {"errorCode": 301, "message": "x"}), Unavailable, "etcd says: x"),
     (says(200, {"node": {}}, "X-Etcd-Cluster-Id: def\r\n"), OtherCluster, "abc to def. .*expected_cluster_id"),
     (says(200, b"nonsense"), Unavailable, "etcd says: Server response was not valid JSON"),
-    (always((0.0, b"")), Unavailable, "perhaps it needs protocol = https"),
+    (always((0.0, b"")), Unavailable, "it may need protocol = https"),
     (always((0.0, CLOSED)), Unavailable, "Connection reset by peer"),
     (always((0.0, b"SSH-2.0-x\r\n")), Unavailable, "does not speak HTTP"),
 ]

@@ -124,7 +124,7 @@ def test_a_lock_of_v3_is_contended_before_v2_is_asked(both):
     assert both.asked() == ["3"]
 
 
-def test_the_directory_is_that_of_the_file_and_the_name_in_both_apis_and_in_the_log(both):
+def test_the_directory_is_that_of_the_file_in_both_apis_and_in_the_log(both):
     both.take(both.lock("lock_prefix = /p\nlocks_dir = d\n"))
     assert [name.rpartition("/")[0] for etcd in (both.v3, both.v2) for name in etcd.keys] == ["/p/d/X", "/p/d/X"]
     assert both.log.lock == "/p/d/X/"
@@ -145,7 +145,7 @@ def test_api_2_without_python_etcd_says_what_to_install(both, no_python_etcd):
         both.lock("api = 2")
 
 
-def test_auto_without_python_etcd_is_refused_where_v2_is_served_and_fine_elsewhere(etcd, no_python_etcd):
+def test_auto_without_python_etcd_is_refused_only_where_v2_is_served(etcd, no_python_etcd):
     lock = etcd.lock()
     if etcd.both:
         with pytest.raises(Refused, match="install python3-etcd"):
