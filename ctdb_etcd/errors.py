@@ -29,6 +29,10 @@ class Unavailable(LockError):
     """No usable answer in time; a later try may succeed."""
 
 
+class TooLong(Unavailable):
+    """An answer that is longer than what is read; it will be the next time, too."""
+
+
 class Refused(LockError):
     """An answer that waiting does not change; the text says what to do."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import select
 import time
 
-from ..errors import GrpcOnly
+from ..errors import GrpcOnly, TooLong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 # What one read takes at most; most answers have less.
 _READ = 1 << 16
-# etcd takes no request of more than 1.5 MiB by default, so no key is longer; base64 makes 2 MiB of it.
-_BODY_MAX = 1 << 22
+# etcd takes no request of more than 1.5 MiB by default, so no key is longer. Base64 in v3 makes 2 MiB of it, JSON's
+# escapes in v2 up to 9 MiB.
+_BODY_MAX = 10 << 20
 _HEAD_MAX = 1 << 16
 
 _TOO_LONG = f"an answer of more than {_BODY_MAX} bytes"
@@ -101,7 +102,10 @@ class Connection:
     def ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float
     ) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises OSError (TimeoutError at the deadline), HttpError, GrpcOnly."""
+        """Status and body of the answer.
+
+        Raises OSError (TimeoutError at the deadline), HttpError, TooLong, GrpcOnly.
+        """
         status, fields = self._request(method, path, body, headers, deadline)
         answer = self._body(status, fields)
         stays = fields["version"] == "HTTP/1.1" and "close" not in fields.get("connection", "").lower()
@@ -196,7 +200,7 @@ class Connection:
                 break
             body += self._take(size)
             if len(body) > _BODY_MAX:
-                raise HttpError(_TOO_LONG)
+                raise TooLong(_TOO_LONG)
             if self._line():
                 raise HttpError("the answer's chunks are not as long as they say")
         while self._line():  # a field behind the last chunk
@@ -210,7 +214,7 @@ class Connection:
 
     def _take(self, size: int) -> bytes:
         if size > _BODY_MAX:
-            raise HttpError(_TOO_LONG)
+            raise TooLong(_TOO_LONG)
         while len(self._got) < size:
             self._more()
         return self._taken(size, 0)
@@ -233,7 +237,7 @@ class Connection:
         # All that came for one answer: interim answers, and fields behind the last chunk, have no limit of their own.
         self._length += len(data)
         if self._length > _HEAD_MAX + _BODY_MAX:
-            raise HttpError(_TOO_LONG)
+            raise TooLong(_TOO_LONG)
         return not self._ended
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 
-from ..errors import EndpointRefused, GrpcOnly, OtherCluster, Refused, Unavailable
+from ..errors import EndpointRefused, GrpcOnly, OtherCluster, Refused, TooLong, Unavailable
 from ..waiting import rest
 
 TYPE_CHECKING = False
@@ -48,8 +48,8 @@ class Retry:
 
         `news` is what the log says before the failures of a round that returns nothing.
 
-        Raises Unavailable at the deadline (monotonic seconds), Refused if no endpoint will ever do, and whatever
-        attempt raises.
+        Raises Unavailable at the deadline (monotonic seconds), TooLong, Refused if no endpoint will ever do, and
+        whatever attempt raises.
         """
         pause = _PAUSE_FIRST
         failures: dict[str, Exception] = {}
@@ -64,6 +64,8 @@ class Retry:
             if failures and all(isinstance(error, EndpointRefused) for error in failures.values()):
                 kinds = {type(error) for error in failures.values()}
                 raise OtherCluster(reasons) if kinds == {OtherCluster} else Refused(reasons)
+            if any(isinstance(error, TooLong) for error in failures.values()):
+                raise TooLong(reasons)
             self._failed(news + reasons)
             if time.monotonic() + pause >= deadline:
                 raise Unavailable(f"etcd gave no answer in time: {reasons}")

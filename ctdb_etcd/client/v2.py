@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ..waiting import Waiter
     from .endpoints import Endpoints
 
+# etcd's codes of the two errors that a call may raise.
+_CODES = {etcd.EtcdKeyNotFound: 100, etcd.EtcdCompareFailed: 101}
 # How python-etcd's text begins for an answer that is not one of the v2 API.
 _NOT_SERVED = "Bad response"
 
@@ -119,7 +121,12 @@ class Client:
         client.http.begin(name, until, repeatable)
         try:
             return operation(client)
-        except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed, Stopped):
+        except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed) as error:
+            # python-etcd takes every answer with status 404 for the first one.
+            if error.payload.get("errorCode") == _CODES[type(error)]:
+                raise
+            raise Unavailable(f"etcd's answer makes no sense: {error}") from None
+        except Stopped:
             raise
         except Exception as error:  # python-etcd raises anything for garbage in an answer
             raise self._understand(error, endpoint, until) from None

@@ -112,7 +112,8 @@ class Client:
     def health(self, endpoint: str, until: float, found: dict[str, Any]) -> None:
         """Put into `found`: reachable, version, leader, latency, date, cluster_id, alarms, error, note of an endpoint.
 
-        Raises as `ask`, and TypeError, ValueError, AttributeError, KeyError for an answer that makes no sense.
+        Raises as `ask`, and KeyError, TypeError, ValueError, AttributeError, OverflowError or RecursionError for an
+        answer that makes no sense.
         """
         began = time.monotonic()
         try:

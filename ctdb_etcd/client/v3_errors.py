@@ -40,6 +40,8 @@ _MESSAGES = (
 )
 # What else it says to a login.
 _AT_LOGIN = ("no leader", "leader changed", "request timed out", "too many requests", "rpc not supported for learner")
+# Characters of a message that a line quotes: etcd's are shorter.
+_QUOTED_MAX = 400
 _COMMON_NAME = "CommonName of client"
 _NOT_SERVED = (
     "the v3 API is not served at /v3 (HTTP status {}): this needs etcd 3.4 or later with its gateway"
@@ -63,7 +65,7 @@ def understand(status: int, body: bytes, at_login: bool = False) -> dict[str, An
     if status == 200 and not error:
         return answer
     # On streams the error is an object; from 3.6 on there is only `message`.
-    message = str(error.get("message") if isinstance(error, dict) else answer.get("message") or error)
+    message = str(error.get("message") if isinstance(error, dict) else answer.get("message") or error)[:_QUOTED_MAX]
     for part, kind, what_to_do in _MESSAGES:
         if part in message:
             raise kind(f"etcd says: {part if at_login else message}" + (f": {what_to_do}" if what_to_do else ""))

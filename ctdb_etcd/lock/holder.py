@@ -2,8 +2,18 @@
 # Copyright 2026 The ctdb-etcd authors
 """The value in the lock's key: who holds it, as JSON, for people and as proof of the process.
 
-It is a protocol between versions of this program, and anybody with access to etcd may write anything there: `read` is
-total over every text, and what it does not understand is a holder about whom nothing is known.
+Anybody with access to etcd may write anything there. So all that is known of a value comes from `read`, which is total
+over every text: a field that holds what it cannot hold is as if it were not there, and a value without its fields is a
+holder about whom nothing is known.
+
+The value is a protocol between versions of this program, which meet while a cluster is upgraded node by node. Allowed
+from one version to the next:
+- new fields, which older versions ignore;
+- any change to the proof (pid and start_time with it) and to the times of the lease: they count only between processes
+  of one and the same `version`. So a holder of another version is never evicted, and its lease is waited for only by
+  those of its own version;
+- not: another meaning or type of node, pnn, pid, since and version, which every version shows; a value that is not one
+  JSON object, or longer than 4096 characters; another meaning of the key itself, which excludes whatever it holds.
 """
 
 from __future__ import annotations
@@ -20,17 +30,37 @@ if TYPE_CHECKING:
 
 # How `since` is written, in UTC.
 SINCE = "%Y-%m-%dT%H:%M:%SZ"
+# In place of a value that was not read.
+TOO_LONG = "(too long to be read)"
+
+# Characters. Ours has 400 of them, and a host name that is as long as it can be.
+_LENGTH_MAX = 4096
+# Of one field. HOST_NAME_MAX is 64.
+_TEXT_MAX = 255
+# Seconds; more than any lock_ttl.
+_SECONDS_MAX = 86400
 
 
 class Key:
-    """A key in the lock's directory. `lease` is v3's (0: none); `left` and `ttl` are seconds, if known."""
+    """A key in the lock's directory. `lease` is v3's (0: none); `left` and `ttl` are seconds, if known.
+
+    `revision` is that of its creation, `modified` that of its last change.
+    """
 
     def __init__(
-        self, name: str, value: str, revision: int, lease: int | None, left: int | None, ttl: int | None
+        self,
+        name: str,
+        value: str,
+        revision: int,
+        modified: int,
+        lease: int | None = None,
+        left: int | None = None,
+        ttl: int | None = None,
     ) -> None:
         self.name = name
         self.value = value
         self.revision = revision
+        self.modified = modified
         self.lease = lease
         self.left = left
         self.ttl = ttl
@@ -80,13 +110,53 @@ class Holder:
         return self._text
 
 
+def _is_text(found: object) -> bool:
+    return isinstance(found, str) and len(found) <= _TEXT_MAX
+
+
+def is_int64(found: object) -> bool:
+    """Whether it is a number as etcd's are."""
+    return type(found) is int and -(1 << 63) <= found < 1 << 63
+
+
+def _is_number(found: object) -> bool:
+    return type(found) is int and 0 <= found < 1 << 63
+
+
+def _is_number_if_known(found: object) -> bool:
+    return found is None or _is_number(found)
+
+
+def _is_seconds(found: object) -> bool:
+    # So that nan is not, and no arithmetic with it can fail.
+    return type(found) in (int, float) and 0 < found <= _SECONDS_MAX  # type: ignore[operator]
+
+
+_FIELDS = {
+    "node": _is_text,
+    "pnn": _is_number_if_known,
+    "pid": _is_number,
+    "since": _is_text,
+    "version": _is_text,
+    "lock_ttl": _is_seconds,
+    "refresh": _is_seconds,
+    "start_time": _is_number,
+    "boot_id": _is_text,
+    "pid_namespace": _is_number,
+    "time_namespace": _is_number,
+    "nonce": _is_text,
+}
+
+
 def read(value: str) -> dict[str, Any]:
-    """The JSON object in a key's value; an empty one if it is none."""
+    """The fields in a key's value that can be what they say, of the types that we write."""
     try:
-        who = json.loads(value)
+        who = json.loads(value) if len(value) <= _LENGTH_MAX else None
     except (ValueError, RecursionError):
         return {}
-    return who if isinstance(who, dict) else {}
+    if not isinstance(who, dict):
+        return {}
+    return {field: who[field] for field, can_be in _FIELDS.items() if field in who and can_be(who[field])}
 
 
 def describe(value: str) -> str:

@@ -189,7 +189,7 @@ def serves_v2(config: Config, directory: str, endpoints: Endpoints, endpoint: st
     status, body = endpoints.get(endpoint, f"{config.version_prefix}/keys{directory}", until)
     try:
         answer: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if isinstance(answer, dict):
         return True

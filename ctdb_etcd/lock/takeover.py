@@ -85,6 +85,10 @@ class Contender:
             except Unavailable:
                 raise Contended(seen) from None  # held when last seen
 
+    def pause(self, deadline: float) -> None:
+        """Wait a moment before another try, no longer than until the deadline. Raises Stopped."""
+        rest(self._waiter, min(deadline, time.monotonic() + _PAUSE))
+
     def is_dead(self, value: str) -> bool:
         """Whether this value belongs to a process of this machine that is provably dead."""
         who = _ours(value)
@@ -99,7 +103,7 @@ class Contender:
         try:
             least = who["lock_ttl"] - who["refresh"] - _LATE
             left = max(0.0, rival.left(deadline))
-        except (KeyError, TypeError, LockError):
+        except (KeyError, LockError):
             return None
         return left if left < least else None
 

@@ -20,9 +20,9 @@ import etcd
 from ..client.v2 import Unanswered
 from ..errors import Contended, Lost, OtherCluster, Unavailable
 from ..fence import Grant, Moment
-from .holder import Key, Keys, describe
+from .holder import Key, Keys, describe, is_int64
 from .takeover import Rival
-from .v3 import unused_name
+from .v3 import TTL_MAX, unused_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,9 +58,10 @@ class Lock:
             # More than one is ours if an append succeeded that seemed to fail.
             mine = self._mine(keys)
             if mine:
-                self._key = mine[0].key
+                self._key = mine[0].name
                 self._evict(contender, keys[: keys.index(mine[0])], deadline)
                 return grant if grant and grant.fresh() else self.refresh(deadline)
+            contender.pause(deadline)
             if time.monotonic() >= deadline:
                 raise Unavailable("etcd gave no answer in time to the making of a key")
 
@@ -74,16 +75,16 @@ class Lock:
     def _refresh(self, deadline: float) -> Grant:
         sent = Moment.now()
         try:
-            node = self._client.call(
+            ttl = self._client.call(
                 "renew",
-                lambda client: client.write(self._key, self._value, ttl=self._ttl, prevValue=self._value),
+                lambda client: _ttl(client.write(self._key, self._value, ttl=self._ttl, prevValue=self._value)),
                 deadline,
             )
         except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed):
             raise Lost("its key is gone: it ran out, or was deleted") from None
-        grant = Grant(sent, _ttl(node))
+        grant = Grant(sent, ttl)
         keys = self._keys(deadline)
-        if not keys or keys[0].key != self._key:
+        if not keys or keys[0].name != self._key:
             # Samba's helper can bring back a key of its own that had expired.
             raise Lost("another key is in front of it")
         for key in self._mine(keys[1:]):
@@ -103,7 +104,7 @@ class Lock:
 
     def keys(self, deadline: float, most: int) -> Keys:
         """See open.Lock.keys."""
-        return Keys([_key(leaf) for leaf in self._keys(deadline)[:most]])
+        return Keys(self._keys(deadline)[:most])
 
     def try_lease(self, deadline: float) -> None:
         """See open.Lock.try_lease: the API has none, a key's TTL is what was asked for."""
@@ -127,9 +128,9 @@ class Lock:
     def _front(self, deadline: float) -> Rival | None:
         keys = self._keys(deadline)
         # An expired key has no TTL until etcd removes it.
-        return Rival(keys[0].value, lambda _: keys[0].ttl or 0) if keys else None
+        return Rival(keys[0].value, lambda _: keys[0].left or 0) if keys else None
 
-    def _evict(self, contender: Contender, ahead: list[Any], deadline: float) -> None:
+    def _evict(self, contender: Contender, ahead: list[Key], deadline: float) -> None:
         """Delete the keys of dead processes ahead of ours. Raises Contended at the first other key."""
         for key in ahead:
             if not contender.is_dead(key.value) or not self._delete(key, deadline):
@@ -141,33 +142,39 @@ class Lock:
         self._begun = True
         sent = Moment.now()
         try:
-            node = self._client.call_once(
+            ttl = self._client.call_once(
                 "append",
-                lambda client: client.write(self._directory, self._value, ttl=self._ttl, append=True),
+                lambda client: _ttl(client.write(self._directory, self._value, ttl=self._ttl, append=True)),
                 deadline,
             )
-        except Unanswered as failure:
+        except (Unanswered, etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed) as failure:
             self._log.info(f"not taken yet: {failure}")
             return None
-        return Grant(sent, _ttl(node))
+        return Grant(sent, ttl)
 
-    def _keys(self, deadline: float) -> list[Any]:
+    def _keys(self, deadline: float) -> list[Key]:
         """All keys of the directory, the owner's first."""
+
+        def read(client: etcd.Client) -> list[Key]:
+            try:
+                directory = client.read(self._directory, recursive=True, sorted=True, quorum=True)
+            except etcd.EtcdCompareFailed:
+                raise Unavailable("etcd's answer makes no sense: nothing was to be compared") from None
+            return sorted((_key(leaf) for leaf in directory.leaves if not leaf.dir), key=lambda key: key.name)
+
         try:
-            directory = self._client.call(
-                "read", lambda client: client.read(self._directory, recursive=True, sorted=True, quorum=True), deadline
-            )
+            keys: list[Key] = self._client.call("read", read, deadline)
         except etcd.EtcdKeyNotFound:
             return []
-        return sorted((leaf for leaf in directory.leaves if not leaf.dir), key=lambda leaf: str(leaf.key))
+        return keys
 
-    def _mine(self, keys: list[Any]) -> list[Any]:
+    def _mine(self, keys: list[Key]) -> list[Key]:
         return [key for key in keys if key.value == self._value]
 
-    def _delete(self, key: Any, deadline: float) -> bool:
+    def _delete(self, key: Key, deadline: float) -> bool:
         """Delete a key unless its value has changed; return whether it is gone."""
         try:
-            self._client.call("delete", partial(etcd.Client.delete, key=key.key, prevValue=key.value), deadline)
+            self._client.call("delete", partial(etcd.Client.delete, key=key.name, prevValue=key.value), deadline)
         except etcd.EtcdKeyNotFound:
             pass
         except etcd.EtcdCompareFailed:
@@ -176,11 +183,17 @@ class Lock:
 
 
 def _key(leaf: Any) -> Key:
-    left = leaf.ttl if isinstance(leaf.ttl, int) else None
-    return Key(str(leaf.key), str(leaf.value or ""), leaf.createdIndex, None, left, None)
+    """A leaf of python-etcd's, checked. Raises Unavailable."""
+    numbers = leaf.createdIndex, leaf.modifiedIndex, 0 if leaf.ttl is None else leaf.ttl
+    value = "" if leaf.value is None else leaf.value
+    if not (isinstance(leaf.key, str) and isinstance(value, str) and all(map(is_int64, numbers))):
+        raise Unavailable("etcd's answer makes no sense: a key that is none")
+    return Key(leaf.key, value, leaf.createdIndex, leaf.modifiedIndex, left=leaf.ttl)
 
 
 def _ttl(node: Any) -> int:
-    if not isinstance(node.ttl, int):
+    """The TTL of a key that was written. Raises Unavailable."""
+    if not is_int64(node.ttl) or node.ttl > TTL_MAX:
         raise Unavailable("etcd's answer makes no sense: a key without its TTL")
-    return node.ttl
+    ttl: int = node.ttl
+    return ttl

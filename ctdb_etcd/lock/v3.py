@@ -13,9 +13,9 @@ import binascii
 import os
 import time
 
-from ..errors import Contended, LeaseExists, LeaseNotFound, LockError, Lost, OtherCluster, Refused, Unavailable
+from ..errors import Contended, LeaseExists, LeaseNotFound, LockError, Lost, OtherCluster, Refused, TooLong, Unavailable
 from ..fence import Grant, Moment
-from .holder import Key, Keys, describe
+from .holder import TOO_LONG, Key, Keys, describe, is_int64
 from .takeover import Rival
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .takeover import Contender
 
 # etcd's longest lease in seconds (MaxLeaseTTL in lease/lessor.go); the kernel's timer takes no more either.
-_TTL_MAX = 9_000_000_000
+TTL_MAX = 9_000_000_000
 # How often one refresh renews because etcd's leader changed in between.
 _TERMS = 3
 # Seconds for a clean-up that the lease's end would do as well.
@@ -66,6 +66,7 @@ class Lock:
             except Lost as loss:
                 # etcd was away for longer than the lease: start again. The deadline bounds every call.
                 self._log.info(f"not taken yet: {loss}")
+                contender.pause(deadline)
 
     def refresh(self, deadline: float) -> Grant:
         """See open.Lock.refresh."""
@@ -78,8 +79,8 @@ class Lock:
         for _ in range(_TERMS):
             grant, term = self._keep_alive(deadline)
             # A key can be deleted under a live lease, and some releases of etcd renew a revoked lease.
-            answer = self._client.call("kv/range", {"key": _base64(self._key)}, deadline)
-            if not any(_number(key, "create_revision") == self._revision for key in _keys(answer)):
+            answer = self._client.call("kv/range", {"key": _base64(self._key), "keys_only": True}, deadline)
+            if not any(key.revision == self._revision for key in _keys(answer)):
                 raise Lost("its key is gone: it was deleted, or its lease was revoked")
             # A deposed leader that does not know it yet renews leases that the new leader lets expire. No release of
             # etcd prevents that reliably (up to 3.7.1 at least). The read is linearizable: its term is the term of the
@@ -120,14 +121,13 @@ class Lock:
         half, quarter = now + (deadline - now) / 2, now + (deadline - now) * 3 / 4
         search = {**self._oldest, "limit": most}
         try:
-            answer = self._client.call("kv/range", search, half)
+            keys = self._range(search, half)
         except Unavailable as failure:
             try:
-                answer = self._client.call("kv/range", {**search, "serializable": True}, deadline)
+                return Keys(self._range({**search, "serializable": True}, deadline), str(failure))
             except LockError:
                 raise failure from None
-            return Keys([_key(key) for key in _keys(answer)], str(failure))
-        return Keys([self._with_lease(_key(key), quarter) for key in _keys(answer)])
+        return Keys([self._with_lease(key, quarter) for key in keys])
 
     def try_lease(self, deadline: float) -> tuple[float, float]:
         """See open.Lock.try_lease. No key is ever under this lease."""
@@ -172,46 +172,52 @@ class Lock:
         grant = self._grant(deadline)
         value = contender.holder.text()
         first = self._put(value, [self._all_created(0)], [], deadline)
-        if first and contender.is_dead(_text(first.get("value", ""))):
+        if first and contender.is_dead(first.value):
             first = self._replace(value, first, deadline)
         if first:
-            raise Contended(_text(first.get("value", "")))
+            raise Contended(first.value)
         return grant if grant.fresh() else self.refresh(deadline)
 
     def _front(self, deadline: float) -> Rival | None:
-        keys = _keys(self._client.call("kv/range", self._oldest, deadline))
+        keys = self._range(self._oldest, deadline)
         if not keys:
             return None
-        lease = _number(keys[0], "lease")
-        return Rival(_text(keys[0].get("value", "")), lambda until: self._left(lease, until))
+        lease = keys[0].lease or 0
+        return Rival(keys[0].value, lambda until: self._left(lease, until))
+
+    def _range(self, search: dict[str, Any], deadline: float) -> list[Key]:
+        try:
+            return _keys(self._client.call("kv/range", search, deadline))
+        except TooLong:
+            # Whoever writes such values: to know that there is a key is enough.
+            keys = _keys(self._client.call("kv/range", {**search, "keys_only": True}, deadline))
+            for key in keys:
+                key.value = TOO_LONG
+            return keys
 
     def _left(self, lease: int, deadline: float) -> float:
         return _number(self._client.call("lease/timetolive", {"ID": lease}, deadline), "TTL")
 
-    def _replace(self, value: str, dead: dict[str, Any], deadline: float) -> dict[str, Any] | None:
+    def _replace(self, value: str, dead: Key, deadline: float) -> Key | None:
         """Put our key in the place of this one, if it is unchanged and nobody waits behind it.
 
         Returns the key in front if that is not ours.
         """
-        same = {
-            "key": dead["key"],
-            "target": "MOD",
-            "result": "EQUAL",
-            "mod_revision": _number(dead, "mod_revision"),
-        }
-        alone = self._all_created(_number(dead, "create_revision"))
-        first = self._put(value, [same, alone], [{"request_delete_range": {"key": dead["key"]}}], deadline)
+        key = _base64(dead.name)
+        same = {"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": dead.modified}
+        alone = self._all_created(dead.revision)
+        first = self._put(value, [same, alone], [{"request_delete_range": {"key": key}}], deadline)
         if not first:
-            self._log.info(f"evicted from {self._directory}, its process is gone: {describe(_text(dead['value']))}")
+            self._log.info(f"evicted from {self._directory}, its process is gone: {describe(dead.value)}")
             try:
-                self._revoke(_number(dead, "lease"), time.monotonic() + _CLEAN_UP)
+                self._revoke(dead.lease or 0, time.monotonic() + _CLEAN_UP)
             except (Unavailable, Refused):
                 pass  # it ends by itself, and has no key
         return first
 
     def _put(
         self, value: str, compare: list[dict[str, Any]], before: list[dict[str, Any]], deadline: float
-    ) -> dict[str, Any] | None:
+    ) -> Key | None:
         """Put our key if all of compare is true, after the operations `before`. Returns the key in front if not."""
         put = {"key": _base64(self._key), "value": _base64(value), "lease": self._lease}
         body = {
@@ -232,7 +238,7 @@ class Lock:
         mine, first = (_keys(_dict(part).get("response_range")) for part in parts)
         if mine:
             # An earlier try of ours had succeeded.
-            self._revision = _number(mine[0], "create_revision")
+            self._revision = mine[0].revision
             return None
         if not first:
             self.release(deadline)
@@ -282,9 +288,9 @@ def unused_name() -> str:
     return f"check-{os.urandom(8).hex()}"
 
 
-def _key(key: dict[str, Any]) -> Key:
-    name, value = _text(key.get("key", "")), _text(key.get("value", ""))
-    return Key(name, value, _number(key, "create_revision"), _number(key, "lease"), None, None)
+def _key(key: object) -> Key:
+    name, value = (_text(_dict(key).get(field, "")) for field in ("key", "value"))
+    return Key(name, value, *(_number(key, field) for field in ("create_revision", "mod_revision", "lease")))
 
 
 def _base64(text: str) -> str:
@@ -298,16 +304,19 @@ def _text(data: object) -> str:
         raise Unavailable("etcd's answer makes no sense: not base64") from None
 
 
-def _keys(answer: object) -> list[dict[str, Any]]:
-    return [_dict(key) for key in _list(_dict(answer).get("kvs", []))]
+def _keys(answer: object) -> list[Key]:
+    return [_key(key) for key in _list(_dict(answer).get("kvs", []))]
 
 
 def _number(answer: object, field: str) -> int:
     try:
         # int64 comes as a string, zero not at all.
-        return int(_dict(answer).get(field, 0))
+        number = int(_dict(answer).get(field, 0))
+        if is_int64(number):
+            return number
     except (TypeError, ValueError, OverflowError):
-        raise Unavailable(f"etcd's answer makes no sense: {field} is no number") from None
+        pass
+    raise Unavailable(f"etcd's answer makes no sense: {field} is no number")
 
 
 def _term(answer: object) -> int:
@@ -316,7 +325,7 @@ def _term(answer: object) -> int:
 
 def _ttl(answer: object) -> int:
     ttl = _number(answer, "TTL")
-    if ttl > _TTL_MAX:
+    if ttl > TTL_MAX:
         raise Unavailable("etcd's answer makes no sense: a lease that never ends")
     return ttl
 

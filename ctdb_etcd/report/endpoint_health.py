@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # A member that needs more than this many seconds for an answer is of no use to the lock either.
 PATIENCE = 2.0
 
+# What an answer in JSON raises that is not what etcd answers.
+_NONSENSE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 # etcd does this as well where it expects TLS and gets none: sometimes the one, sometimes the other.
 _CLOSED = "it closed the connection without an answer"
 _RESET = os.strerror(errno.ECONNRESET)
@@ -93,7 +95,7 @@ def _task(config: Config, name: str, directory: str, log: Log, until: float) -> 
         try:
             client.health(name, until, endpoint)
             endpoint["clock_offset"] = _offset(endpoint.pop("date", ""), wall, time.time())
-        except (OSError, HttpError, LockError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (OSError, HttpError, LockError, *_NONSENSE) as error:
             endpoint["error"] = _why(error)
         if endpoint["reachable"] and config.api != "3":
             try:
@@ -129,7 +131,7 @@ def _blank(name: str) -> dict[str, Any]:
 def _why(error: Exception) -> str:
     if isinstance(error, Disconnected):
         return _CLOSED
-    if isinstance(error, (KeyError, TypeError, ValueError, AttributeError)):
+    if isinstance(error, _NONSENSE):
         return "its answer makes no sense: is it etcd?"
     return reason(error) if str(error) or not isinstance(error, TimeoutError) else "no answer in time"
 
@@ -138,7 +140,7 @@ def _offset(date: str, began: float, ended: float) -> float | None:
     """Seconds by which the sender's clock is ahead of ours, at least, by its Date header; 0 if it may be right."""
     try:
         least = parsedate_to_datetime(date).timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None
     # It was made between the two moments, and is cut off to whole seconds.
     if least > ended:

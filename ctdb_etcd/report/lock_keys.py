@@ -51,9 +51,8 @@ def _owner(value: str, now: float) -> dict[str, Any]:
     who = read(value)
     try:
         age = round(now - calendar.timegm(time.strptime(who["since"], SINCE)), 1)
-        pnn = who["pnn"] if isinstance(who["pnn"], int) else None
-        shown.update(kind="ctdb-etcd", node=str(who["node"]), pnn=pnn, pid=int(who["pid"]), since=who["since"], age=age)
-        shown.update(version=str(who.get("version")), nonce=str(who.get("nonce")))
-    except (ValueError, KeyError, TypeError):
+        shown.update({field: who[field] for field in ("node", "pnn", "pid", "since", "version")})
+        shown.update(kind="ctdb-etcd", age=age, nonce=who.get("nonce"))
+    except (ValueError, KeyError):
         shown.update(kind="unknown", value=value[:80])
     return shown

@@ -191,4 +191,4 @@ def who(key: dict[str, Any]) -> str:
 
 
 def _same(key: dict[str, Any], other: dict[str, Any]) -> bool:
-    return bool(key["kind"] == other["kind"] == "ctdb-etcd" and key["nonce"] == other["nonce"])
+    return bool(key["kind"] == other["kind"] == "ctdb-etcd" and key["nonce"] and key["nonce"] == other["nonce"])

@@ -115,6 +115,9 @@ class EtcdV3:
         if names:
             answer["count"] = str(len(names))
             answer["kvs"] = [self._shown(name) for name in names[: body.get("limit") or None]]
+            for key in answer["kvs"]:
+                if body.get("keys_only"):
+                    key.pop("value", None)
         return answer
 
     def _shown(self, name: str) -> Dict[str, str]:

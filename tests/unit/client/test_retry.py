@@ -10,7 +10,7 @@ import os
 import pytest
 
 from ctdb_etcd.client.retry import Retry, reason
-from ctdb_etcd.errors import EndpointRefused, GrpcOnly, OtherCluster, Refused, Unavailable
+from ctdb_etcd.errors import EndpointRefused, GrpcOnly, OtherCluster, Refused, TooLong, Unavailable
 from tests.support.fakes import Clock, Log, Waiter
 
 
@@ -55,6 +55,8 @@ def test_endpoints_that_are_all_refused_end_the_rounds_at_once(monkeypatch):
         ({"a": EndpointRefused("x"), "b": OSError("x")}, Unavailable),
         ({"a": EndpointRefused("x"), "b": OtherCluster("x")}, Refused),
         ({"a": OtherCluster("x"), "b": OtherCluster("x")}, OtherCluster),
+        # Waiting does not shorten it.
+        ({"a": TooLong("x"), "b": OSError("x")}, TooLong),
     ],
 )
 def test_trying_ends_early_only_if_each_endpoint_refuses_for_good(monkeypatch, failures, raised):

@@ -51,7 +51,7 @@ def test_what_is_written_arrives_as_a_form(rig):
         always((0.0, b"")),
         always((0.0, CLOSED)),
         always((0.0, b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n")),
-        always((0.0, b"HTTP/1.1 200 OK\r\n\r\n"), *[(0.0, b"x" * 65536)] * 100),
+        always((0.0, b"HTTP/1.1 200 OK\r\n\r\n"), *[(0.0, b"x" * 65536)] * 300),
     ],
 )
 def test_endpoint_that_fails_in_any_way_leaves_it_to_the_next(rig, serve):

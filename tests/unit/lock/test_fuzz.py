@@ -15,9 +15,19 @@ from ctdb_etcd.errors import Contended, LeaseExists, LeaseNotFound, LockError, R
 from ctdb_etcd.fence import Grant
 from ctdb_etcd.lock import v3
 from ctdb_etcd.log import Log
-from ctdb_etcd.lock.holder import describe, proof
+from ctdb_etcd.lock.holder import Holder, Key, describe, proof, read
 from ctdb_etcd.lock.takeover import Contender, NonceFile, Rival
+from ctdb_etcd.report import lock_keys, text
+from ctdb_etcd.report.status import OK, WARNING, Status
+from tests.support.conf import parse
+from tests.support.fakes import Clock, Waiter
 from tests.support.fuzz import JSON, NUMBERS, examples, given, st
+
+etcd = pytest.importorskip("etcd", reason="python3-etcd is not installed")
+
+from ctdb_etcd.client import v2 as client_v2  # noqa: E402
+from ctdb_etcd.client.v2_http import Answer  # noqa: E402
+from ctdb_etcd.lock import v2  # noqa: E402
 
 LONGEST = 9_000_000_000  # s: lease.MaxLeaseTTL in etcd
 LEASE = "TTL ID result header kvs responses response_range succeeded create_revision key value lease".split()
@@ -82,20 +92,124 @@ def test_any_answers_are_a_lease_or_a_known_error(outcomes):
             assert isinstance(grant, Grant) and 0 < grant.ttl <= LONGEST
 
 
-WHO = "version pid start_time boot_id pid_namespace time_namespace nonce lock_ttl refresh".split()
+OURS = Holder(9, 2.0, "a nonce", lambda: lambda: 3).text()
+WHO = "node pnn since version pid start_time boot_id pid_namespace time_namespace nonce lock_ttl refresh".split()
 
 
 @examples(250)
-@given(st.dictionaries(st.sampled_from(WHO), st.one_of(JSON, NUMBERS)), st.one_of(NUMBERS, st.none()), st.booleans())
+@given(
+    st.dictionaries(st.sampled_from(WHO), st.one_of(JSON, NUMBERS)), st.integers(-(2**63), 2**63 - 1), st.booleans()
+)
 def test_whoever_is_in_front_is_contended_unless_proven_dead(fields, left, known):
     true = {**proof("a nonce"), "version": __version__, "lock_ttl": 9, "refresh": 2} if known else {}
-    contender = Contender(None, NonceFile("X", "a nonce"), True, time.monotonic() + 1, Hasty(), Log())
     rival = Rival(json.dumps({**true, **fields}, default=str), lambda deadline: left)
-    with pytest.raises(Contended):
-        contender.contend(lambda deadline: rival, time.monotonic() + 0.01)
+    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(Contended):
+        clock = Clock(monkeypatch)
+        contender = Contender(None, NonceFile("X", "a nonce"), True, clock.now + 4, Waiter(clock), Log())
+        contender.contend(lambda deadline: rival, clock.now + 4)
+
+
+VALUES = st.one_of(
+    st.text(max_size=60),
+    JSON.map(json.dumps),
+    st.integers(1, 200000).map("[".__mul__),
+    # Ours, but for some of its fields.
+    st.dictionaries(st.sampled_from(WHO), st.one_of(JSON, NUMBERS, st.just(10**400))).map(
+        lambda fields: json.dumps({**json.loads(OURS), **fields})
+    ),
+)
+
+
+@examples(500)
+@given(VALUES)
+def test_any_value_of_the_lock_is_read_as_fields_that_are_what_they_say(value):
+    assert isinstance(describe(value), str)
+    who = read(value)
+    texts = {who[field] for field in ("node", "since", "version", "boot_id", "nonce") if field in who}
+    assert all(type(text) is str for text in texts)
+    numbers = {who[field] for field in ("pid", "start_time", "pid_namespace", "time_namespace") if field in who}
+    assert all(type(number) is int and 0 <= number < 2**63 for number in numbers)
+    assert who.get("pnn") is None or 0 <= who["pnn"] < 2**63
+    assert 0 < who.get("lock_ttl", 9) - min(who.get("refresh", 2), 0) < 1e6
 
 
 @examples(300)
-@given(st.one_of(st.text(max_size=60), JSON.map(json.dumps), st.integers(1, 200000).map("[".__mul__)))
-def test_any_value_of_the_lock_is_described(value):
-    assert isinstance(describe(value), str)
+@given(st.lists(VALUES, min_size=1, max_size=3), st.sampled_from(["3", "2"]))
+def test_any_values_of_the_lock_are_shown_by_a_report(values, api):
+    status = Status("the.conf", Log())
+    status.report["lock"] = {"path": "/l/", "api": "auto", "name_from": "netbios_name"}
+    status._read = True
+    keys = [Key(f"/l/{number}", value, 1, 1, 7, 5, 9) for number, value in enumerate(values)]
+    status._name_holder([[lock_keys.describe(key, api, time.time()) for key in keys] for _ in range(2)])
+    assert status.verdict() in (OK, WARNING)
+    shown = text.status(status.report)
+    assert "/l/ is held by " in shown and "\033" not in shown and "\r" not in shown
+    json.dumps(status.report).encode()
+
+
+class V2:
+    """The real client of v2, with python-etcd below it, which is given these answers and then none."""
+
+    def __init__(self, monkeypatch, answers):
+        clock = Clock(monkeypatch)
+        self.answers, self.waiter = list(answers), Waiter(clock)
+        endpoints = SimpleNamespace(
+            find=lambda until: None, names=lambda: ["a"], failed=lambda: None, explain=lambda error, *_: error
+        )
+        settings = parse("host = a")
+        self.client = client_v2.Client(settings, endpoints, self.waiter, Log())
+        self.client._clients["a"] = PYTHON_ETCD
+        PYTHON_ETCD.http = self
+        self.deadline = clock.now + 1
+
+    def begin(self, *_):
+        pass
+
+    def request(self, *_, **__):
+        if not self.answers:
+            raise ConnectionResetError
+        return Answer(*self.answers.pop(0), {})
+
+    request_encode_body = request
+
+
+PYTHON_ETCD = etcd.Client()
+PYTHON_ETCD.http = None
+NODE = "key value dir nodes ttl createdIndex modifiedIndex expiration".split()
+NODES = st.recursive(
+    st.one_of(NUMBERS, st.just(10**400), st.none(), st.booleans(), st.text(max_size=6), st.just("me")),
+    lambda part: st.one_of(st.lists(part, max_size=3), st.dictionaries(st.sampled_from(NODE), part, max_size=6)),
+    max_leaves=12,
+)
+WHOLE = st.fixed_dictionaries(
+    {"key": st.just("/l/1"), "value": st.sampled_from(["me", "them"]), "ttl": st.one_of(NUMBERS, st.just(9))},
+    optional={"createdIndex": st.one_of(st.just(7), NUMBERS), "modifiedIndex": st.just(7), "dir": st.booleans()},
+)
+BODIES = st.one_of(
+    NODES.map(lambda node: {"action": "get", "node": node}),
+    WHOLE.map(lambda node: {"action": "get", "node": node}),
+    st.lists(WHOLE, max_size=3).map(lambda nodes: {"node": {"key": "/l", "dir": True, "nodes": nodes}}),
+    NODES,
+    st.sampled_from([{"errorCode": code, "message": "x", "cause": "x", "index": 1} for code in (100, 101, 110, 300)]),
+)
+
+
+ANSWERS_V2 = st.tuples(st.sampled_from([200, 201, 404, 412, 500]), BODIES.map(json.dumps).map(str.encode))
+
+
+@examples(300)
+@given(st.lists(ANSWERS_V2, max_size=8))
+def test_any_answers_of_the_v2_api_are_a_lease_or_a_known_error(answers):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        rig = V2(monkeypatch, answers)
+        me = SimpleNamespace(begin=lambda: None, text=lambda: "me")
+        contender = Contender(me, NonceFile("X", "a nonce"), True, rig.deadline, rig.waiter, Log())
+        lock = v2.Lock(rig.client, "/l/", 9, Log())
+        for verb in "look", "take", "refresh", "keys", "release":
+            arguments = {"look": [contender], "take": [contender], "keys": []}.get(verb, [])
+            try:
+                outcome = getattr(lock, verb)(*arguments, rig.deadline, *([9] if verb == "keys" else []))
+            except LockError:
+                continue
+            if verb in ("take", "refresh"):
+                assert isinstance(outcome, Grant) and outcome.ttl <= LONGEST and isinstance(outcome.usable(), float)

@@ -43,6 +43,35 @@ def test_who_holds_is_described_by_what_they_wrote():
     assert describe("") == "somebody else" and "'x'" in describe("x")
 
 
+OURS = Holder(9, 2.0, "nonce", lambda: lambda: 3).text()
+NO_TEXT = [None, 7, True, [], {}, "x" * 256]
+NO_NUMBER = [None, "7", True, -1, 7.0, float("inf"), float("nan"), 1 << 63, 10**400, []]
+NO_SECONDS = [None, "7", True, 0, -1, 1e9, float("inf"), float("nan"), 10**400, []]
+WRONG = {
+    **dict.fromkeys(["node", "since", "version", "boot_id", "nonce"], NO_TEXT),
+    **dict.fromkeys(["pid", "start_time", "pid_namespace", "time_namespace"], NO_NUMBER),
+    **dict.fromkeys(["lock_ttl", "refresh"], NO_SECONDS),
+    "pnn": NO_NUMBER[1:],
+}
+
+
+def test_what_we_write_is_read_whole_and_nothing_else_with_it():
+    assert read(OURS) == json.loads(OURS) and read(OURS).keys() == WRONG.keys()
+    assert read(json.dumps({**json.loads(OURS), "more": 1})) == read(OURS)
+    assert len(OURS) < 1024
+
+
+@pytest.mark.parametrize("field, wrong", [(field, wrong) for field, all_wrong in WRONG.items() for wrong in all_wrong])
+def test_a_field_that_holds_what_it_cannot_is_as_if_it_were_not_there(field, wrong):
+    who = read(json.dumps({**json.loads(OURS), field: wrong}))
+    assert who == {name: found for name, found in json.loads(OURS).items() if name != field}
+
+
+def test_a_value_that_is_longer_than_ours_can_be_says_nothing():
+    who = json.dumps({**json.loads(OURS), "more": "x" * 4096})
+    assert read(who) == {} and read("9" * 10_000_000) == {}
+
+
 @pytest.mark.parametrize("text", ["", "x", "1", "null", "[]", '"{}"', "[" * 100000, "{"])
 def test_what_is_no_object_says_nothing_of_anybody(text):
     assert read(text) == {} and describe(text).startswith("somebody else")

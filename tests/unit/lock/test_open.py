@@ -265,7 +265,7 @@ def test_an_answer_of_neither_api_says_nothing(status):
         answer(status, b"<html>")
 
 
-@pytest.mark.parametrize("body", [b"", b"404 page not found", b"[]", b'"x"', b"3", b"null"])
+@pytest.mark.parametrize("body", [b"", b"404 page not found", b"[]", b'"x"', b"3", b"null", b"[" * 100000])
 def test_a_404_without_an_object_is_a_no(body):
     assert answer(404, body) is False
 

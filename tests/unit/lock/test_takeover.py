@@ -157,7 +157,7 @@ def test_whoever_comes_next_is_contended(clock, contender):
 
 def test_a_second_lease_that_runs_out_is_not_given_time_of_its_own(clock, contender):
     front = Front(clock, value(1, **NINE), 2)
-    front.left = lambda: 2
+    front.left = lambda deadline: 2
     front.goes(3, value(2, **NINE))
     began = clock.now
     with pytest.raises(Contended):
@@ -203,7 +203,7 @@ def test_who_does_not_say_how_it_renews_is_not_waited_for(clock, contender, fiel
 
 @pytest.mark.parametrize("error", [Unavailable("x"), LockError("x")])
 def test_a_lease_that_nobody_can_say_anything_about_is_not_waited_for(clock, contender, error):
-    def left():
+    def left(deadline):
         raise error
 
     front = Front(clock, value(1, **NINE), 1)

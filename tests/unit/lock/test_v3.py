@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.errors import Lost, Unavailable
+from ctdb_etcd.errors import Contended, Lost, TooLong, Unavailable
+from ctdb_etcd.lock.holder import TOO_LONG
 from tests.support.fake_v3 import decoded
 from tests.support.fake_wire import Fault, Wire
 from tests.support.rigs import ONE, TTL, RigV3
@@ -110,7 +111,7 @@ def test_renewal_looks_at_our_key_after_its_answer_and_by_consensus(rig):
     assert rig.wire.names == REFRESH
     look = rig.wire.requests[1]
     assert look.sent[0] == rig.wire.requests[0].sent[0] + ONE
-    assert [decoded(look.body["key"])] == list(rig.etcd.keys) and look.body.keys() == {"key"}
+    assert [decoded(look.body["key"])] == list(rig.etcd.keys) and look.body.keys() == {"key", "keys_only"}
 
 
 @pytest.mark.parametrize("moment", REFRESH)
@@ -191,3 +192,30 @@ def test_a_lease_that_ends_while_a_deposed_leader_renews_it_is_the_loss(rig):
     rig.etcd.deposed = 1
     with pytest.raises(Lost):
         rig.refresh()
+
+
+# Values that are too long to be read
+
+
+def test_a_key_in_front_with_such_a_value_is_contention_all_the_same(rig):
+    rig.etcd.put(rig.directory + "x", "them")
+    rig.wire.fault("kv/range", Fault(error=TooLong("x")))
+    with pytest.raises(Contended) as contention:
+        rig.look()
+    assert contention.value.value == TOO_LONG and rig.wire.requests[1].body["keys_only"] is True
+
+
+def test_keys_with_such_values_are_shown_by_their_names(rig):
+    for name in "yx":
+        rig.etcd.put(rig.directory + name, "them", ttl=9, lease=ord(name))
+    rig.wire.fault("kv/range", Fault(error=TooLong("x")))
+    keys = rig.lock.keys(rig.deadline, 9)
+    assert [(key.name, key.value) for key in keys.keys] == [(rig.directory + name, TOO_LONG) for name in "yx"]
+    assert keys.keys[0].ttl == 9 and not keys.stale
+
+
+def test_where_even_the_names_are_too_long_nobody_can_say(rig):
+    rig.wire.fault("kv/range", *[Fault(error=TooLong("x"))] * 9)
+    for read in rig.look, lambda: rig.lock.keys(rig.deadline, 9):
+        with pytest.raises(Unavailable):
+            read()

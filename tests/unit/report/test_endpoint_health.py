@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Whatever a member reports of itself, or whoever passes for one: a dict for the report, and no end of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ctdb_etcd.client.http1 import HttpError
+from ctdb_etcd.errors import LockError
+from ctdb_etcd.report import endpoint_health
+from tests.support.fake_network import A, Cluster, always, answer
+from tests.support.fuzz import JSON, NUMBERS, examples, given, st
+
+FIELDS = "header cluster_id member_id leader version errors isLearner etcdserver health reason error message".split()
+PART = st.recursive(
+    st.one_of(JSON, NUMBERS, st.just(10**400), st.just("true")),
+    lambda part: st.one_of(st.lists(part, max_size=3), st.dictionaries(st.sampled_from(FIELDS), part, max_size=5)),
+    max_leaves=8,
+)
+HOSTILE = [{"header": {"cluster_id": 1e400}}, {"header": []}, {"errors": 7}, {"header": {"cluster_id": "9" * 4000}}]
+
+
+def is_shown(monkeypatch, bodies):
+    cluster = Cluster(monkeypatch)
+    answers = [always((0.0, answer(status, body))) for status, body in bodies]
+    cluster.a.serve = lambda path, body: (answers.pop(0) if answers else always((0.0, b"")))(path, body)
+    found = {}
+    try:
+        cluster.client.health(A, cluster.clock.now + 2, found)
+    except (OSError, HttpError, LockError, *endpoint_health._NONSENSE) as error:
+        assert isinstance(endpoint_health._why(error), str)
+    json.dumps(found)
+
+
+@examples(200)
+@given(st.lists(st.tuples(st.sampled_from([200, 200, 403, 500]), PART.map(json.dumps).map(str.encode)), max_size=4))
+def test_any_health_of_a_member_is_one_for_the_report(bodies):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        is_shown(monkeypatch, bodies)
+
+
+@pytest.mark.parametrize("body", [*HOSTILE, "[" * 100000])
+def test_numbers_that_are_none_and_lists_for_objects_make_no_sense(monkeypatch, body):
+    is_shown(monkeypatch, [(200, body.encode() if isinstance(body, str) else json.dumps(body).encode())])
+
+
+DATES = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(["Mon, 01 Jan 0001 00:00:00 -0000", "Mon, 01 Jan 9999 00:00:00 -2359"]),
+    st.sampled_from(["", "1 Jan 2026 00:00:00 +9999"]),
+)
+
+
+@examples(200)
+@given(DATES)
+def test_any_date_of_a_member_is_an_offset_or_none(date):
+    offset = endpoint_health._offset(date, 1e9, 1e9 + 1)
+    assert offset is None or isinstance(offset, float)
