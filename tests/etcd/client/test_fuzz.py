@@ -69,7 +69,7 @@ def endless():
 @pytest.mark.parametrize("api", ["3", "2", "auto"])
 def test_an_answer_without_an_end_fills_no_memory(helper_conf, endless, api):
     peak = 0
-    with Helper(helper_conf(host=f"127.0.0.1:{endless}", api=api, acquire_timeout=1)) as helper:
+    with Helper(helper_conf(host=f"127.0.0.1:{endless}", api=api, acquire_timeout=3)) as helper:
         while helper.alive:
             lines = Path(f"/proc/{helper.pid}/status").read_text().splitlines()
             peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))])
