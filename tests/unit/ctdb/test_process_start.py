@@ -7,10 +7,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 
 import pytest
 
-from ctdb_etcd.ctdb.process import Status, begin, elects
+from ctdb_etcd.ctdb.process import Status, _started, begin, elects
+from tests.support.fakes import Clock
 from tests.support.forks import fork, in_child
 from tests.support.helper import Helper
 from tests.support.machine import wait_until
@@ -76,6 +78,47 @@ def test_what_was_left_open_above_stderr_is_closed_and_nothing_else():
     assert os.read(reader, 100) == b"[0, 1, 2]"
     os.close(reader)
     os.close(writer)
+
+
+def test_without_proc_what_was_left_open_is_closed_all_the_same():
+    def child():
+        os.dup2(0, 3)
+        os.listdir = lambda path: (_ for _ in ()).throw(OSError(2, path))
+        begin()
+        try:
+            os.fstat(3)
+        except OSError:
+            os._exit(7)
+
+    assert os.WEXITSTATUS(os.waitpid(fork(child), 0)[1]) == 7
+
+
+def test_the_start_is_when_the_process_was_forked():
+    reader, writer = os.pipe()
+    before = time.monotonic()
+
+    def child():
+        os.dup2(writer, 2)
+        running = time.monotonic()
+        time.sleep(0.03)
+        os.write(2, f"{begin()} {running}".encode())
+
+    os.waitpid(fork(child), 0)
+    started, running = map(float, os.read(reader, 100).split())
+    # The kernel counts in ticks of 10 ms.
+    assert before - 0.02 <= started <= running
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("stat", ["", "1 (x) S", "1 (x) " + "x " * 50, None])
+def test_without_a_start_time_in_proc_the_start_is_now(stat, monkeypatch, tmp_path):
+    now = Clock(monkeypatch).now
+    (tmp_path / "stat").write_text(stat or "")
+    path = tmp_path / ("none" if stat is None else "stat")
+    real = open
+    monkeypatch.setattr("builtins.open", lambda name, **more: real(path if name == "/proc/self/stat" else name, **more))
+    assert _started() == now
 
 
 @pytest.mark.parametrize("name, answer", [("ctdb_recoverd", True), ("ctdbd", False), ("ctdb_recoverd2", False)])
