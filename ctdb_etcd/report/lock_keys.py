@@ -52,7 +52,8 @@ def _owner(value: str, now: float) -> dict[str, Any]:
     try:
         age = round(now - calendar.timegm(time.strptime(who["since"], SINCE)), 1)
         shown.update({field: who[field] for field in ("node", "pnn", "pid", "since", "version")})
-        shown.update(kind="ctdb-etcd", age=age, nonce=who.get("nonce"))
+        # A process writes one and the same value in both APIs; `written` is not for the report.
+        shown.update(kind="ctdb-etcd", age=age, written=value)
     except (ValueError, KeyError):
         shown.update(kind="unknown", value=value[:80])
     return shown

@@ -144,7 +144,7 @@ class Status:
             key["apis"] = [key["api"]]
         for key in [*same, *queue]:
             key.pop("api")
-            key.pop("nonce", None)
+            key.pop("written", None)
         self.report["holder"] = holder
         self.report["queue"] = queue
         if holder["kind"] in ("etcdctl", "unknown"):
@@ -191,4 +191,4 @@ def who(key: dict[str, Any]) -> str:
 
 
 def _same(key: dict[str, Any], other: dict[str, Any]) -> bool:
-    return bool(key["kind"] == other["kind"] == "ctdb-etcd" and key["nonce"] and key["nonce"] == other["nonce"])
+    return bool(key["kind"] == other["kind"] == "ctdb-etcd" and key["written"] == other["written"])

@@ -186,14 +186,16 @@ def _waits_in_shell(pid: int) -> bool:
 
 
 @contextmanager
-def successor_of(conf: Conf, leisure: float, timeout: float = 25) -> Iterator[Helper]:
+def successor_of(
+    conf: Conf, leisure: float, timeout: float = 25, program: str = PROGRAM
+) -> Iterator[Helper]:
     """The first helper that says `0`, tried again and again: until its `first_byte` nobody else had the lock.
 
     For `leisure` seconds, in which the lock cannot be free yet, one a second is tried; from then on there is no pause.
     """
     begun = time.monotonic()
     while time.monotonic() < begun + timeout:
-        with Helper(conf) as helper:
+        with Helper(conf, program=program) as helper:
             if helper.status() == "0":
                 yield helper
                 return
