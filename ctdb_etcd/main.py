@@ -101,8 +101,15 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
     nonce = os.urandom(8).hex()
     holder = Holder(config.lock_ttl, config.refresh, nonce, ask_pnn)
     contender = Contender(holder, NonceFile(name, nonce), process.elects(parent), limit.latest, watch, log)
-    lock = open_lock(config, name, watch, log)
+    lock = open_lock(config, name, _elsewhere, watch, log)
     hold.run(config.refresh, lock, contender, limit, watch, status, log)
+
+
+def _elsewhere() -> str:
+    # Needed by few of those who take the lock.
+    from .ctdb import nodes
+
+    return nodes.elsewhere()
 
 
 def _report(arguments: list[str]) -> int:

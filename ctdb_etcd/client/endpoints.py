@@ -16,8 +16,8 @@ import socket
 import time
 from contextlib import contextmanager
 
-from ..errors import GrpcOnly
-from ..waiting import Task
+from ..errors import GrpcOnly, OtherCluster
+from ..waiting import Patient, Task
 from .http1 import Connection, Stream
 
 TYPE_CHECKING = False
@@ -131,7 +131,11 @@ class Endpoints:
         self._addresses: dict[str, list[Address]] = {}
         self._doubtful: set[str] = set()
         self._lookups: dict[str, Task] = {}
+        self._connected: dict[str, Address] = {}
+        self.connections = 0  # to whichever is preferred
         self._tls = _tls(config) if config.protocol == "https" else None
+        self._expected = config.expected_cluster_id
+        self.cluster = int(self._expected, 16) if self._expected else None
         if not self._domain:
             self._adopt(config.hosts)
 
@@ -143,11 +147,32 @@ class Endpoints:
         """Host and port of an endpoint."""
         return self._hosts[endpoint]
 
+    def address(self, endpoint: str) -> str:
+        """The numeric address of an endpoint that was connected to last; empty if none was."""
+        connected = self._connected.get(endpoint)
+        return str(connected.sockaddr[0]) if connected else ""
+
+    def apart(self, endpoint: str) -> Endpoints:
+        """Only this endpoint, for a thread of its own: of whatever cluster, and only time ends the waits."""
+        own = Endpoints.__new__(Endpoints)
+        own.__dict__.update(self.__dict__)
+        own._waiter = Patient()
+        own._order, own._addresses = [endpoint], dict(self._addresses)
+        own._doubtful, own._lookups, own._connected = set(), {}, {}
+        own._stale, own.cluster = False, None
+        return own
+
     def register(self, host: str, port: int) -> str:
         """Make an endpoint known that is none of names(); return its name."""
         name = endpoint_name(host, port)
         self._hosts.setdefault(name, (host, port))
         return name
+
+    @property
+    def source(self) -> str:
+        """What says which they are and should be, for messages."""
+        named = f"the SRV records of {self._domain}" if self._domain else "host"
+        return f"{named} and expected_cluster_id" if self._expected else named
 
     def failed(self) -> None:
         """No endpoint answers: DNS may name others by now."""
@@ -176,7 +201,9 @@ class Endpoints:
         """Connect to one of these, in order, whichever answers first. Raises ConnectFailed, Stopped."""
         candidates, reasons = self._candidates(endpoints, until)
         try:
-            return race(candidates, self._waiter, until)
+            address, sock = race(candidates, self._waiter, until)
+            self._connected[address.endpoint] = address
+            return address, sock
         except ConnectFailed as error:
             # Its name may have another address by now; but a holder must not depend on a name server.
             self._doubtful.update(error.reasons)
@@ -227,8 +254,19 @@ class Endpoints:
                 pass  # the first error says more
         return self._tls.explain(error, host)
 
+    def stay_with(self, cluster: int) -> None:
+        """Take no answer of another etcd cluster than the one expected or, if there is none, that of the first answer.
+
+        Raises OtherCluster.
+        """
+        if self.cluster is None:
+            self.cluster = cluster
+        if cluster != self.cluster:
+            raise OtherCluster(f"it is of cluster {cluster:x}, not {self.cluster:x}: check {self.source}")
+
     def prefer(self, endpoint: str) -> None:
-        """Stay with what works, and go on from there when it fails."""
+        """Stay with what has just been connected to, and go on from there when it fails."""
+        self.connections += 1
         if endpoint not in self._order:
             return
         if endpoint != self._order[0]:

@@ -44,12 +44,22 @@ class Login:
         """Whether there is a token."""
         return bool(self._token)
 
+    def copy(self) -> Login:
+        """The same user and token, for a thread of its own."""
+        own = Login.__new__(Login)
+        own.__dict__.update(self.__dict__)
+        return own
+
     def headers(self, authenticate: Callable[[str], dict[str, Any]]) -> dict[str, str]:
         """Return the headers that a request must carry; `authenticate` posts a body to PATH and returns the answer."""
         if self._user is None or self._not_needed:
             return {}
         if not self._token:
             self._log_in(authenticate)
+        return self.present()
+
+    def present(self) -> dict[str, str]:
+        """The headers with the token there is, if any."""
         # The raw token: "Bearer" is understood only from 3.5.32, 3.6.13 and 3.7.0 on.
         return {"Authorization": self._token} if self._token else {}
 

@@ -14,7 +14,8 @@ import time
 
 import etcd
 
-from ..errors import EndpointRefused, LockError, OtherCluster, Refused, Stopped, Unavailable
+from ..errors import EndpointRefused, LockError, Refused, Stopped, Unavailable
+from ..waiting import Patient
 from .endpoints import CLOSED, NO_LEADER, ConnectFailed, bracketed
 from .http1 import Disconnected, HttpError
 from .retry import Retry, reason, share
@@ -96,6 +97,21 @@ class Client:
             self._next()
             raise Unanswered(str(error)) from None
 
+    def apart(self, endpoint: str) -> Client:
+        """The same for a thread of its own, only for `ask` at this endpoint, of whatever cluster."""
+        own = Client(self._config, self._endpoints.apart(endpoint), Patient(), self._log)
+        own._order = [endpoint]
+        return own
+
+    def ask(self, name: str, operation: Callable[[etcd.Client], Any], until: float) -> Any:
+        """As `call`, once, at the endpoint that is asked first; raises Unavailable at once."""
+        return self._ask(name, operation, until, True)
+
+    @property
+    def cluster(self) -> int | None:
+        """The ID of the cluster that the answers are from, if any has named it."""
+        return self._endpoints.cluster
+
     @property
     def logged_in(self) -> None:
         """User name and password go with every request."""
@@ -166,8 +182,6 @@ class Client:
                 f"etcd says: {text}: check username and password, which are others in the v2 API, and for NAME, the"
                 f" lock's: ETCDCTL_API=2 etcdctl role grant ROLE --path '{path}' --readwrite"
             )
-        if isinstance(error, etcd.EtcdClusterIdChanged):
-            return OtherCluster(f"{text} Check host and expected_cluster_id")
         if text.startswith(_NOT_SERVED) and "404" in text:
             return EndpointRefused(
                 "the v2 API is not served: start etcd (before 3.6) with --enable-v2=true, or set api = 3"

@@ -14,11 +14,12 @@ import time
 from select import POLLIN
 
 from ..errors import EndpointRefused, LockError, PermissionDenied, Refused, Stopped, Unauthenticated, Unavailable
+from ..waiting import Patient
 from . import login
 from .endpoints import CLOSED, NO_LEADER, ConnectFailed
 from .http1 import Disconnected, HttpError
 from .retry import Retry, reason, share
-from .v3_errors import advice, check_cluster, understand
+from .v3_errors import advice, cluster_of, understand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,14 +53,14 @@ class Client:
     def call(self, path: str, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Post body to /v3/path and return the answer's JSON object.
 
-        Raises Unavailable at the deadline (monotonic seconds), Refused (OtherCluster if all endpoints are of
-        one that is not expected), LeaseNotFound, LeaseExists.
+        Raises Unavailable at the deadline (monotonic seconds), Refused (OtherCluster if all endpoints are of another
+        one than they should be, see Endpoints.stay_with), LeaseNotFound, LeaseExists.
         """
         data = json.dumps(body)
         try:
             return self._retry.call(lambda failures: self._round(path, data, deadline, failures), deadline)
         except PermissionDenied as denial:
-            raise Refused(f"{denial}: {advice(self._config.username, body)}") from None
+            raise PermissionDenied(f"{denial}: {advice(self._config.username, body)}") from None
 
     def ask(self, endpoint: str, path: str, body: dict[str, Any], until: float) -> tuple[dict[str, Any], str]:
         """Post to this one endpoint, once, on a connection of its own: return the answer's object and its Date header.
@@ -70,10 +71,16 @@ class Client:
         with self._endpoints.dial(endpoint, until) as connection:
             data = json.dumps(body)
             try:
-                answer = self._post(connection, path, data, {}, until)
+                answer = self._post(connection, path, data, self._login.present(), until)
             except Unauthenticated:
                 answer = self._exchange(connection, path, data, until)
         return answer, connection.fields.get("date", "")
+
+    def apart(self, endpoint: str) -> Client:
+        """The same for a thread of its own, only for `ask` at this endpoint, of whatever cluster."""
+        own = Client(self._config, self._endpoints.apart(endpoint), Patient(), self._log)
+        own._login = self._login.copy()
+        return own
 
     def changes(self, body: dict[str, Any], until: float) -> dict[int, int]:
         """What to wait for: the end of the idle connection, and an event of a watch for this create_request.
@@ -245,8 +252,7 @@ class Client:
         self._log.debug(f"{path}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
         self._log.wire(f"< {status} {'***' if at_login else body.decode('utf-8', 'backslashreplace')}")
         answer = understand(status, body, at_login)
-        if self._config.expected_cluster_id:
-            check_cluster(answer, int(self._config.expected_cluster_id, 16))
+        self._endpoints.stay_with(cluster_of(answer))
         return answer
 
     def _at_most(self, until: float) -> float:

@@ -17,12 +17,12 @@ import time
 from ..client.endpoints import Endpoints
 from ..client.http1 import HttpError
 from ..client.retry import Retry, reason, share
-from ..errors import GrpcOnly, LockError, Refused, Unavailable
+from ..errors import GrpcOnly, LockError, Lost, Refused, Unavailable
 from ..fence import Grant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Protocol
+    from typing import Any, Callable, Protocol, Sequence
 
     from ..config.file import Config
     from ..log import Log
@@ -63,13 +63,25 @@ if TYPE_CHECKING:
             """Leave nothing of ours in etcd, or raise Unavailable, Refused; harmless if nothing is there."""
 
     class ApiLock(Lock, Protocol):
-        """The lock in one API, with what only reports ask for."""
+        """The lock in one API, with what one_etcd and reports ask for."""
+
+        def known_at(self, endpoint: str, until: float) -> tuple[int, bool]:
+            """The ID of this one endpoint's cluster, and whether our key is there; as long as there is none, our lease.
+
+            For a thread of its own. Raises OSError, HttpError, LockError where that cannot be learned.
+            """
+
+        def members(self, deadline: float) -> list[list[str]]:
+            """Of each member of etcd the URLs that it advertises to clients. Raises Unavailable, Refused."""
 
         def keys(self, deadline: float, most: int) -> Keys:
             """The first `most` keys of the lock's directory, without writing. Raises Unavailable, Refused."""
 
-        def try_lease(self, deadline: float) -> tuple[float, float] | None:
-            """Try to renew a lease: the TTL granted and the time a renewal took, in seconds; None without leases."""
+        def try_lease(self, deadline: float, meanwhile: Callable[[], None]) -> tuple[float, float] | None:
+            """Try to renew a lease: the TTL granted and the time a renewal took, in seconds; None without leases.
+
+            `meanwhile` is called while there is the lease.
+            """
 
         def try_write(self, deadline: float) -> None:
             """Try the permission to write without writing. Raises Unavailable, Refused."""
@@ -89,26 +101,75 @@ def apis_in_use(config: Config, served: bool | None) -> list[str]:
     return ["3", "2"] if served else ["3"]
 
 
-def open_lock(config: Config, name: str, waiter: Waiter, log: Log) -> Lock:
-    """The lock that the configuration means, for the cluster of this netbios name. Raises Refused."""
-    directory = config.directory(name)
-    log.about(directory)
-    endpoints = Endpoints(config, waiter, log)
+def open_lock(config: Config, name: str, elsewhere: Callable[[], str], waiter: Waiter, log: Log) -> Lock:
+    """The lock that the configuration means, for the cluster of this netbios name. Raises Refused.
 
-    def locks(apis: list[str]) -> list[Lock]:
-        return [open_api(api, config, directory, endpoints, waiter, log)[1] for api in apis]
+    `elsewhere` returns the address of another machine that takes part in the lock, or an empty text.
+    """
+    log.about(config.directory(name))
+    return JointLock(Terms(config, config.directory(name), elsewhere, waiter, log))
 
-    first = locks(apis_in_use(config, None))
-    if config.api != "auto":
-        return first[0]
 
-    def further(deadline: float) -> list[Lock]:
-        served = v2_served(config, directory, endpoints, waiter, log, deadline)
-        if served and time.monotonic() + _IMPORT > deadline:
+class Terms:
+    """What must be true of etcd for the lock to be held, and which locks it consists of accordingly."""
+
+    def __init__(
+        self, config: Config, directory: str, elsewhere: Callable[[], str], waiter: Waiter, log: Log
+    ) -> None:
+        self._config = config
+        self._directory = directory
+        self._elsewhere = elsewhere
+        self._waiter = waiter
+        self._log = log
+        self._endpoints = Endpoints(config, waiter, log)
+        self._first = self._lock(apis_in_use(config, None)[0])
+        # The number of the connection for which it is known that v2 is not served; None if that does not matter.
+        self._without_v2: int | None = None
+
+    def _lock(self, api: str) -> ApiLock:
+        return open_api(api, self._config, self._directory, self._endpoints, self._waiter, self._log)[1]
+
+    def first(self) -> Lock:
+        """The lock to begin with."""
+        return self._first
+
+    def further(self, deadline: float) -> Sequence[Lock]:
+        """The other locks, to be asked for once the first one is seen to be free. Raises Unavailable, Refused."""
+        if self._config.api != "auto":
+            return []
+        connection = self._endpoints.connections
+        if not v2_served(self._config, self._directory, self._endpoints, self._waiter, self._log, deadline):
+            self._without_v2 = connection
+            return []
+        if time.monotonic() + _IMPORT > deadline:
             raise Unavailable("too little time is left to load python-etcd for the v2 API")
-        return locks(apis_in_use(config, served)[1:])
+        return [self._lock("2")]
 
-    return JointLock(first, further)
+    def confirm(self, deadline: float) -> None:
+        """Find out whether the lock, once taken, must not be held. Raises Refused, Lost, Unavailable."""
+        # Not needed where somebody else holds the lock.
+        from .one_etcd import OneEtcd
+
+        OneEtcd(self._endpoints, self._elsewhere, self._waiter, self._log).confirm(self._first, deadline)
+
+    def recheck(self, deadline: float) -> None:
+        """Raise Lost if etcd serves v2 by now, where a node with Samba's helper could take the lock as well.
+
+        Asked for each new connection: v2 comes and goes with a restart of the member.
+        """
+        connection = self._endpoints.connections
+        if self._without_v2 in (None, connection):
+            return
+        endpoint, until = self._first.endpoint, share(deadline, 1, _PROBE)
+        try:
+            served = serves_v2(self._config, self._directory, self._endpoints, endpoint, until)
+        except (OSError, HttpError, LockError) as error:
+            # After the next renewal again.
+            self._log.debug(f"{endpoint} is not known to serve the v2 API: {reason(error)}")
+            return
+        if served:
+            raise Lost(f"{endpoint} now serves the v2 API, where a node with Samba's helper could hold the lock")
+        self._without_v2 = connection
 
 
 def open_api(
@@ -201,12 +262,12 @@ def serves_v2(config: Config, directory: str, endpoints: Endpoints, endpoint: st
 class JointLock:
     """Locks held as one: taken in order, all or none; the loss of one is the loss of all; released in reverse.
 
-    `more` is asked for further locks (by a deadline) once the first ones are seen to be free.
+    Which ones there are beside the first is asked of `terms` once that one is seen to be free.
     """
 
-    def __init__(self, locks: list[Lock], more: Callable[[float], list[Lock]]) -> None:
-        self._locks = list(locks)
-        self._more = more
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._locks = [terms.first()]
 
     @property
     def endpoint(self) -> str:
@@ -217,7 +278,7 @@ class JointLock:
         """See Lock.look."""
         for lock in self._locks:
             lock.look(contender, deadline)
-        further = self._more(deadline)
+        further = self._terms.further(deadline)
         for lock in further:
             lock.look(contender, deadline)
         self._locks += further
@@ -225,12 +286,15 @@ class JointLock:
     def take(self, contender: Contender, deadline: float) -> Grant:
         """See Lock.take."""
         grant = _first_to_end([lock.take(contender, deadline) for lock in self._locks])
-        # The first grants aged while the last lock was taken.
+        self._terms.confirm(deadline)
+        # The grants aged meanwhile.
         return grant if grant.fresh() else self.refresh(deadline)
 
     def refresh(self, deadline: float) -> Grant:
         """See Lock.refresh."""
-        return _first_to_end([lock.refresh(deadline) for lock in self._locks])
+        grant = _first_to_end([lock.refresh(deadline) for lock in self._locks])
+        self._terms.recheck(deadline)
+        return grant
 
     def changes(self, until: float) -> dict[int, int]:
         """See Lock.changes."""

@@ -18,7 +18,7 @@ from functools import partial
 import etcd
 
 from ..client.v2 import Unanswered
-from ..errors import Contended, Lost, OtherCluster, Unavailable
+from ..errors import Contended, Lost, OtherCluster, Refused, Unavailable
 from ..fence import Grant, Moment
 from .holder import Key, Keys, describe, is_int64
 from .takeover import Rival
@@ -26,7 +26,7 @@ from .v3 import TTL_MAX, unused_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
     from ..client.v2 import Client
     from ..log import Log
@@ -102,11 +102,32 @@ class Lock:
                 self._delete(key, deadline)
             self._begun = False
 
+    def known_at(self, endpoint: str, until: float) -> tuple[int, bool]:
+        """See open.ApiLock.known_at."""
+        client = self._client.apart(endpoint)
+        try:
+            found = client.ask("look", lambda one: one.read(self._key or self._directory, quorum=True).value, until)
+        except etcd.EtcdKeyNotFound:
+            found = None
+        except Refused as refusal:
+            # Who may not read learns nothing but the cluster.
+            if client.cluster is None:
+                raise refusal
+            found = self._value
+        if client.cluster is None:
+            raise Unavailable("etcd's answer makes no sense: it names no cluster")
+        return client.cluster, not self._key or found == self._value
+
+    def members(self, deadline: float) -> list[list[str]]:
+        """See open.ApiLock.members."""
+        members = self._client.call("members", lambda client: client.members, deadline).values()
+        return [[str(url) for url in member.get("clientURLs") or []] for member in members]
+
     def keys(self, deadline: float, most: int) -> Keys:
         """See open.Lock.keys."""
         return Keys(self._keys(deadline)[:most])
 
-    def try_lease(self, deadline: float) -> None:
+    def try_lease(self, deadline: float, meanwhile: Callable[[], None]) -> None:
         """See open.Lock.try_lease: the API has none, a key's TTL is what was asked for."""
 
     def try_write(self, deadline: float) -> None:

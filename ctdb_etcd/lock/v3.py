@@ -13,6 +13,7 @@ import binascii
 import os
 import time
 
+from ..client.v3_errors import cluster_of
 from ..errors import Contended, LeaseExists, LeaseNotFound, LockError, Lost, OtherCluster, Refused, TooLong, Unavailable
 from ..fence import Grant, Moment
 from .holder import TOO_LONG, Key, Keys, describe, is_int64
@@ -20,7 +21,7 @@ from .takeover import Rival
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
     from ..client.v3 import Client
     from ..log import Log
@@ -79,8 +80,8 @@ class Lock:
         for _ in range(_TERMS):
             grant, term = self._keep_alive(deadline)
             # A key can be deleted under a live lease, and some releases of etcd renew a revoked lease.
-            answer = self._client.call("kv/range", {"key": _base64(self._key), "keys_only": True}, deadline)
-            if not any(key.revision == self._revision for key in _keys(answer)):
+            answer = self._client.call("kv/range", self._own, deadline)
+            if not self._is_there(answer):
                 raise Lost("its key is gone: it was deleted, or its lease was revoked")
             # A deposed leader that does not know it yet renews leases that the new leader lets expire. No release of
             # etcd prevents that reliably (up to 3.7.1 at least). The read is linearizable: its term is the term of the
@@ -89,6 +90,15 @@ class Lock:
                 return grant
             self._log.info("renewed by a leader that etcd no longer had: once more")
         raise Unavailable("etcd changes its leader again and again")
+
+    def _is_there(self, answer: dict[str, Any]) -> bool:
+        """Whether an answer has our key."""
+        return any(key.revision == self._revision for key in _keys(answer))
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        """The request for our key."""
+        return {"key": _base64(self._key), "keys_only": True}
 
     def changes(self, until: float) -> dict[int, int]:
         """See open.Lock.changes: the key's deletion, by its owner's hand or with its lease."""
@@ -115,6 +125,20 @@ class Lock:
     def __str__(self) -> str:
         return self._directory + (f" (v3, revision {self._revision})" if self._revision else "")
 
+    def known_at(self, endpoint: str, until: float) -> tuple[int, bool]:
+        """See open.ApiLock.known_at."""
+        client = self._client.apart(endpoint)
+        if not self._revision:
+            answer, _ = client.ask(endpoint, "lease/timetolive", {"ID": self._lease}, until)
+            return cluster_of(answer), _number(answer, "TTL") > 0
+        answer, _ = client.ask(endpoint, "kv/range", self._own, until)
+        return cluster_of(answer), self._is_there(answer)
+
+    def members(self, deadline: float) -> list[list[str]]:
+        """See open.ApiLock.members."""
+        members = _list(self._client.call("cluster/member/list", {}, deadline).get("members"))
+        return [[str(url) for url in _list(_dict(member).get("clientURLs", []))] for member in members]
+
     def keys(self, deadline: float, most: int) -> Keys:
         """See open.Lock.keys. If most members do not answer, what one member remembers, marked as stale."""
         now = time.monotonic()
@@ -129,14 +153,16 @@ class Lock:
                 raise failure from None
         return Keys([self._with_lease(key, quarter) for key in keys])
 
-    def try_lease(self, deadline: float) -> tuple[float, float]:
+    def try_lease(self, deadline: float, meanwhile: Callable[[], None]) -> tuple[float, float]:
         """See open.Lock.try_lease. No key is ever under this lease."""
         self._lease = _new_lease_id()
         try:
             self._grant(deadline)
             began = time.monotonic()
             grant, _ = self._keep_alive(deadline)
-            return grant.ttl, time.monotonic() - began
+            took = time.monotonic() - began
+            meanwhile()
+            return grant.ttl, took
         finally:
             try:
                 self.release(time.monotonic() + _CLEAN_UP)

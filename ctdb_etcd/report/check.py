@@ -14,8 +14,10 @@ import time
 
 from ..client.endpoints import Endpoints
 from ..client.retry import reason
+from ..ctdb import nodes
 from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import LEAST_TRY, fits
+from ..lock.one_etcd import OneEtcd
 from ..lock.open import V2_UNKNOWN, V2_UNKNOWN_ADVICE, apis_in_use, open_api
 from ..log import printable
 from . import endpoint_health
@@ -63,14 +65,16 @@ class Check:
             return
         config = endpoint_health.answering(config, seen)
         served = self._v2_served(config, seen)
-        for api in apis_in_use(config, served):
+        apis = apis_in_use(config, served)
+        for api in apis:
             try:
                 endpoints = Endpoints(config, waiter, self._log)
                 client, lock = open_api(api, config, directory, endpoints, waiter, self._log)
             except Refused as refusal:
                 self.note("fault", f"v{api}", str(refusal))
             else:
-                _Trial(self, config, api, client, lock).run(directory if name else "")
+                one_etcd = OneEtcd(endpoints, nodes.elsewhere, waiter, self._log) if api == apis[0] else None
+                _Trial(self, config, api, client, lock, one_etcd).run(directory if name else "")
         self._clocks(seen)
 
     def verdict(self) -> int:
@@ -119,12 +123,15 @@ class Check:
 class _Trial:
     """What the lock needs in one API, tried in the order of the lock; the first fault ends it."""
 
-    def __init__(self, check: Check, config: Config, api: str, client: Client, lock: ApiLock) -> None:
+    def __init__(
+        self, check: Check, config: Config, api: str, client: Client, lock: ApiLock, one_etcd: OneEtcd | None
+    ) -> None:
         self._check = check
         self._config = config
         self._api = f"v{api}"
         self._client = client
         self._lock = lock
+        self._one_etcd = one_etcd
 
     def run(self, directory: str) -> None:
         if not self._step(f"{self._api} lease", self._lease):
@@ -145,7 +152,7 @@ class _Trial:
     def _lease(self) -> None:
         """The safety rule's inequality, with what etcd grants and how long it takes."""
         config = self._config
-        tried = self._lock.try_lease(time.monotonic() + _CALL)
+        tried = self._lock.try_lease(time.monotonic() + _CALL, self._confirm)
         if tried is None:
             return
         self._login()
@@ -156,6 +163,18 @@ class _Trial:
         if not fits(ttl, config.refresh, one_try):
             raise Unavailable(f"{text}: {rule} do not fit into it: etcd is too slow, or set a longer lock_ttl")
         self._check.note("ok", f"{self._api} lease", f"{text}; {rule} fit into it")
+
+    def _confirm(self) -> None:
+        """Once, while there is a lease, if there are any."""
+        if not self._one_etcd:
+            return
+        try:
+            self._one_etcd.confirm(self._lock, time.monotonic() + _CALL)
+        except (LockError, TypeError, ValueError) as error:
+            self._check.note("fault", "cluster", str(error))
+        else:
+            self._check.note("ok", "cluster", "all endpoints that answer are of one etcd cluster")
+        self._one_etcd = None
 
     def _login(self) -> None:
         user = self._config.username
@@ -172,6 +191,7 @@ class _Trial:
         self._check.note("ok", f"{self._api} read", f"{directory}: {held}")
         if self._client.logged_in is False and not self._config.username:
             self._check.note("ok", "login", "etcd requires none")
+        self._confirm()
 
     def _write(self, directory: str) -> None:
         self._lock.try_write(time.monotonic() + _CALL)

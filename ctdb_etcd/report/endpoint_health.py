@@ -61,11 +61,10 @@ def endpoints(config: Config, directory: str, waiter: Patient, log: Log) -> list
 
 
 def answering(config: Config, seen: list[dict[str, Any]]) -> Config:
-    """The configuration with only the endpoints that answer, the healthy ones first: others would only take time."""
-    reachable = sorted((endpoint for endpoint in seen if endpoint["reachable"]), key=lambda one: not one["healthy"])
+    """The configuration with only the endpoints that answer, in their order: others would only take time."""
     own = copy.copy(config)
     own.srv_domain = None
-    own.hosts = [_host(endpoint["address"]) for endpoint in reachable]
+    own.hosts = [_host(endpoint["address"]) for endpoint in seen if endpoint["reachable"]]
     return own
 
 

@@ -58,7 +58,7 @@ SABOTAGES = {
         ]
     ),
     "the key is never looked at": Sabotage(
-        [(V3, "if not any(key.revision == self._revision for key", "if [] and any(0 for key")],
+        [(V3, "return any(key.revision == self._revision for key", "return True or any(0 for key")],
         faults="key deleted",
     ),
     "given back before ctdbd knows": Sabotage([(HOLD, "        status.end()\n", "")], faults="helper asked to end"),

@@ -26,9 +26,11 @@ QUOTED = f"'{PASSWORD}'"
 
 
 @contextmanager
-def with_login(args: Sequence[str] = (), members: int = 1, tls: Optional[Tls] = None) -> Iterator[Etcd]:
+def with_login(
+    args: Sequence[str] = (), members: int = 1, tls: Optional[Tls] = None, program: Optional[str] = None
+) -> Iterator[Etcd]:
     """An etcd whose auth is enabled, with the user root (password `root`)."""
-    with Etcd(members, args, tls=tls) as etcd:
+    with Etcd(members, args, tls=tls, program=program) as etcd:
         etcd.etcdctl("user", "add", "root:root")
         etcd.etcdctl("user", "grant-role", "root", "root")
         etcd.etcdctl("auth", "enable")

@@ -202,6 +202,21 @@ def test_the_cluster_expected_gives_the_lock_and_another_one_is_refused(both, st
 
 
 @APIS
+def test_a_holder_stays_with_the_cluster_of_its_lease(both, stranger, helper_conf, api):
+    with Proxy(both.endpoints[0]) as ours, Proxy(stranger.endpoints[0]) as theirs:
+        theirs.refuse()
+        with Helper(helper_conf(host=[ours.endpoint, theirs.endpoint], api=api)) as helper:
+            assert helper.status() == "0", helper.describe()
+            theirs.forward()
+            ours.refuse()
+            wait_until(lambda: "cluster" in helper.stderr, 5, "a line about the other cluster")
+            assert cluster_id(stranger).lower().lstrip("0") in helper.stderr
+            ours.forward()
+            wait_until(lambda: "answers again" in helper.stderr, 5, "the end of the outage")
+            assert helper.alive and "lost" not in helper.stderr
+
+
+@APIS
 def test_another_cluster_at_the_address_is_a_loss_at_the_next_refresh(both, stranger, helper_conf, api):
     with Relay(both.endpoints[0]) as relay:
         conf = helper_conf(host=relay.endpoint, expected_cluster_id=cluster_id(both), api=api)

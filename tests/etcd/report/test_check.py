@@ -38,7 +38,7 @@ def test_node_that_could_answer_0_or_1_is_good_and_leaves_nothing(etcd, helper_c
     assert ("answer 1" in texts(view, "v3 read")) == held
     assert f"{lock_name}, from netbios_name" == texts(view, "name")
     assert set(view.levels()) == {
-        *("file", "name", f"endpoint {etcd.endpoints[0]}", "v3 lease", "login"),
+        *("file", "name", f"endpoint {etcd.endpoints[0]}", "v3 lease", "login", "cluster"),
         *("v3 read", "v3 write", "v2", "clock"),
     }
     assert View(conf, "--check").text.endswith("this node can take the lock, or report that another node holds it\n")
@@ -171,7 +171,7 @@ def test_who_is_not_let_ask_for_the_state_of_a_member_learns_the_rest(etcd_with_
         assert endpoint["leader"] is True and endpoint["note"] is None
 
 
-def test_alarm_is_reported_to_who_is_not_let_ask_for_the_state_of_a_member(built_etcd, helper_conf):
+def test_alarm_is_reported_where_maintenance_status_is_refused(built_etcd, helper_conf):
     with Etcd(1, ["--bcrypt-cost=4", "--quota-backend-bytes=100000"], program=built_etcd("3.6.11")) as etcd:
         with pytest.raises(AssertionError, match="database space exceeded"):
             for number in range(50):

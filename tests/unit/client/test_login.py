@@ -27,7 +27,7 @@ class Guarded:
             if body != {"name": "u", "password": self.password}:
                 return says("etcdserver: authentication failed, invalid user ID or password")(path, body)
             self.tokens += 1
-            return [(0.0, answer(200, {"token": f"t{self.tokens}"}))]
+            return [(0.0, answer(200, {**FINE, "token": f"t{self.tokens}"}))]
         if self.server.fields[-1].get("Authorization") != f"t{self.tokens}":
             return says("etcdserver: invalid auth token")(path, body)
         return fine(path, body)
@@ -67,7 +67,7 @@ def test_a_connection_closed_on_a_token_is_tried_with_another_one(guarded):
 
 def test_a_token_that_is_never_good_is_not_asked_for_for_ever(guarded):
     guarded.a.serve = lambda path, body: (
-        [(0.0, answer(200, {"token": "t"}))]
+        [(0.0, answer(200, {**FINE, "token": "t"}))]
         if path.endswith("authenticate")
         else says("etcdserver: invalid auth token")(path, body)
     )
@@ -103,7 +103,7 @@ def test_where_auth_is_not_enabled_no_login_is_made_again(guarded):
 
 @pytest.mark.parametrize("token", [None, "", 7, "a\r\nb"])
 def test_a_login_without_a_token_is_no_login(guarded, token):
-    guarded.a.serve = always((0.0, answer(200, {"token": token})))
+    guarded.a.serve = always((0.0, answer(200, {**FINE, "token": token})))
     with pytest.raises(Unavailable, match="a login without a token"):
         guarded.call(2)
 

@@ -181,12 +181,24 @@ MEANING = [
     (says(404, b"404 page not found"), Refused, "the v2 API is not served"),
     (says(502, b"<html>"), Unavailable, "etcd says: Bad response : <html>"),
     (says(500, {"errorCode": 301, "message": "x"}), Unavailable, "etcd says: x"),
-    (says(200, {"node": {}}, "X-Etcd-Cluster-Id: def\r\n"), OtherCluster, "abc to def. .*expected_cluster_id"),
+    (says(200, {"node": {}}, "X-Etcd-Cluster-Id: def\r\n"), OtherCluster, "def, not abc: .*expected_cluster_id"),
     (says(200, b"nonsense"), Unavailable, "etcd says: Server response was not valid JSON"),
     (always((0.0, b"")), Unavailable, "it may need protocol = https"),
     (always((0.0, CLOSED)), Unavailable, "Connection reset by peer"),
     (always((0.0, b"SSH-2.0-x\r\n")), Unavailable, "does not speak HTTP"),
 ]
+
+
+def test_the_cluster_of_the_first_answer_is_stayed_with(rig):
+    rig.v2(2)
+    node = {"action": "get", "node": {"key": "/k", "value": "v"}}
+    ours, theirs = (says(200, node, f"X-Etcd-Cluster-Id: {number}\r\n") for number in ("abc", "def"))
+    rig.a.serve = ours
+    rig.read()
+    rig.a.serve = rig.b.serve = theirs
+    with pytest.raises(OtherCluster, match="of cluster def, not abc: check host; "):
+        rig.read()
+    assert rig.asked() == [2, 1, 0]
 
 
 @pytest.mark.parametrize("serve, kind, words", MEANING)

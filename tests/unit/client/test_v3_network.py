@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.errors import EndpointRefused, LeaseExists, LeaseNotFound, OtherCluster, Refused, Stopped, Unavailable
+from ctdb_etcd.errors import EndpointRefused, LeaseExists, LeaseNotFound, OtherCluster, PermissionDenied
+from ctdb_etcd.errors import Refused, Stopped, Unavailable
 from tests.support.fake_network import FINE, A, B, C, Cluster, always, answer, fine, says
 
 CLOSED = ConnectionResetError(104, "Connection reset by peer")
@@ -201,7 +202,7 @@ def test_after_a_stop_nothing_is_begun(cluster):
     [
         ("etcdserver: requested lease not found", LeaseNotFound),
         ("etcdserver: lease already exists", LeaseExists),
-        ("etcdserver: permission denied", Refused),
+        ("etcdserver: permission denied", PermissionDenied),
         ("etcdserver: user name is empty", Refused),
     ],
 )
@@ -214,9 +215,8 @@ def test_what_another_endpoint_would_say_too_is_raised_at_once(cluster, message,
 
 def test_a_missing_permission_says_how_to_give_it(cluster):
     cluster.configured(1, "username = u\npassword = p\n")
-    cluster.a.serve = lambda path, body: (
-        always((0.0, answer(200, {"token": "t"}))) if path.endswith("authenticate") else says("permission denied")
-    )(path, body)
+    login = always((0.0, answer(200, {**FINE, "token": "t"})))
+    cluster.a.serve = lambda path, body: (login if "auth" in path else says("permission denied"))(path, body)
     with pytest.raises(Refused, match="user u needs readwrite permission on /a/b/: etcdctl role grant-permission"):
         cluster.call(body={"key": "L2EvYi9j"})
 
@@ -255,9 +255,27 @@ def test_another_cluster_is_refused_only_if_no_endpoint_is_ours(cluster):
     assert not isinstance(failure.value, EndpointRefused)
 
 
-@pytest.mark.parametrize("body", [{}, {"header": {}}, {"header": {"cluster_id": "x"}}, {"result": {}}])
-def test_an_answer_of_no_cluster_is_none_where_one_is_expected(cluster, body):
-    cluster.configured(1, "expected_cluster_id = 4d")
+def test_the_cluster_of_the_first_answer_is_stayed_with(cluster):
+    cluster.call()
+    cluster.a.refuse()
+    cluster.a.end_idle()
+    for server in cluster.b, cluster.c:
+        server.serve = always((0.0, answer(200, {"header": {"cluster_id": "78"}})))
+    cluster.clock.at(cluster.clock.now + 2, lambda: setattr(cluster.a, "error", 0))
+    assert cluster.call() == FINE and cluster.client.endpoint == A
+    for server in cluster.a, cluster.b, cluster.c:
+        server.serve = cluster.b.serve
+    with pytest.raises(OtherCluster, match="of cluster 4e, not 4d: check host$"):
+        cluster.call()
+
+
+NO_IDS = [{"header": {"cluster_id": wrong}} for wrong in ("x", float("inf"), None, [])]
+
+
+@pytest.mark.parametrize("more", ["", "expected_cluster_id = 4d"])
+@pytest.mark.parametrize("body", [{}, {"header": {}}, {"result": {}}, *NO_IDS])
+def test_an_answer_of_no_cluster_is_none(cluster, body, more):
+    cluster.configured(1, more)
     cluster.a.serve = always((0.0, answer(200, body)))
     with pytest.raises(Unavailable, match="names no cluster"):
         cluster.call(2)

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Several locks held as one, and which locks a configuration means: when v2 is held as well, and when nobody knows."""
+"""Several locks held as one, and on which terms."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
-from ctdb_etcd.client.http1 import HttpError
-from ctdb_etcd.errors import Contended, GrpcOnly, LockError, Lost, Refused, Stopped, Unavailable
+from ctdb_etcd.errors import Contended, Lost, Refused, Stopped, Unavailable
 from ctdb_etcd.fence import Grant, Moment
-from ctdb_etcd.lock.open import JointLock, serves_v2, v2_served
-from tests.support.fakes import Clock, Lock, Log, Waiter
+from ctdb_etcd.lock.open import JointLock
+from tests.support.fakes import Clock, Lock
 
 TOOK = Lock.TOOK
 
@@ -27,12 +24,26 @@ class Pair:
         self.b = Lock(self.clock, self.events, 8, "b")
         self.more = [self.b]
         self.asked = []
-        self.both = JointLock([self.a], self.further)
+        self.confirms = self.rechecks = lambda: None
+        self.both = JointLock(self)
+
+    def first(self):
+        return self.a
 
     def further(self, deadline):
         self.events.append("more")
         self.asked.append(deadline)
         return self.more
+
+    def confirm(self, deadline):
+        self.events.append("confirm")
+        self.asked.append(deadline)
+        self.confirms()
+
+    def recheck(self, deadline):
+        self.events.append("recheck")
+        self.asked.append(deadline)
+        self.rechecks()
 
     def do(self, verb, deadline):
         who = ["a contender"] if verb in ("look", "take") else []
@@ -84,7 +95,8 @@ def test_they_are_taken_in_order_and_refreshed_in_order(seen):
     deadline = seen.clock.now + 60
     seen.do("take", deadline)
     seen.both.refresh(deadline)
-    assert seen.events == ["a take", "b take", "a refresh", "b refresh"]
+    assert seen.events == ["a take", "b take", "confirm", "a refresh", "b refresh", "recheck"]
+    assert seen.asked[-2:] == [deadline] * 2
     assert all(lock.deadlines[verb] == [deadline] for lock in (seen.a, seen.b) for verb in ("take", "refresh"))
 
 
@@ -123,7 +135,7 @@ def test_first_grants_half_over_once_the_last_is_taken_are_renewed(seen, slow, r
     began = seen.clock.now
     seen.b.plan("take", lambda: seen.clock.pass_(slow - 2 * TOOK))
     result = seen.do("take", seen.clock.now + 60)
-    assert seen.events == ["a take", "b take"] + ["a refresh", "b refresh"] * renewed
+    assert seen.events == ["a take", "b take", "confirm"] + ["a refresh", "b refresh", "recheck"] * renewed
     assert result.sent.monotonic == began + renewed * slow
 
 
@@ -159,7 +171,26 @@ def test_without_a_further_lock_the_first_is_all(pair):
     pair.look()
     pair.do("take", pair.clock.now + 60)
     pair.both.release(pair.clock.now + 60)
-    assert pair.events == ["a take", "a release"] and str(pair.both) == "a"
+    assert pair.events == ["a take", "confirm", "a release"] and str(pair.both) == "a"
+
+
+def test_a_slow_confirmation_of_the_lock_taken_makes_it_renewed(seen):
+    began = seen.clock.now
+    seen.confirms = lambda: seen.clock.pass_(4)
+    result = seen.do("take", seen.clock.now + 60)
+    assert seen.events == ["a take", "b take", "confirm", "a refresh", "b refresh", "recheck"]
+    assert result.sent.monotonic == began + 2 * TOOK + 4
+
+
+@pytest.mark.parametrize("verb, moment", [("take", "confirms"), ("refresh", "rechecks")])
+@pytest.mark.parametrize("error", [Lost, Unavailable, Refused, Stopped])
+def test_terms_that_are_not_kept_end_the_lock(seen, verb, moment, error):
+    def end():
+        raise error("x")
+
+    setattr(seen, moment, end)
+    with pytest.raises(error):
+        seen.do(verb, seen.clock.now + 60)
 
 
 def test_news_of_either_is_news_of_both(seen):
@@ -173,103 +204,3 @@ def test_endpoints_are_named_once_each(seen):
     assert seen.both.endpoint == "a:2379 and b:2379"
     seen.b.endpoint = "a:2379"
     assert seen.both.endpoint == "a:2379"
-
-
-# Whether v2 is served
-
-YES, NO, UNKNOWN = (200, b'{"node":{}}'), (404, b"404 page not found"), (500, b"")
-CONFIG = SimpleNamespace(version_prefix="/v2")
-REFUSES, SILENT = ConnectionRefusedError(111, "Connection refused"), TimeoutError("timed out")
-GRPC, STRANGER = GrpcOnly(), HttpError("what answers does not speak HTTP")
-
-TABLE = [
-    ([YES], True),
-    ([NO], False),
-    ([(404, b'{"errorCode":100}')], True),
-    ([NO, YES], True),
-    ([SILENT, YES], True),
-    ([NO, NO, NO], False),
-    ([NO, REFUSES], False),
-    ([NO, REFUSES, REFUSES, REFUSES], False),
-    # The silent ones must be the minority, and somebody must have said no.
-    ([NO, SILENT], None),
-    ([NO, NO, SILENT], False),
-    ([NO, NO, SILENT, SILENT], None),
-    ([NO, NO, NO, SILENT, SILENT], False),
-    ([NO, UNKNOWN], None),
-    ([NO, STRANGER], None),
-    ([NO, NO, STRANGER], False),
-    ([NO, NO, UNKNOWN], False),
-    ([NO, REFUSES, SILENT], False),
-    ([REFUSES], None),
-    # Nor is v2 served where only gRPC is spoken.
-    ([GRPC, NO], False),
-    ([GRPC, YES], True),
-    ([GRPC, NO, SILENT], False),
-    ([GRPC, SILENT], None),
-    ([REFUSES, REFUSES, SILENT], None),
-    ([SILENT], None),
-    ([UNKNOWN], None),
-]
-
-
-class Answers:
-    """Endpoints that answer so to the question for v2."""
-
-    def __init__(self, clock, answers):
-        self._clock = clock
-        self.answers = dict(zip("abcdef", answers))
-        self.untils, self.asked = [], []
-
-    def names(self):
-        return list(self.answers)
-
-    def get(self, endpoint, path, until):
-        assert path == "/v2/keys/x/"
-        self.asked.append(endpoint)
-        self.untils.append(until - self._clock.now)
-        answer = self.answers[endpoint]
-        if isinstance(answer, TimeoutError):
-            self._clock.until(until)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-@pytest.mark.parametrize("answers, served", TABLE)
-def test_whether_v2_is_served_and_that_what_nobody_knows_is_no_lock(monkeypatch, answers, served):
-    clock = Clock(monkeypatch)
-    endpoints, deadline = Answers(clock, answers), clock.now + 6
-    ask = lambda: v2_served(CONFIG, "/x/", endpoints, Waiter(clock), Log(), deadline)  # noqa: E731
-    if served is None:
-        with pytest.raises(Unavailable, match="too few endpoints answer") as failure:
-            ask()
-        assert clock.now <= deadline and len(endpoints.untils) > len(answers)
-        for name, said in endpoints.answers.items():
-            # What speaks gRPC only will do so still.
-            assert (endpoints.asked.count(name) == 1) == (said is GRPC)
-            assert (f"{name}: " in str(failure.value)) == (said is not NO)
-    else:
-        assert ask() is served
-    # A dead endpoint must not delay a takeover, nor use up what is left.
-    assert max(endpoints.untils) <= 1 and endpoints.untils[0] == 1
-
-
-def answer(status, body):
-    return serves_v2(CONFIG, "/x/", SimpleNamespace(get=lambda endpoint, path, until: (status, body)), "a", 0)
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 500, 503, 200])
-def test_an_answer_of_neither_api_says_nothing(status):
-    with pytest.raises(LockError):
-        answer(status, b"<html>")
-
-
-@pytest.mark.parametrize("body", [b"", b"404 page not found", b"[]", b'"x"', b"3", b"null", b"[" * 100000])
-def test_a_404_without_an_object_is_a_no(body):
-    assert answer(404, body) is False
-
-
-@pytest.mark.parametrize("status", [200, 401, 404, 500])
-def test_any_object_in_json_is_an_answer_of_v2(status):
-    assert answer(status, b'{"message": "x"}') is True

@@ -46,7 +46,7 @@ class Etcd(Cluster):
         return [(0.0, answer(*self.v2.answer(self.a.methods[-1], name.rstrip("/"), params)))]
 
     def lock(self, text=""):
-        return open_lock(parse(f"host = {A},\n{text}"), "X", self.waiter, self.log)
+        return open_lock(parse(f"host = {A},\n{text}"), "X", lambda: "", self.waiter, self.log)
 
     def take(self, lock, seconds=4.0):
         deadline = self.clock.now + seconds

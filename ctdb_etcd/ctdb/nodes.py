@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""CTDB's nodes file: whether other machines take part in the cluster."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+# With this on, the kernel lets every address be bound.
+_NONLOCAL_BIND = {
+    socket.AF_INET: "/proc/sys/net/ipv4/ip_nonlocal_bind",
+    socket.AF_INET6: "/proc/sys/net/ipv6/ip_nonlocal_bind",
+}
+
+
+def elsewhere() -> str:
+    """The first address of the file that is not this machine's, and where it is; empty if there is none, or no file."""
+    path = os.path.join(os.environ.get("CTDB_BASE") or "/etc/ctdb", "nodes")
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            lines = [line.strip() for line in file]
+    except OSError:
+        return ""
+    # A deleted node is one behind a #.
+    addresses = [line for line in lines if line and not line.startswith("#")]
+    return next((f"{address} (in {path})" for address in addresses if not _is_ours(address)), "")
+
+
+def _is_ours(address: str) -> bool:
+    """Whether the address is this machine's; true for what is no address, as it names no other machine."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        socket.inet_pton(family, address.partition("%")[0])
+    except (OSError, ValueError):
+        return True
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            if not _binds_anything(family):
+                sock.bind((address, 0))
+                return True
+            # Nothing is sent; the kernel reaches an address of this machine from that address.
+            sock.connect((address, 1))
+            return bool(sock.getsockname()[0] == address) or address.startswith("127.")
+    except OSError:
+        return False
+
+
+def _binds_anything(family: socket.AddressFamily) -> bool:
+    try:
+        with open(_NONLOCAL_BIND[family], encoding="ascii") as file:
+            return file.read().strip() != "0"
+    except OSError:
+        return False

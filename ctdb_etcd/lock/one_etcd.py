@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""One etcd, and one that all nodes share: what a node makes sure of before it holds the lock.
+
+Two nodes would both hold it if the endpoints were of several etcd clusters, or if each node had an etcd of its own.
+Neither etcd could know. So the lock just taken must be known to every endpoint that answers in time, and an etcd that
+only this machine can reach is refused where others take part. An endpoint that does not answer proves nothing: a dead
+member must not keep the lock from being taken.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+
+from ..client.http1 import HttpError
+from ..client.retry import reason
+from ..errors import LockError, Lost, PermissionDenied, Refused, Unavailable
+from ..waiting import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from ..client.endpoints import Endpoints
+    from ..log import Log
+    from ..waiting import Waiter
+    from .open import ApiLock
+
+# Seconds for the other endpoints to answer, all at one time.
+_PATIENCE = 0.5
+
+
+class OneEtcd:
+    """The endpoints, and `elsewhere`: the address of another machine that takes part in the lock, or an empty text."""
+
+    def __init__(self, endpoints: Endpoints, elsewhere: Callable[[], str], waiter: Waiter, log: Log) -> None:
+        self._endpoints = endpoints
+        self._elsewhere = elsewhere
+        self._waiter = waiter
+        self._log = log
+
+    def confirm(self, lock: ApiLock, deadline: float) -> None:
+        """Ask for this lock, or its lease, which must be taken. Raises Refused, Lost, Unavailable, Stopped."""
+        self._shared(lock, deadline)
+        until = min(deadline, time.monotonic() + _PATIENCE)
+        seen = self._ask_others(lock, until)
+        own = self._endpoints.cluster or 0
+        clusters = {own: [lock.endpoint]}
+        for endpoint in self._endpoints.names():
+            if endpoint in seen:
+                clusters.setdefault(seen[endpoint][0], []).append(endpoint)
+        if len(clusters) > 1:
+            named = "; ".join(f"{', '.join(found)} of cluster {cluster:x}" for cluster, found in clusters.items())
+            raise Refused(f"the endpoints are of different etcd clusters: {named}: check {self._endpoints.source}")
+        apart = [endpoint for endpoint, (_, known) in seen.items() if not known]
+        if apart:
+            self._look_again(lock, until)
+            raise Refused(
+                f"what {lock.endpoint} has stored is not known at {', '.join(apart)}, though all say that they are of"
+                f" cluster {own:x}: they are etcds of their own with the same settings: check {self._endpoints.source}"
+            )
+
+    def _ask_others(self, lock: ApiLock, until: float) -> dict[str, tuple[int, bool]]:
+        """By endpoint: what known_at returns. Those that give no answer are missing."""
+        tasks: dict[int, tuple[str, Task]] = {}
+        seen: dict[str, tuple[int, bool]] = {}
+        missing: dict[str, str] = {}
+        for endpoint in self._endpoints.names():
+            if endpoint != lock.endpoint:
+                try:
+                    task = Task(_question(lock, endpoint, until))
+                    tasks[task.done] = endpoint, task
+                except OSError as error:
+                    missing[endpoint] = reason(error)
+        while tasks:
+            try:
+                ready = self._waiter.wait(dict.fromkeys(tasks, select.POLLIN), until)
+            except TimeoutError:
+                break
+            for done in ready:
+                endpoint, task = tasks.pop(done)
+                try:
+                    seen[endpoint] = task.result()
+                except (OSError, HttpError, LockError) as error:
+                    missing[endpoint] = reason(error)
+        missing.update((endpoint, "no answer in time") for endpoint, _ in tasks.values())
+        for endpoint, why in missing.items():
+            self._log.info(f"{endpoint} is not known to be of the same etcd cluster: {why}")
+        return seen
+
+    @staticmethod
+    def _look_again(lock: ApiLock, until: float) -> None:
+        """Raise Lost if what is not known elsewhere is not known here either, Unavailable if that cannot be learned."""
+        try:
+            _, known = lock.known_at(lock.endpoint, until)
+        except (OSError, HttpError) as error:
+            raise Unavailable(f"{lock.endpoint} no longer answers: {reason(error)}") from None
+        if not known:
+            raise Lost("it was gone again at once: it was deleted, or its lease was revoked")
+
+    def _shared(self, lock: ApiLock, deadline: float) -> None:
+        if not _is_local(self._endpoints.address(lock.endpoint)):
+            return
+        other = self._elsewhere()
+        if not other:
+            return
+        try:
+            members = lock.members(deadline)
+        except PermissionDenied:
+            # Its users have been set up, so it is not the etcd that a package has just installed.
+            self._log.error(f"{lock.endpoint} does not let us see its members: see that it is not this machine's alone")
+            return
+        if len(members) == 1 and members[0] and all(map(_is_local_url, members[0])):
+            raise Refused(
+                f"etcd at {lock.endpoint} can be this machine's alone: it has no other member, and clients are to reach"
+                f" it at {', '.join(members[0])}; but {other} takes part in the lock as well: set host to addresses of"
+                " an etcd that all nodes share"
+            )
+
+
+def _question(lock: ApiLock, endpoint: str, until: float) -> Callable[[], tuple[int, bool]]:
+    return lambda: lock.known_at(endpoint, until)
+
+
+def _is_local(host: str) -> bool:
+    """Whether this host name or address leads every machine to itself."""
+    host = host.lower()
+    host = host[7:] if host.startswith("::ffff:") else host
+    return host.startswith("127.") or host in ("localhost", "::1", "0.0.0.0", "::")
+
+
+def _is_local_url(url: str) -> bool:
+    scheme, _, rest = url.partition("://")
+    place = rest.partition("/")[0]
+    host = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
+    return scheme.startswith("unix") or _is_local(host)

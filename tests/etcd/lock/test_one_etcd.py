@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""One etcd, and one that all nodes share: seen before `0`, never on the way to `1`, and by --check."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from tests.support import kinds, release
+from tests.support.etcd import Etcd
+from tests.support.helper import Helper
+from tests.support.login import PASSWORD, QUOTED, add_user, with_login
+from tests.support.machine import wait_until
+from tests.support.proxy import Proxy
+from tests.support.view import View
+
+APIS = pytest.mark.parametrize("api", kinds.APIS)
+ELSEWHERE = "198.51.100.1"
+
+
+@pytest.fixture
+def nodes(tmp_path):
+    """`nodes(address, ...)`: the environment of a CTDB whose nodes file has these addresses."""
+
+    def write(*addresses):
+        base = tmp_path / "ctdb"
+        base.mkdir(exist_ok=True)
+        (base / "nodes").write_text("".join(f"{address}\n" for address in addresses))
+        return {"CTDB_BASE": str(base)}
+
+    return write
+
+
+def ends(conf, *args, **options):
+    """The character, and the lines, of a helper that does not stay."""
+    with Helper(conf, *args, **options) as helper:
+        character = helper.status()
+        helper.wait_exit()
+        return character, helper.stderr
+
+
+def takes(conf, **options):
+    with Helper(conf, **options) as helper:
+        assert helper.status() == "0", helper.describe()
+        helper.terminate()
+        helper.wait_exit()
+        assert helper.stderr == ""
+
+
+def fault_of_check(conf, **env):
+    """The text of the one fault of --check."""
+    view = View(conf, "--check", "--json", **env)
+    (fault,) = [item for item in view.json["items"] if item["level"] == "fault"]
+    assert view.code == 1 and fault["item"] == "cluster", view.text
+    return fault["text"]
+
+
+def cluster_id(etcd):
+    return f"{int(etcd.members[0].request('POST', '/v3/maintenance/status')['header']['cluster_id']):x}"
+
+
+# An etcd that all nodes share
+
+
+@APIS
+def test_etcd_of_this_machine_alone_is_refused_if_others_take_part(
+    etcd_v2, helper_conf, nodes, lock_name, api
+):
+    conf, env = helper_conf(host=etcd_v2.endpoints[0], api=api), nodes("127.0.0.1", ELSEWHERE)
+    character, said = ends(conf, env=env)
+    assert character == "3" and len(said.splitlines()) == 1, said
+    assert f"{ELSEWHERE} (in {env['CTDB_BASE']}/nodes)" in said and "set host" in said
+    assert fault_of_check(conf, **env) in said
+    path = f"/_locks/_ctdb/{lock_name}"
+    assert etcd_v2.keys(path) == [] and (not release.serves_v2() or etcd_v2.keys_v2(path) == [])
+
+
+@pytest.mark.parametrize("addresses", [[], ["127.0.0.1"], ["127.0.23.1", "127.0.23.2", "127.0.23.3", f"#{ELSEWHERE}"]])
+def test_a_cluster_on_one_machine_may_use_the_etcd_of_that_machine(etcd, helper_conf, nodes, addresses):
+    takes(helper_conf(), env=nodes(*addresses))
+    assert View(helper_conf(), "--check", **nodes(*addresses)).code == 0
+
+
+def test_an_etcd_of_several_members_beside_the_nodes_is_shared(etcd3, helper_conf, nodes):
+    env = nodes("127.0.0.1", ELSEWHERE)
+    takes(helper_conf(host=etcd3.endpoints[0]), env=env)
+    assert View(helper_conf(host=etcd3.endpoints[0]), "--check", **env).code == 0
+
+
+@pytest.mark.parametrize("how", ["through a proxy", "at its own port"])
+def test_an_etcd_that_others_can_reach_is_shared_whatever_leads_to_it(helper_conf, nodes, how):
+    with Etcd(1, ["--advertise-client-urls", "http://etcd.example:2379"]) as etcd, Proxy(etcd.endpoints[0]) as proxy:
+        host = proxy.endpoint if how == "through a proxy" else etcd.endpoints[0]
+        takes(helper_conf(host=host), env=nodes("127.0.0.1", ELSEWHERE))
+
+
+@pytest.mark.parametrize("version", ["", "3.6.11", "3.7"])
+def test_etcd_of_this_machine_is_known_as_such_with_a_login(built_etcd, helper_conf, nodes, version):
+    with with_login(["--bcrypt-cost=4"], program=version and built_etcd(version)) as etcd:
+        user = add_user(etcd, "GUARDED")
+        keys = {"host": etcd.endpoints[0], "username": user, "password": QUOTED, "netbios_name": "GUARDED"}
+        conf = helper_conf(**keys)
+        conf.chmod(0o600)
+        takes(conf, env=nodes("127.0.0.1"))
+        character, said = ends(conf, env=nodes("127.0.0.1", ELSEWHERE))
+        assert character == "3" and "set host" in said and PASSWORD not in said
+
+
+@APIS
+def test_contention_asks_nothing_more(etcd_v2, helper_conf, nodes, api):
+    conf = helper_conf(host=etcd_v2.endpoints[0], api=api)
+    with Helper(conf) as holder:
+        assert holder.status() == "0"
+        character, said = ends(conf, "-vv", env=nodes("127.0.0.1", ELSEWHERE))
+        assert character == "1" and "members" not in said and "member/list" not in said
+        assert len([line for line in said.splitlines() if " in 0." in line]) == 1
+
+
+# One etcd
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two clusters of one member each, with both APIs."""
+    with Etcd(1, release.v2_flags()) as one, Etcd(1, release.v2_flags()) as other:
+        yield one, other
+
+
+@APIS
+@pytest.mark.parametrize("order", [1, -1])
+def test_endpoints_of_two_clusters_are_refused_with_who_is_of_which(two, helper_conf, lock_name, api, order):
+    one, other = two[::order]
+    conf = helper_conf(host=[one.endpoints[0], other.endpoints[0]], api=api)
+    character, said = ends(conf)
+    assert character == "3" and len(said.splitlines()) == 1, said
+    first, second = (f"{etcd.endpoints[0]} of cluster {cluster_id(etcd)}" for etcd in (one, other))
+    assert f": {first}; {second}: check host" in said
+    assert fault_of_check(conf) in said
+    path = f"/_locks/_ctdb/{lock_name}"
+    assert one.keys(path) == other.keys(path) == []
+
+
+@APIS
+def test_contention_at_the_first_of_two_clusters_is_the_answer(two, helper_conf, api):
+    one, other = two
+    with Helper(helper_conf(host=one.endpoints[0], api=api)) as holder:
+        assert holder.status() == "0"
+        conf = helper_conf(host=[one.endpoints[0], other.endpoints[0]], api=api)
+        character, said = ends(conf, "-vv")
+        assert character == "1" and other.endpoints[0] not in said
+        # From the endpoint that the helper asks, whatever else is there.
+        view = View(conf, "--check", "--json")
+        (read,) = [item for item in view.json["items"] if item["item"] == f"v{'2' if api == '2' else '3'} read"]
+        assert read["text"].endswith("would answer 1") and view.levels()["cluster"] == "fault"
+
+
+@pytest.mark.parametrize("api", ["3", "auto"])
+def test_etcds_of_their_own_with_one_and_the_same_id_are_refused(helper_conf, lock_name, api):
+    # As the default flags make them.
+    same = ["--initial-cluster", "m1=http://localhost:2380", "--initial-advertise-peer-urls", "http://localhost:2380"]
+    with Etcd(1, same) as one, Etcd(1, same) as other:
+        assert cluster_id(one) == cluster_id(other)
+        conf = helper_conf(host=[one.endpoints[0], other.endpoints[0]], api=api)
+        character, said = ends(conf)
+        assert character == "3" and "etcds of their own" in said, said
+        assert fault_of_check(conf) in said
+        assert one.keys(f"/_locks/_ctdb/{lock_name}") == other.keys(f"/_locks/_ctdb/{lock_name}") == []
+
+
+@pytest.mark.slow
+def test_removed_member_started_by_itself_is_refused(helper_conf):
+    with Etcd(3) as etcd:
+        conf = helper_conf(host=etcd.endpoints)
+        takes(conf)
+        stray = etcd.members[1]
+        number = f"{int(stray.ids()[0]):x}"
+
+        def removed():
+            try:
+                return etcd.etcdctl("member", "remove", number)
+            except AssertionError as error:
+                # For its first 5 seconds.
+                assert "unhealthy cluster" in str(error)
+                return ""
+
+        wait_until(removed, 20, "the removal of a member", pause=0.5)
+        stray.kill()
+        shutil.rmtree(stray.data)
+        stray.extra_args += ["--initial-cluster", f"{stray.name}={stray.peer_url}"]
+        stray.start()
+        etcd.wait_healthy()
+        character, said = ends(conf)
+        assert character == "3" and f"; {stray.endpoint} of cluster " in said, said
+        assert fault_of_check(conf) in said
+
+
+def test_all_members_are_asked_but_only_before_0(etcd3, helper_conf):
+    conf = helper_conf(host=etcd3.endpoints, api="3")
+    with Helper(conf, "-vv") as holder:
+        assert holder.status() == "0"
+        wait_until(lambda: "holding" in holder.stderr, 5, "the line about the lock")
+        asked = [line for line in holder.stderr.partition("holding")[0].splitlines() if " kv/range: 200 from " in line]
+        assert {endpoint for endpoint in etcd3.endpoints for line in asked if endpoint in line} == set(etcd3.endpoints)
+        character, said = ends(conf, "-vv")
+        assert character == "1" and etcd3.endpoints[1] not in said and etcd3.endpoints[2] not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how, seconds", [("kill", 0), ("pause", 0.5)])
+def test_a_dead_member_costs_half_a_second_at_most(etcd3, helper_conf, how, seconds):
+    getattr(etcd3.members[2], how)()
+    etcd3.leader()
+    with Helper(helper_conf(host=etcd3.endpoints, api="3"), "-v") as helper:
+        assert helper.status() == "0", helper.describe()
+        assert seconds <= helper.answered_after < seconds + 1.5
+        wait_until(lambda: "holding" in helper.stderr, 5, "the line about the lock")
+        assert f"{etcd3.endpoints[2]} is not known to be of the same etcd cluster" in helper.stderr
+
+
+@pytest.mark.parametrize("api", kinds.APIS_OF_TWO)
+def test_sigterm_while_the_others_are_asked_leaves_nothing(two, helper_conf, lock_name, api):
+    one, _ = two
+    path = f"/_locks/_ctdb/{lock_name}"
+    with Proxy(one.endpoints[0]) as silent:
+        # The same cluster again, which does not answer when it is asked for it.
+        silent.freeze()
+        with Helper(helper_conf(host=[one.endpoints[0], silent.endpoint], api=api)) as helper:
+            keys = one.keys if api != "2" else one.keys_v2
+            wait_until(lambda: keys(path), 5, "the key", pause=0.001)
+            helper.terminate()
+            asked = time.monotonic()
+            assert helper.wait_exit() - asked < 2
+        assert keys(path) == []

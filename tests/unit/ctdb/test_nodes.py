@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""CTDB's nodes file: whether it names another machine, whatever is in it.
+
+198.51.100.0/24 and 2001:db8::/32 are nobody's.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from ctdb_etcd.ctdb import nodes
+
+
+@pytest.fixture
+def file(monkeypatch, tmp_path):
+    monkeypatch.setenv("CTDB_BASE", str(tmp_path))
+    return tmp_path / "nodes"
+
+
+def test_without_a_file_there_is_no_other_machine(file):
+    assert nodes.elsewhere() == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"127.0.23.1\n127.0.23.2\n127.0.23.3\n",
+        b"127.0.0.1",
+        b"#198.51.100.1\n127.0.0.1\n# 198.51.100.2\n#\n",
+        b"\n \n\t127.0.23.1 \r\n",
+        b"node1\n198.51.100.1.5\n\xff\0\n198.51.100.1 # x\n",
+    ],
+)
+def test_own_addresses_deleted_nodes_and_nonsense_are_no_other_machine(file, text):
+    file.write_bytes(text)
+    assert nodes.elsewhere() == ""
+
+
+@pytest.mark.parametrize(
+    "text, address",
+    [
+        ("198.51.100.1\n198.51.100.2\n", "198.51.100.1"),
+        ("127.0.0.1\n#198.51.100.1\n \t198.51.100.2 \n", "198.51.100.2"),
+        ("nonsense\r\n2001:db8::1\r\n", "2001:db8::1"),
+    ],
+)
+@pytest.mark.parametrize("binds_anything", ["0", "1"])
+def test_the_first_address_of_another_machine_is_named(file, monkeypatch, tmp_path, text, address, binds_anything):
+    switch = tmp_path / "ip_nonlocal_bind"
+    switch.write_text(binds_anything + "\n")
+    monkeypatch.setattr(nodes, "_NONLOCAL_BIND", dict.fromkeys(nodes._NONLOCAL_BIND, str(switch)))
+    file.write_text(text)
+    assert nodes.elsewhere() == f"{address} (in {file})"
+
+
+def test_own_addresses_are_known_where_every_address_can_be_bound(file, monkeypatch, tmp_path):
+    switch = tmp_path / "ip_nonlocal_bind"
+    switch.write_text("1\n")
+    monkeypatch.setattr(nodes, "_NONLOCAL_BIND", dict.fromkeys(nodes._NONLOCAL_BIND, str(switch)))
+    monkeypatch.setattr(socket.socket, "bind", lambda *_: None, raising=False)
+    file.write_text("127.0.0.1\n127.0.23.1\n")
+    assert nodes.elsewhere() == ""
+    file.write_text("127.0.0.1\n198.51.100.1\n")
+    assert nodes.elsewhere().startswith("198.51.100.1")

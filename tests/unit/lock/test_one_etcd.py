@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""One etcd, and one that all nodes share: which answers of the endpoints let the lock be held. In real, short time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from ctdb_etcd.client.http1 import HttpError
+from ctdb_etcd.errors import GrpcOnly, Lost, PermissionDenied, Refused, Stopped, Unavailable
+from ctdb_etcd.lock import one_etcd
+from ctdb_etcd.lock.one_etcd import OneEtcd
+from ctdb_etcd.waiting import Patient
+from tests.support.fakes import Log
+
+OURS, THEIRS = 0xA, 0xB
+HERE = "127.0.0.1"
+
+
+class Etcd:
+    """Endpoints a (in use), b, c... and the lock at a; what each answers when it is asked for our key."""
+
+    endpoint = "a"
+    cluster = OURS
+    source = "host"
+
+    def __init__(self, *answers):
+        self.answers = dict(zip("bcdef", answers), a=(OURS, True))
+        self.used = HERE
+        self.lists = [["http://localhost:2379"]]
+        self.other = ""
+        self.asked = []
+        self.log = Log()
+        self.waiter = Patient()
+
+    def names(self):
+        return sorted(self.answers)
+
+    def address(self, endpoint):
+        assert endpoint == "a"
+        return self.used
+
+    def known_at(self, endpoint, until):
+        self.asked.append(endpoint)
+        answer = self.answers[endpoint]
+        if callable(answer):
+            answer = answer(until)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def members(self, deadline):
+        self.asked.append("members")
+        if isinstance(self.lists, Exception):
+            raise self.lists
+        return self.lists
+
+    def confirm(self, seconds=10.0):
+        OneEtcd(self, lambda: self.other, self.waiter, self.log).confirm(self, time.monotonic() + seconds)
+
+
+def refusal(etcd):
+    with pytest.raises(Refused) as failure:
+        etcd.confirm()
+    return str(failure.value)
+
+
+# One etcd
+
+
+def test_one_endpoint_is_asked_nothing():
+    etcd = Etcd()
+    etcd.confirm()
+    assert etcd.asked == []
+
+
+def test_endpoints_where_the_key_is_known_are_one_etcd():
+    etcd = Etcd((OURS, True), (OURS, True))
+    etcd.confirm()
+    assert sorted(etcd.asked) == ["b", "c"] and etcd.log.lines == []
+
+
+SILENCE = [OSError(111, "refused"), HttpError("x"), Unavailable("x"), Refused("x"), GrpcOnly(), PermissionDenied("x")]
+
+
+@pytest.mark.parametrize("silence", SILENCE)
+def test_endpoint_that_does_not_say_is_none_of_another_cluster(silence):
+    etcd = Etcd(silence, (OURS, True))
+    etcd.confirm()
+    (line,) = etcd.log.lines
+    assert line.startswith("info: b is not known to be of the same etcd cluster: ")
+
+
+def test_endpoints_of_different_clusters_are_refused_with_who_is_of_which():
+    etcd = Etcd((OURS, True), (THEIRS, False), OSError(111, "refused"), (THEIRS, False))
+    said = refusal(etcd)
+    assert said == "the endpoints are of different etcd clusters: a, b of cluster a; c, e of cluster b: check host"
+
+
+def test_etcds_of_their_own_with_the_same_id_are_refused():
+    said = refusal(Etcd((OURS, True), (OURS, False)))
+    assert "what a has stored is not known at c, though all say that they are of cluster a" in said
+    assert said.endswith("check host")
+
+
+def test_key_that_is_gone_here_too_says_nothing_about_the_endpoints():
+    etcd = Etcd((OURS, False))
+    etcd.answers["a"] = (OURS, False)
+    with pytest.raises(Lost):
+        etcd.confirm()
+    etcd.answers["a"] = OSError(111, "refused")
+    with pytest.raises(Unavailable, match="a no longer answers: refused"):
+        etcd.confirm()
+
+
+def test_all_are_asked_at_one_time(monkeypatch):
+    together = threading.Barrier(3)
+
+    def answer(until):
+        together.wait(10)
+        return OURS, True
+
+    monkeypatch.setattr(one_etcd, "_PATIENCE", 10)
+    etcd = Etcd(answer, answer, answer)
+    etcd.confirm()
+    assert etcd.log.lines == []
+
+
+@pytest.mark.parametrize("patience, seconds", [(0.1, 10), (10, 0.1)])
+def test_silent_endpoints_are_left_behind_and_the_others_count(monkeypatch, patience, seconds):
+    monkeypatch.setattr(one_etcd, "_PATIENCE", patience)
+    released = threading.Event()
+    silent = lambda until: released.wait(20) and (OURS, True)  # noqa: E731
+    etcd = Etcd(silent, silent, (THEIRS, False))
+    began = time.monotonic()
+    with pytest.raises(Refused, match="a of cluster a; d of cluster b"):
+        etcd.confirm(seconds)
+    assert 0.1 <= time.monotonic() - began < 5
+    assert [line for line in etcd.log.lines if line.endswith("no answer in time")] == [
+        f"info: {name} is not known to be of the same etcd cluster: no answer in time" for name in "bc"
+    ]
+    released.set()
+
+
+def test_a_stop_ends_the_wait():
+    released = threading.Event()
+    etcd = Etcd(lambda until: released.wait(20) and (OURS, True))
+
+    class Stopping(Patient):
+        def wait(self, events, deadline):
+            raise Stopped("SIGTERM")
+
+    etcd.waiter = Stopping()
+    with pytest.raises(Stopped):
+        etcd.confirm()
+    released.set()
+
+
+def test_a_thread_that_cannot_be_started_costs_its_own_endpoint(monkeypatch):
+    def fails(function):
+        raise OSError(11, "no thread can be started")
+
+    monkeypatch.setattr(one_etcd, "Task", fails)
+    etcd = Etcd((THEIRS, False))
+    etcd.confirm()
+    assert etcd.log.lines == ["info: b is not known to be of the same etcd cluster: no thread can be started"]
+
+
+def test_nothing_is_left_open(monkeypatch):
+    before = len(os.listdir("/proc/self/fd"))
+    Etcd((OURS, True), OSError(111, "refused"), (OURS, True)).confirm()
+    # Threads that earlier tests left behind close theirs at any time.
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+# Shared by all nodes
+
+
+LOCAL = [
+    ["http://localhost:2379"],
+    ["http://127.0.0.1:2379", "https://127.1.2.3:4001"],
+    ["http://[::1]:2379"],
+    ["http://0.0.0.0:2379", "http://[::]:2379"],
+    ["unix://localhost:1234"],
+    ["http://LOCALHOST:2379/"],
+]
+
+
+@pytest.mark.parametrize("used", ["127.0.0.1", "127.0.23.1", "::1", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize("urls", LOCAL)
+def test_etcd_of_this_machine_alone_is_refused_if_others_take_part(used, urls):
+    etcd = Etcd()
+    etcd.used, etcd.lists, etcd.other = used, [urls], "198.51.100.1 (in /etc/ctdb/nodes)"
+    said = refusal(etcd)
+    assert "198.51.100.1 (in /etc/ctdb/nodes) takes part" in said and urls[0] in said and "set host" in said
+
+
+def test_a_cluster_without_other_machines_asks_for_no_members():
+    etcd = Etcd()
+    etcd.confirm()
+    assert etcd.asked == []
+
+
+def test_endpoint_that_is_not_of_this_machine_is_asked_no_members():
+    etcd = Etcd()
+    etcd.used, etcd.other = "198.51.100.9", "198.51.100.1"
+    etcd.confirm()
+    assert etcd.asked == []
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        [["http://etcd1:2379"]],
+        [["http://localhost:2379", "http://198.51.100.9:2379"]],
+        [["http://localhost:2379"], ["http://localhost:2379"]],
+        [["http://127x.example:2379"]],
+        # It has told nobody yet.
+        [[]],
+        [],
+    ],
+)
+def test_etcd_that_others_can_reach_or_that_has_other_members_is_shared(lists):
+    etcd = Etcd()
+    etcd.lists, etcd.other = lists, "198.51.100.1"
+    etcd.confirm()
+    assert etcd.asked == ["members"]
+
+
+def test_etcd_that_shows_no_members_is_used_with_a_line_in_the_log():
+    etcd = Etcd()
+    etcd.lists, etcd.other = PermissionDenied("permission denied"), "198.51.100.1"
+    etcd.confirm()
+    (line,) = etcd.log.lines
+    assert line.startswith("error: a does not let us see its members")
+
+
+def test_members_that_cannot_be_had_keep_the_lock_from_being_held():
+    etcd = Etcd()
+    etcd.lists, etcd.other = Unavailable("no answer"), "198.51.100.1"
+    with pytest.raises(Unavailable):
+        etcd.confirm()

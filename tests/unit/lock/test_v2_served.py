@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Whether etcd serves v2: what each endpoint's answer means, and what is decided if some do not answer."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from ctdb_etcd.client.http1 import HttpError
+from ctdb_etcd.errors import GrpcOnly, LockError, Unavailable
+from ctdb_etcd.lock.open import serves_v2, v2_served
+from tests.support.fakes import Clock, Log, Waiter
+
+YES, NO, UNKNOWN = (200, b'{"node":{}}'), (404, b"404 page not found"), (500, b"")
+CONFIG = SimpleNamespace(version_prefix="/v2")
+REFUSES, SILENT = ConnectionRefusedError(111, "Connection refused"), TimeoutError("timed out")
+GRPC, STRANGER = GrpcOnly(), HttpError("what answers does not speak HTTP")
+
+TABLE = [
+    ([YES], True),
+    ([NO], False),
+    ([(404, b'{"errorCode":100}')], True),
+    ([NO, YES], True),
+    ([SILENT, YES], True),
+    ([NO, NO, NO], False),
+    ([NO, REFUSES], False),
+    ([NO, REFUSES, REFUSES, REFUSES], False),
+    # The silent ones must be the minority, and somebody must have said no.
+    ([NO, SILENT], None),
+    ([NO, NO, SILENT], False),
+    ([NO, NO, SILENT, SILENT], None),
+    ([NO, NO, NO, SILENT, SILENT], False),
+    ([NO, UNKNOWN], None),
+    ([NO, STRANGER], None),
+    ([NO, NO, STRANGER], False),
+    ([NO, NO, UNKNOWN], False),
+    ([NO, REFUSES, SILENT], False),
+    ([REFUSES], None),
+    # Nor is v2 served where only gRPC is spoken.
+    ([GRPC, NO], False),
+    ([GRPC, YES], True),
+    ([GRPC, NO, SILENT], False),
+    ([GRPC, SILENT], None),
+    ([REFUSES, REFUSES, SILENT], None),
+    ([SILENT], None),
+    ([UNKNOWN], None),
+]
+
+
+class Answers:
+    """Endpoints that answer so to the question for v2."""
+
+    def __init__(self, clock, answers):
+        self._clock = clock
+        self.answers = dict(zip("abcdef", answers))
+        self.untils, self.asked = [], []
+
+    def names(self):
+        return list(self.answers)
+
+    def get(self, endpoint, path, until):
+        assert path == "/v2/keys/x/"
+        self.asked.append(endpoint)
+        self.untils.append(until - self._clock.now)
+        answer = self.answers[endpoint]
+        if isinstance(answer, TimeoutError):
+            self._clock.until(until)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize("answers, served", TABLE)
+def test_whether_v2_is_served_and_that_what_nobody_knows_is_no_lock(monkeypatch, answers, served):
+    clock = Clock(monkeypatch)
+    endpoints, deadline = Answers(clock, answers), clock.now + 6
+    ask = lambda: v2_served(CONFIG, "/x/", endpoints, Waiter(clock), Log(), deadline)  # noqa: E731
+    if served is None:
+        with pytest.raises(Unavailable, match="too few endpoints answer") as failure:
+            ask()
+        assert clock.now <= deadline and len(endpoints.untils) > len(answers)
+        for name, said in endpoints.answers.items():
+            # What speaks gRPC only will do so still.
+            assert (endpoints.asked.count(name) == 1) == (said is GRPC)
+            assert (f"{name}: " in str(failure.value)) == (said is not NO)
+    else:
+        assert ask() is served
+    # A dead endpoint must not delay a takeover, nor use up what is left.
+    assert max(endpoints.untils) <= 1 and endpoints.untils[0] == 1
+
+
+def answer(status, body):
+    return serves_v2(CONFIG, "/x/", SimpleNamespace(get=lambda endpoint, path, until: (status, body)), "a", 0)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500, 503, 200])
+def test_an_answer_of_neither_api_says_nothing(status):
+    with pytest.raises(LockError):
+        answer(status, b"<html>")
+
+
+@pytest.mark.parametrize("body", [b"", b"404 page not found", b"[]", b'"x"', b"3", b"null", b"[" * 100000])
+def test_a_404_without_an_object_is_a_no(body):
+    assert answer(404, body) is False
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 500])
+def test_any_object_in_json_is_an_answer_of_v2(status):
+    assert answer(status, b'{"message": "x"}') is True
