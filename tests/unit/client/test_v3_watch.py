@@ -10,7 +10,7 @@ import select
 import pytest
 
 from ctdb_etcd.errors import Stopped
-from tests.support.fake_network import A, B, Cluster, always, answer, fine, says
+from tests.support.fake_network import A, B, FINE, Cluster, always, answer, fine, says
 
 BODY = {"key": "a2V5", "start_revision": 8}
 
@@ -127,7 +127,7 @@ def test_a_stop_while_a_watch_begins_ends_it(cluster):
 
 
 def test_a_connection_that_is_not_kept_is_not_watched(cluster):
-    closing = always((0.0, answer(200, {}, "Connection: close\r\n")))
+    closing = always((0.0, answer(200, FINE, "Connection: close\r\n")))
     cluster.a.serve = lambda path, body: (watched() if path == "/v3/watch" else closing)(path, body)
     cluster.call()
     assert len(changes(cluster)) == 1
@@ -135,7 +135,7 @@ def test_a_connection_that_is_not_kept_is_not_watched(cluster):
 
 def test_a_watch_carries_the_token(cluster):
     cluster.configured(1, "username = u\npassword = p\n")
-    token = always((0.0, answer(200, {"token": "t1"})))
+    token = always((0.0, answer(200, {**FINE, "token": "t1"})))
     cluster.a.serve = lambda path, body: (token if path.endswith("authenticate") else watched())(path, body)
     cluster.call()
     changes(cluster)
