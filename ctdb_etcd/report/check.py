@@ -101,6 +101,9 @@ class Check:
     def _v2_served(self, config: Config, seen: list[dict[str, Any]]) -> bool:
         """Whether v2 is served, decided as open.v2_served does."""
         served = any(endpoint["v2"] for endpoint in seen)
+        differ = endpoint_health.differ_in_v2(seen)
+        if differ:
+            self.note("warning", "v2", differ)
         if config.api == "auto" and not served:
             nothing = (os.strerror(errno.ECONNREFUSED), str(GrpcOnly()))
             silent = [endpoint["v2"] is None and endpoint["error"] not in nothing for endpoint in seen]

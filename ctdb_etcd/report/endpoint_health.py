@@ -68,6 +68,19 @@ def answering(config: Config, seen: list[dict[str, Any]]) -> Config:
     return own
 
 
+def differ_in_v2(seen: list[dict[str, Any]]) -> str:
+    """What to say if some endpoints serve v2 and others do not; empty if they agree."""
+    served, not_served = (
+        [endpoint["address"] for endpoint in seen if endpoint["v2"] is answer] for answer in (True, False)
+    )
+    if not served or not not_served:
+        return ""
+    return (
+        f"{', '.join(served)} serves the v2 API, {', '.join(not_served)} does not: give all members of etcd the same"
+        " --enable-v2 before nodes with Samba's helper and nodes with this one run side by side"
+    )
+
+
 def _host(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)

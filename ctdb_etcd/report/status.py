@@ -98,6 +98,13 @@ class Status:
             if endpoint["error"]:
                 severity = CRITICAL if 2 * len(unhealthy) > len(seen) else WARNING
                 self.problem(severity, f"{endpoint['address']}: {endpoint['error']}")
+        clusters = {endpoint["cluster_id"] for endpoint in seen} - {None}
+        if len(clusters) > 1:
+            why = "no node can take the lock until the endpoints are of one"
+            self.problem(CRITICAL, f"the endpoints are of different etcd clusters: {why}", first=True)
+        differ = endpoint_health.differ_in_v2(seen)
+        if differ:
+            self.problem(WARNING, differ)
         served = {endpoint["v2"] for endpoint in seen if endpoint["reachable"]}
         self.report["v2_served"] = True if True in served else False if served == {False} else None
         if self.report["v2_served"]:
@@ -152,7 +159,11 @@ class Status:
             self.problem(WARNING, f"{what} holds the lock: CTDB can have no leader until {holder['key']} is gone")
         elif len(same) < len(found):
             # For a moment at every taking; for longer only if something is wrong.
-            self.problem(WARNING, "v2 has another holder: perhaps a node with api = 3 beside one of Samba's helpers")
+            why = "its helper has api = 3, or took the lock before etcd served v2"
+            self.problem(WARNING, f"{who(holder)} holds the lock in v3 only, another holder has v2: {why}")
+        elif holder["kind"] == "ctdb-etcd" and holder["apis"] == ["3"] and self.report["v2_served"]:
+            why = "its helper has api = 3, or took the lock before etcd served v2: a node with Samba's helper could too"
+            self.problem(WARNING, f"{who(holder)} holds the lock in v3 only: {why}")
 
     def verdict(self) -> int:
         """Put summary and exit status into the report, once everything was looked at; return the exit status."""

@@ -234,3 +234,48 @@ def test_sigterm_while_the_others_are_asked_leaves_nothing(two, helper_conf, loc
             asked = time.monotonic()
             assert helper.wait_exit() - asked < 2
         assert keys(path) == []
+
+
+# v2 that comes back
+
+
+@pytest.mark.v2
+@pytest.mark.slow
+def test_holder_of_v3_alone_ends_when_etcd_serves_v2_again(helper_conf):
+    with Etcd(1) as etcd:
+        (member,) = etcd.members
+        with Helper(helper_conf(host=etcd.endpoints)) as holder:
+            assert holder.status() == "0"
+            member.restart()
+            etcd.wait_healthy()
+            wait_until(lambda: "answers again" in holder.stderr or holder.returncode is not None, 10, "the connection")
+            assert holder.alive, holder.describe()
+            member.extra_args += release.v2_flags()
+            member.restart()
+            holder.wait_exit(10)
+            assert f"{member.endpoint} now serves the v2 API" in holder.stderr, holder.describe()
+
+
+@pytest.mark.v2
+def test_reports_warn_of_members_that_differ_in_v2(helper_conf):
+    with Etcd(3) as etcd:
+        etcd.members[0].extra_args += release.v2_flags()
+        etcd.members[0].restart()
+        etcd.wait_healthy()
+        conf = helper_conf(host=etcd.endpoints)
+        with Helper(helper_conf(host=etcd.endpoints, api="3")) as holder:
+            assert holder.status() == "0"
+            status, check = (View(conf, command, "--json") for command in ("--status", "--check"))
+    differ = f"{etcd_list(status)[0]} serves the v2 API, {', '.join(etcd_list(status)[1:])} does not"
+    assert status.code == 1 and any(differ in problem for problem in status.json["problems"]), status.text
+    assert any("holds the lock in v3 only: its helper has api = 3" in problem for problem in status.json["problems"])
+    assert check.levels()["v2"] == "warning" and differ in check.text
+
+
+def etcd_list(status):
+    return [endpoint["address"] for endpoint in status.json["endpoints"]]
+
+
+def test_status_is_critical_where_endpoints_are_of_two_clusters(two, helper_conf):
+    status = View(helper_conf(host=[etcd.endpoints[0] for etcd in two]), "--status", "--json")
+    assert status.code == 2 and status.json["summary"].startswith("the endpoints are of different etcd clusters")

@@ -12,7 +12,7 @@ pytest.importorskip("etcd", reason="python3-etcd is not installed")
 
 from urllib.parse import parse_qsl  # noqa: E402
 
-from ctdb_etcd.errors import Contended, Refused, Unavailable  # noqa: E402
+from ctdb_etcd.errors import Contended, Lost, Refused, Unavailable  # noqa: E402
 from ctdb_etcd.lock.open import open_lock  # noqa: E402
 from ctdb_etcd.lock.takeover import Contender  # noqa: E402
 from tests.support.conf import parse  # noqa: E402
@@ -128,6 +128,63 @@ def test_the_directory_is_that_of_the_file_in_both_apis_and_in_the_log(both):
     both.take(both.lock("lock_prefix = /p\nlocks_dir = d\n"))
     assert [name.rpartition("/")[0] for etcd in (both.v3, both.v2) for name in etcd.keys] == ["/p/d/X", "/p/d/X"]
     assert both.log.lock == "/p/d/X/"
+
+
+# v2 that comes back
+
+
+def holding(etcd, text=""):
+    lock = etcd.lock(text)
+    etcd.take(lock)
+    lock.refresh(etcd.clock.now + 4)
+    return lock
+
+
+def asked_for_v2(etcd):
+    return sum(path.startswith("/v2/") for path in etcd.a.paths)
+
+
+def test_v2_that_is_served_by_a_new_connection_ends_the_holder(monkeypatch):
+    etcd = Etcd(monkeypatch, False)
+    lock = holding(etcd)
+    etcd.both = True
+    # Nothing is asked while the connection stays.
+    lock.refresh(etcd.clock.now + 4)
+    assert asked_for_v2(etcd) == 1
+    etcd.a.end_idle()
+    with pytest.raises(Lost, match="127.0.0.1:1 now serves the v2 API, where a node with Samba's helper could hold"):
+        lock.refresh(etcd.clock.now + 4)
+
+
+def test_v2_is_asked_about_once_for_each_new_connection(monkeypatch):
+    etcd = Etcd(monkeypatch, False)
+    lock = holding(etcd)
+    for times in (2, 3):
+        etcd.a.end_idle()
+        lock.refresh(etcd.clock.now + 4)
+        lock.refresh(etcd.clock.now + 4)
+        assert asked_for_v2(etcd) == times
+
+
+def test_v2_is_asked_about_again_until_there_is_an_answer(monkeypatch):
+    etcd = Etcd(monkeypatch, False)
+    lock, good = holding(etcd), etcd.a.serve
+    etcd.a.end_idle()
+    etcd.a.serve = lambda path, body: [(0.0, answer(500, b""))] if path.startswith("/v2/") else good(path, body)
+    lock.refresh(etcd.clock.now + 4)
+    etcd.a.serve, etcd.both = good, True
+    with pytest.raises(Lost, match="now serves the v2 API"):
+        lock.refresh(etcd.clock.now + 4)
+
+
+@pytest.mark.parametrize("text, both", [("api = 3", False), ("", True)])
+def test_v2_is_not_asked_about_where_it_does_not_matter(monkeypatch, text, both):
+    etcd = Etcd(monkeypatch, both)
+    lock = holding(etcd, text)
+    etcd.both = True
+    etcd.a.end_idle()
+    lock.refresh(etcd.clock.now + 4)
+    assert not [path for path in etcd.a.paths if path.startswith("/v2/")] or both
 
 
 # Without python-etcd
