@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -15,6 +16,9 @@ from tests.support.member import Tls
 from tests.support.view import View
 
 PASSWORD = "s3cret-of-the-test"
+
+# The releases of etcd that let only root ask for maintenance/status.
+STATUS_REFUSED = re.compile(r"3\.4\.4[2-5]|3\.5\.(28|29|30|31)|3\.6\.([0-9]|10|11)")
 
 
 def check(conf, **env):
@@ -163,7 +167,7 @@ def test_who_is_not_let_ask_for_the_state_of_a_member_learns_the_rest(etcd_with_
     (endpoint,) = status.json["endpoints"]
     assert endpoint["healthy"] and endpoint["version"] and endpoint["cluster_id"] and endpoint["latency"] > 0
     assert endpoint["clock_offset"] is not None
-    if endpoint["version"] == "3.6.11":
+    if STATUS_REFUSED.fullmatch(endpoint["version"]):
         assert endpoint["leader"] is None and endpoint["alarms"] == []
         assert endpoint["note"] == "which member leads is not known: etcd says: etcdserver: permission denied"
         assert endpoint["note"] in View(conf, "--status").text and endpoint["note"] in View(conf, "--check").text
