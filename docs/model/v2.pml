@@ -35,7 +35,18 @@
 #define BACK 1              /* after each new connection our helper sees whether v2 is back */
 #endif
 #ifndef WAIT
-#define WAIT 1              /* once v2 is back, Samba's helper is started a TTL later at the soonest */
+#define WAIT 1              /* once v2 is back, Samba's helper is started when one of ours holds both locks */
+#endif
+#ifndef TIMELY
+#define TIMELY 1            /* Samba's helper, which has no fence, reaches etcd before its key can end */
+#endif
+
+/* What else can happen. */
+#ifndef LATE
+#define LATE 2              /* late requests: 0 none, 1 executed once, 2 any number of times */
+#endif
+#ifndef CALM
+#define CALM 0              /* at some moment nothing happens any more, nobody starts Samba's helper, and all go on at once */
 #endif
 
 mtype = { none, append, renew, plain, delete };
@@ -44,7 +55,7 @@ mtype = { out, looked, appending, appended, taken, resting, renewing, looking, e
 
 /* etcd: the v2 directory's keys in their order, the first one owns */
 bit  served = 1;            /* the v2 API */
-byte since = TTL;           /* ticks since it is served */
+bit  settled = 1;           /* since it is served, one of our helpers has held both locks */
 byte keys;
 byte owner[KEYS];
 bit  theirs[KEYS];          /* Samba's helper has made it */
@@ -53,13 +64,14 @@ byte v3 = NOBODY;           /* who holds the v3 lock, of which v3.pml has shown 
 mtype late = none;
 byte late_of;
 
+bit  calm;
 byte i, k;                  /* 0 between steps */
 
 /* one process at a time on each node */
 mtype at[NODES] = out;
 bit  said[NODES];
 bit  both[NODES];           /* it found v2 served, and takes that lock, too */
-bit  anew[NODES];           /* its connection has broken */
+bit  new_link[NODES];       /* its connection has broken since */
 byte age[NODES];
 byte timer[NODES] = OFF;
 
@@ -67,6 +79,7 @@ byte timer[NODES] = OFF;
 #define must(property, broken) if :: property :: else -> printf(broken); assert(0) fi
 
 #define holds(i)  (said[i] && at[i] != ending)
+#define back(i)   (!both[i] && new_link[i] && served && BACK)
 #define usable(i) (USABLE - age[i])
 #define first     (keys > 0 -> owner[0] : NOBODY)
 
@@ -125,11 +138,11 @@ inline delete_keys(i) {
 }
 
 inline over(i) {
-    at[i] = out; said[i] = 0; both[i] = 0; anew[i] = 0; age[i] = 0; timer[i] = OFF
+    at[i] = out; said[i] = 0; both[i] = 0; new_link[i] = 0; age[i] = 0; timer[i] = OFF
 }
 
 inline give_back(i) {
-    at[i] = ending; anew[i] = 0; age[i] = 0; timer[i] = OFF
+    at[i] = ending; new_link[i] = 0; age[i] = 0; timer[i] = OFF
 }
 
 inline say(i) {
@@ -143,18 +156,29 @@ inline resend(i, request) {
 
 /* No key and no lock is left of this node's last process. */
 #define forgotten(i) (v3 != i && (late == none || late_of != i) && !has_key(i))
+#define may_start(i) (forgotten(i) && v3 == NOBODY && (!served || keys == 0))
 #define has_key(i) ((keys > 0 && owner[0] == i) || (keys > 1 && owner[1] == i) || (keys > 2 && owner[2] == i) || (keys > 3 && owner[3] == i))
 
 #define lacks(i) (!has_key(i) || at[i] == appending || at[i] == appended)
 #define lacking (lacks(0) + lacks(1) + (NODES > 2 && lacks(NODES - 1)))
 
-/* Samba's helper has no fence. That it reaches etcd in time has to be assumed, or it does not even exclude itself. */
-#define hurry(n) (keys > n && lasts[n] <= 2 && samba(owner[n]))
+/* Samba's helper renews before its key can end. */
+#define must_renew(n) (TIMELY && keys > n && lasts[n] <= 2 && samba(owner[n]))
+
+/* What is to be done before time passes, once all is calm. A v2 that is not served gives no answer. */
+#define busy(i)       (samba(i) && at[i] != s_resting || !samba(i) && at[i] != out && !(mute(i) && said[i]) && \
+    !(at[i] == resting && timer[i] == USABLE) || at[i] == out && may_start(i))
+#define mute(i)       (both[i] && !served && (at[i] == appending || at[i] == appended || at[i] == renewing || at[i] == looking))
+#define v3_dead       (v3 != NOBODY && (at[v3] == out || !said[v3] && age[v3] == USABLE))
+#define hurry         (must_renew(0) || must_renew(1) || must_renew(2) || must_renew(3) || calm && (busy(0) || busy(1) || \
+    busy(NODES - 1) || late != none || v3_dead || ends(0) || ends(1) || ends(2) || ends(3)))
+#define ends(n)       (keys > n && lasts[n] == 1)
+#define done          if :: LATE < 2 -> late = none; late_of = 0 :: else fi
 
 active proctype world() {
-end:
     do
-    :: d_step { !(hurry(0) || hurry(1) || hurry(2) || hurry(3)) ->
+    :: d_step { !hurry ->
+        printf("tick\n");
         for (i : 0 .. KEYS - 1) {
             if :: lasts[i] > 1 -> lasts[i]-- :: else fi
         }
@@ -163,34 +187,36 @@ end:
             if :: timer[i] != OFF -> timer[i]-- :: else fi;
             if :: timer[i] == 0 -> over(i); printf("#%d is ended by its fence\n", i) :: else fi
         }
-        if :: since < TTL -> since++ :: else fi;
-        i = 0; printf("tick\n") }
-    :: d_step { keys > 0 && lasts[0] == 1 -> printf("the v2 key of #%d ends\n", owner[0]); remove(0) }
-    :: d_step { keys > 1 && lasts[1] == 1 -> printf("the v2 key of #%d ends\n", owner[1]); remove(1) }
-    :: d_step { keys > 2 && lasts[2] == 1 -> printf("the v2 key of #%d ends\n", owner[2]); remove(2) }
-    :: d_step { keys > 3 && lasts[3] == 1 -> printf("the v2 key of #%d ends\n", owner[3]); remove(3) }
-    :: d_step { v3 != NOBODY && (at[v3] == out || (!said[v3] && age[v3] == USABLE)) ->
+        i = 0 }
+    :: d_step { ends(0) -> printf("the v2 key of #%d ends\n", owner[0]); remove(0) }
+    :: d_step { ends(1) -> printf("the v2 key of #%d ends\n", owner[1]); remove(1) }
+    :: d_step { ends(2) -> printf("the v2 key of #%d ends\n", owner[2]); remove(2) }
+    :: d_step { ends(3) -> printf("the v2 key of #%d ends\n", owner[3]); remove(3) }
+    :: d_step { v3_dead ->
         printf("the v3 lease of #%d ends\n", v3); v3 = NOBODY }
-    :: d_step { late == append && keys + lacking < KEYS -> add(late_of, 0); late = none; late_of = 0; printf("a late v2 key\n") }
-    :: d_step { late == renew -> renew_key(late_of); printf("a late v2 renewal of #%d\n", late_of) }
-    :: d_step { late == plain -> write_key(late_of, 1); printf("a late v2 write of #%d\n", late_of) }
-    :: d_step { late == delete -> delete_keys(late_of); printf("a late v2 delete of #%d\n", late_of) }
+    :: d_step { late == append && !calm && keys + lacking < KEYS ->
+        add(late_of, 0); printf("a late request for a v2 key of #%d arrives\n", late_of); late = none; late_of = 0 }
+    :: d_step { late == renew && !calm -> renew_key(late_of); printf("a late v2 renewal of #%d arrives\n", late_of); done }
+    :: d_step { late == plain && !calm -> write_key(late_of, 1); printf("a late v2 write of #%d (Samba's) arrives\n", late_of); done }
+    :: d_step { late == delete && !calm -> delete_keys(late_of); printf("a late v2 delete of #%d arrives\n", late_of); done }
     :: d_step { late != none -> late = none; late_of = 0; printf("the late request is gone\n") }
-    :: d_step { served && !samba(0) && !samba(1) && !samba(NODES - 1) -> served = 0; printf("v2 is switched off\n") }
-    :: d_step { !served ->
-        served = 1; since = 0;
+    :: d_step { served && !calm && !samba(0) && !samba(1) && !samba(NODES - 1) -> served = 0; printf("v2 is switched off\n") }
+    :: d_step { !served && !calm ->
+        served = 1; settled = 0;
         for (i : 0 .. NODES - 1) {
-            if :: at[i] != out && at[i] != ending && !both[i] -> anew[i] = 1 :: else fi
+            if :: at[i] != out && at[i] != ending && !both[i] -> new_link[i] = 1 :: else fi
         }
         i = 0; printf("v2 is switched on\n") }
+#if CALM
+    :: d_step { !calm -> calm = 1; printf("from now on nothing happens\n") }
+#endif
     od
 }
 
 active [NODES] proctype node() {
-end:
     do
     /* ---- our helper */
-    :: d_step { at[me] == out && forgotten(me) && v3 == NOBODY && (!served || keys == 0) ->
+    :: d_step { at[me] == out && may_start(me) ->
         at[me] = looked; both[me] = served;
         printf("#%d starts our helper, which finds nobody (v2 is served: %d)\n", me, served) }
 #if !AGREE
@@ -199,8 +225,7 @@ end:
 #endif
     :: d_step { at[me] == looked ->
         if
-        :: anew[me] && served && BACK -> over(me); printf("#%d connects again and sees that v2 is back: exits\n", me)
-        :: !(anew[me] && served && BACK) && v3 == NOBODY -> v3 = me; anew[me] = 0; printf("#%d has the v3 lock\n", me);
+        :: v3 == NOBODY -> v3 = me; printf("#%d has the v3 lock\n", me);
             if :: both[me] -> at[me] = appending :: else -> at[me] = taken fi
         :: else -> over(me); printf("#%d finds another in v3, and answers 1\n", me)
         fi }
@@ -214,15 +239,19 @@ end:
         :: k == keys -> at[me] = appending; age[me] = USABLE; printf("#%d sees no v2 key of its own\n", me)
         fi;
         k = 0 }
-    :: d_step { at[me] == taken && age[me] * 2 < TTL ->
-        timer[me] = usable(me); age[me] = 0; at[me] = resting; say(me) }
-    :: d_step { at[me] == resting || (at[me] == taken && age[me] * 2 >= TTL) ->
+    :: d_step { at[me] == taken && back(me) ->
+        give_back(me); printf("#%d has connected again, and sees that v2 is back: says 2\n", me) }
+    :: d_step { at[me] == taken && !back(me) && age[me] * 2 < TTL ->
+        new_link[me] = 0; timer[me] = usable(me); age[me] = 0; at[me] = resting;
+        if :: both[me] -> settled = 1 :: else fi;
+        say(me) }
+    :: d_step { at[me] == resting || at[me] == taken && !back(me) && age[me] * 2 >= TTL ->
         at[me] = renewing; age[me] = 0; printf("#%d takes t0 and renews\n", me) }
     :: d_step { at[me] == renewing && v3 != me -> over(me); printf("#%d has lost the v3 lock\n", me) }
-    :: d_step { at[me] == renewing && v3 == me && !both[me] && anew[me] && served && BACK ->
-        over(me); printf("#%d connects again and sees that v2 is back: exits\n", me) }
-    :: d_step { at[me] == renewing && v3 == me && !both[me] && !(anew[me] && served && BACK) ->
-        anew[me] = 0; at[me] = looking; printf("#%d has renewed its v3 lock\n", me) }
+    :: d_step { at[me] == renewing && v3 == me && back(me) ->
+        over(me); printf("#%d has connected again, and sees that v2 is back: exits\n", me) }
+    :: d_step { at[me] == renewing && v3 == me && !both[me] && !back(me) ->
+        new_link[me] = 0; at[me] = looking; printf("#%d has renewed its v3 lock\n", me) }
     :: d_step { at[me] == renewing && v3 == me && both[me] && served ->
         find(me);
         if
@@ -248,13 +277,14 @@ end:
         must(!both[me] || !served || !has_key(me), "BROKEN: its key is left behind\n");
         if :: v3 == me -> v3 = NOBODY :: else fi;
         over(me); printf("#%d gives back and exits\n", me) }
-    :: d_step { at[me] != out && at[me] != ending && !samba(me) -> give_back(me); printf("#%d is asked to end\n", me) }
-    :: d_step { at[me] == appending && late == none -> resend(me, append); at[me] = appended; age[me] = USABLE }
-    :: d_step { at[me] == renewing && both[me] && late == none -> resend(me, renew) }
-    :: d_step { at[me] == ending && both[me] && late == none -> resend(me, delete) }
+    :: d_step { at[me] != out && at[me] != ending && !samba(me) && !calm -> give_back(me); printf("#%d is asked to end\n", me) }
+    :: d_step { mute(me) && !said[me] -> give_back(me); printf("#%d has no answer for too long, and says 2\n", me) }
+    :: d_step { at[me] == appending && LATE && late == none && !calm -> resend(me, append); at[me] = appended; age[me] = USABLE }
+    :: d_step { at[me] == renewing && both[me] && LATE && late == none && !calm -> resend(me, renew) }
+    :: d_step { at[me] == ending && both[me] && LATE && late == none && !calm -> resend(me, delete) }
 
     /* ---- Samba's */
-    :: d_step { at[me] == out && forgotten(me) && served && (since == TTL || !WAIT) ->
+    :: d_step { at[me] == out && forgotten(me) && served && (settled || !WAIT) && !calm ->
         at[me] = s_appending; printf("#%d starts Samba's helper\n", me) }
     :: d_step { at[me] == s_appending && served -> add(me, 1); at[me] = s_looking; printf("#%d (Samba's) has made its key\n", me) }
     :: d_step { at[me] == s_looking && served ->
@@ -268,10 +298,15 @@ end:
         if :: k < keys -> at[me] = s_writing :: else -> at[me] = s_appending fi;
         k = 0 }
     :: d_step { at[me] == s_writing && served -> write_key(me, 1); at[me] = s_looking; printf("#%d (Samba's) has renewed\n", me) }
-    :: d_step { at[me] == s_writing && late == none ->
+    :: d_step { at[me] == s_writing && LATE && late == none && !calm ->
         late = plain; late_of = me; over(me); printf("#%d (Samba's) has no answer to its renewal, and exits\n", me) }
-    :: d_step { samba(me) && served -> delete_keys(me); over(me); printf("#%d (Samba's) is asked to end\n", me) }
+    :: d_step { samba(me) && served && !calm -> delete_keys(me); over(me); printf("#%d (Samba's) is asked to end\n", me) }
 
-    :: d_step { at[me] != out -> over(me); printf("#%d is killed\n", me) }
+    :: d_step { at[me] != out && !calm -> over(me); printf("#%d is killed\n", me) }
     od
 }
+
+#if CALM
+#define held (holds(0) || holds(1) || holds(NODES - 1))
+ltl again { [] (calm -> <> [] held) }
+#endif

@@ -19,11 +19,18 @@
 #endif
 #define DRIFT 1             /* ticks by which etcd's clock may gain on a helper's during a lease */
 
+/* What else can happen. */
 #ifndef LATE
-#define LATE 1              /* requests arrive late, too, and more than once */
+#define LATE 2              /* late requests: 0 none, 1 executed once, 2 any number of times */
 #endif
-#ifndef LONGER
-#define LONGER 1            /* a new leader of etcd lengthens the leases */
+#ifndef SLEEP
+#define SLEEP 0             /* the machines sleep; there is one for each helper */
+#endif
+#ifndef UNDISTURBED
+#define UNDISTURBED 0       /* nothing happens to helper B, which goes on at once */
+#endif
+#ifndef CALM
+#define CALM 0              /* at some moment nothing happens any more, and all go on at once */
 #endif
 
 #define USABLE (TTL - MARGIN)
@@ -53,6 +60,18 @@
 #endif
 #ifndef TERM
 #define TERM 1              /* in the same term */
+#endif
+#ifndef AGAIN
+#define AGAIN 1             /* in another term, the lease is renewed again; else: that is a loss */
+#endif
+#ifndef BOOTTIME
+#define BOOTTIME 1          /* the time that a machine slept counts */
+#endif
+#ifndef LEASED
+#define LEASED 1            /* the key ends with the lease */
+#endif
+#ifndef STDOUT_FIRST
+#define STDOUT_FIRST 1      /* stdout ends before the lease is revoked */
 #endif
 #ifndef COMPARE
 #define COMPARE 1           /* a dead holder's key is replaced only if it is still the same */
@@ -96,13 +115,18 @@ byte left[HELPERS];         /* what is left of the lease, as computed; while evi
 byte timer[HELPERS] = OFF;  /* own ticks until SIGALRM */
 bit  other_term[HELPERS];   /* the renewal was answered in a term that is not that of etcd's leader of now */
 
+bit  asleep[HELPERS];       /* its machine */
+byte slept[HELPERS];        /* ticks that the kernel timer does not know of */
+bit  calm;
 byte i;                     /* 0 between steps */
 
 byte noted = NOBODY;        /* whose nonce is in node A's file in /run/ctdb */
 
 #define must(property, broken) if :: property :: else -> printf(broken); assert(0) fi
 
-#define holds(i)     (said[i] && at[i] != ending)
+/* A holder whose machine slept for too long finds it at its next step: what it cannot promise. */
+#define overslept(i) (BOOTTIME && slept[i] > 0 && timer[i] <= slept[i])
+#define holds(i)     (said[i] && !overslept(i) && (at[i] != ending || !STDOUT_FIRST))
 #define usable(i)    (USABLE - age[i])
 #define counting(i)  (at[i] != out && at[i] != looked && at[i] != resting && at[i] != ending)
 #define directory(i) front[ETCD(i)]
@@ -113,6 +137,15 @@ byte noted = NOBODY;        /* whose nonce is in node A's file in /run/ctdb */
 #else
 #define dead(i, who) (who != NOBODY && ((i == B) != (who == B) || at[who] == out))
 #endif
+
+/* Whether helper i is to go on before time passes. A holder renews after each tick. */
+#define busy(i)      (at[i] != out && !(at[i] == resting && timer[i] == USABLE) || at[i] == out && may_start(i))
+#define may_start(i) (forgotten(i) && (directory(i) == NOBODY || dead(i, directory(i))))
+#define hurry        (UNDISTURBED && at[B] != out && busy(B) || calm && (busy(0) || busy(1) || busy(HELPERS - 1) || \
+    late != none || lease[0] == 1 || lease[1] == 1 || lease[HELPERS - 1] == 1))
+
+/* What a fault can happen to. */
+#define faulty(i)    (!calm && !(UNDISTURBED && i == B))
 
 /* Nothing is left of this helper's last process, so its number can stand for the next one. */
 #define forgotten(i)  (lease[i] == 0 && (late == none || late_of != i) && !evicts(0, i) && !evicts(HELPERS - 1, i))
@@ -130,17 +163,19 @@ inline etcd_put(i) {        /* "if the directory is empty" */
 
 inline etcd_end(i) {        /* a lease ends, and with it the key */
     lease[i] = 0;
-    if :: directory(i) == i -> directory(i) = NOBODY :: else fi
+    if :: directory(i) == i && LEASED -> directory(i) = NOBODY :: else fi
 }
 
 /* ---- How a helper ends, rests and repeats. ---- */
 
 inline over(i) {
-    at[i] = out; said[i] = 0; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0
+    must(!(UNDISTURBED && i == B && said[i]), "BROKEN: an undisturbed holder loses the lock\n");
+    at[i] = out; said[i] = 0; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0; slept[i] = 0
 }
 
 inline give_back(i) {       /* ends its stdout, then asks for the revoke */
-    at[i] = ending; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0
+    must(!(UNDISTURBED && i == B && said[i]), "BROKEN: an undisturbed holder loses the lock\n");
+    at[i] = ending; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0; slept[i] = 0
 }
 
 inline rest(i) {
@@ -151,45 +186,62 @@ inline resend(i, request) {
     late = request; late_of = i; printf("#%d has no answer and asks again; the first request is still on its way\n", i)
 }
 
+#define done if :: LATE < 2 -> late = none; late_of = 0 :: else fi
+
 active proctype world() {
-end:
     do
-    :: d_step {
+    :: d_step { !hurry ->
         printf("tick\n");
         for (i : 0 .. LEASES - 1) {
             if :: lease[i] > 1 -> lease[i]-- :: else fi
         }
         for (i : 0 .. HELPERS - 1) {
-            if :: counting(i) && age[i] < USABLE -> age[i]++ :: else fi;
-            if :: timer[i] != OFF && timer[i] > 0 -> timer[i]-- :: else fi;
+            if :: counting(i) && age[i] < USABLE && (BOOTTIME || !asleep[i]) -> age[i]++ :: else fi;
+            if
+            :: timer[i] != OFF && timer[i] > 0 && !asleep[i] -> timer[i]--
+            :: timer[i] != OFF && slept[i] < timer[i] && asleep[i] -> slept[i]++
+            :: else
+            fi;
             if :: timer[i] == 0 && FENCE -> over(i); printf("#%d is ended by its fence\n", i) :: else fi
         }
         i = 0 }
     :: d_step { lease[0] == 1 -> etcd_end(0); printf("etcd ends the lease of #0\n") }
     :: d_step { lease[1] == 1 -> etcd_end(1); printf("etcd ends the lease of #1\n") }
     :: d_step { lease[LEASES - 1] == 1 -> etcd_end(LEASES - 1); printf("etcd ends the lease of #%d\n", LEASES - 1) }
-    :: d_step {
+    :: d_step { !calm ->
         for (i : 0 .. LEASES - 1) {
-            if :: LONGER && lease[i] > 0 -> lease[i] = FULL :: else fi
+            if :: lease[i] > 0 -> lease[i] = FULL :: else fi
         }
         for (i : 0 .. HELPERS - 1) {
             if :: at[i] == looking -> other_term[i] = 1 :: else fi
         }
-        i = 0; printf("etcd has another leader, \n") }
-    :: d_step { late == grant -> etcd_grant(late_of); printf("a late request for the lease of #%d arrives\n", late_of) }
-    :: d_step { late == txn -> etcd_put(late_of); printf("a late request to put the key of #%d arrives\n", late_of) }
-    :: d_step { late == renew && lease[late_of] > 0 -> lease[late_of] = FULL;
-        printf("a late renewal of #%d arrives\n", late_of) }
-    :: d_step { late == revoke -> etcd_end(late_of); printf("a late revoke of #%d arrives\n", late_of) }
+        i = 0; printf("etcd has another leader, which lengthens all leases\n") }
+
+    :: d_step { late == grant && !calm -> etcd_grant(late_of); printf("a late request for the lease of #%d arrives\n", late_of);
+        done }
+    :: d_step { late == txn && !calm -> etcd_put(late_of); printf("a late request to put the key of #%d arrives\n", late_of);
+        done }
+    :: d_step { late == renew && !calm && lease[late_of] > 0 -> lease[late_of] = FULL;
+        printf("a late renewal of #%d arrives\n", late_of); done }
+    :: d_step { late == revoke && !calm -> etcd_end(late_of); printf("a late revoke of #%d arrives\n", late_of); done }
     :: d_step { late != none -> late = none; late_of = 0; printf("nothing late is on its way any more\n") }
+
+#if SLEEP
+    :: d_step { !asleep[0] -> asleep[0] = 1; printf("the machine of #0 falls asleep\n") }
+    :: d_step { !asleep[1] -> asleep[1] = 1; printf("the machine of #1 falls asleep\n") }
+    :: d_step { asleep[0] -> asleep[0] = 0; printf("the machine of #0 wakes up\n") }
+    :: d_step { asleep[1] -> asleep[1] = 0; printf("the machine of #1 wakes up\n") }
+#endif
+#if CALM
+    :: d_step { !calm -> calm = 1; printf("from now on nothing happens\n") }
+#endif
     od
 }
 
-active [HELPERS] proctype helper() {
-end:
+active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
     do
     /* the way to `0` */
-    :: d_step { at[me] == out && forgotten(me) && (directory(me) == NOBODY || dead(me, directory(me))) ->
+    :: d_step { at[me] == out && may_start(me) ->
         if :: noted == me -> noted = NOBODY :: else fi;
         at[me] = looked; printf("#%d starts, looks, and finds nobody who holds or may live\n", me) }
     :: d_step { at[me] == looked ->
@@ -222,7 +274,7 @@ end:
     :: d_step { at[me] == taken && (SHARED || !CHECK) && age[me] * 2 < TTL ->
         left[me] = usable(me); at[me] = arming; printf("#%d computes what is left: %d ticks\n", me, left[me]) }
     :: d_step { at[me] == arming ->
-        timer[me] = left[me]; left[me] = 0; at[me] = (RECHECK -> armed : ready);
+        timer[me] = left[me]; slept[me] = SLEEP * (left[me] - usable(me)); left[me] = 0; at[me] = (RECHECK -> armed : ready);
         printf("#%d arms its fence: %d ticks\n", me, timer[me]) }
     :: d_step { at[me] == armed ->
         if
@@ -235,62 +287,68 @@ end:
         said[me] = 1; rest(me);
         if :: me != B -> noted = me :: else fi;
         printf("#%d says 0\n", me);
-        must(!holds((me + 1) % HELPERS) && !holds((me + HELPERS - 1) % HELPERS), "BROKEN: two holders\n") }
+        must(overslept(me) || !holds((me + 1) % HELPERS) && !holds((me + HELPERS - 1) % HELPERS), "BROKEN: two holders\n") }
 
     /* renewing */
-    :: d_step { at[me] == resting || (at[me] == taken && (SHARED || !CHECK) && age[me] * 2 >= TTL) ->
+    :: d_step { at[me] == resting && overslept(me) -> over(me); printf("#%d sees that it slept for too long, and exits\n", me) }
+    :: d_step { at[me] == resting && !overslept(me) || at[me] == taken && (SHARED || !CHECK) && age[me] * 2 >= TTL ->
         age[me] = 0; at[me] = renewing; printf("#%d takes t0 and renews its lease\n", me) }
     :: d_step { at[me] == renewing && lease[me] > 0 ->
         lease[me] = FULL; at[me] = (LOOK -> looking : renewed); printf("etcd renews the lease of #%d\n", me) }
     :: d_step { at[me] == renewing && lease[me] == 0 ->
         over(me); printf("#%d learns that its lease has ended, and exits\n", me) }
-    :: d_step { at[me] == renewing && lease[me] == 0 ->
+    :: d_step { at[me] == renewing && lease[me] == 0 && !calm ->
         at[me] = (LOOK -> looking : renewed); printf("etcd answers #%d: renewed, although that lease has ended\n", me) }
-    :: d_step { at[me] == renewing ->
+    :: d_step { at[me] == renewing && !calm ->
         at[me] = (LOOK -> looking : renewed); other_term[me] = LOOK;
         printf("a deposed leader answers #%d: renewed, which the new leader does not know of\n", me) }
     :: d_step { at[me] == looking ->
         if
         :: directory(me) != me -> over(me); printf("#%d sees that its key is gone, and exits\n", me)
-        :: directory(me) == me && other_term[me] && TERM -> other_term[me] = 0; age[me] = 0; at[me] = renewing;
+        :: directory(me) == me && other_term[me] && TERM && !AGAIN -> over(me); printf("#%d sees its key in a later term than that of the renewal, and exits\n", me)
+        :: directory(me) == me && other_term[me] && TERM && AGAIN -> other_term[me] = 0; age[me] = 0; at[me] = renewing;
             printf("#%d sees its key in a later term than that of the renewal: takes t0 and renews again\n", me)
         :: else -> other_term[me] = 0; at[me] = renewed; printf("#%d sees its key\n", me)
         fi }
     :: d_step { at[me] == renewed ->
         if
-        :: usable(me) == 0 -> give_back(me); printf("#%d finds the renewal too old\n", me)
+        :: usable(me) == 0 && said[me] -> over(me); printf("#%d finds that nothing is left, and exits\n", me)
+        :: usable(me) == 0 && !said[me] -> give_back(me); printf("#%d finds that nothing is left, and says 2\n", me)
         :: usable(me) > 0 && said[me] && GUARD -> timer[me] = 1; at[me] = guarded;
-            printf("#%d sets its fence to the shortest time, to arm it anew\n", me)
+            printf("#%d sets its fence to the shortest time, to arm it again\n", me)
         :: usable(me) > 0 && said[me] && !GUARD -> left[me] = usable(me); at[me] = rearming;
             printf("#%d computes what is left: %d ticks\n", me, left[me])
         :: else -> left[me] = usable(me); at[me] = arming; printf("#%d computes what is left: %d ticks\n", me, left[me])
         fi }
     :: d_step { at[me] == guarded ->
-        left[me] = usable(me); at[me] = rearming; printf("#%d computes what is left: %d ticks\n", me, left[me]) }
+        if
+        :: usable(me) == 0 -> over(me); printf("#%d computes what is left: nothing, and exits\n", me)
+        :: else -> left[me] = usable(me); at[me] = rearming; printf("#%d computes what is left: %d ticks\n", me, left[me])
+        fi }
     :: d_step { at[me] == rearming ->
-        timer[me] = left[me]; rest(me); printf("#%d arms its fence: %d ticks\n", me, timer[me]) }
+        timer[me] = left[me]; slept[me] = SLEEP * (left[me] - usable(me)); rest(me); printf("#%d arms its fence: %d ticks\n", me, timer[me]) }
 
     /* the end */
     :: d_step { at[me] == ending ->
         if :: !OWN_LEASE && said[me] -> printf("#%d deletes the key in the directory\n", me) :: else fi;
-        must(OWN_LEASE || !said[me] || directory(me) == me || directory(me) == NOBODY, "BROKEN: not its own is deleted\n");
+        must(OWN_LEASE || !said[me] || directory(me) == me || directory(me) == NOBODY, "BROKEN: what is not its own is deleted\n");
         etcd_end(me); over(me); printf("#%d ends its lease, and exits\n", me);
 #if !OWN_ID
         must(directory(me) != FORSAKEN, "BROKEN: its key is left behind\n")
 #endif
         }
-    :: d_step { at[me] != out && at[me] != ending -> give_back(me);
+    :: d_step { at[me] != out && at[me] != ending && faulty(me) -> give_back(me);
         printf("#%d is asked to end: SIGTERM, or its parent is gone\n", me) }
-    :: d_step { at[me] != out -> over(me); printf("#%d is killed\n", me) }
+    :: d_step { at[me] != out && faulty(me) -> over(me); printf("#%d is killed\n", me) }
 
     /* a request or its answer is late or lost, or the request is repeated */
-    :: d_step { at[me] == granting && LATE && late == none -> resend(me, grant) }
-    :: d_step { at[me] == renewing && LATE && late == none -> resend(me, renew) }
-    :: d_step { at[me] == ending && LATE && late == none -> resend(me, revoke) }
+    :: d_step { at[me] == granting && LATE && late == none && faulty(me) -> resend(me, grant) }
+    :: d_step { at[me] == renewing && LATE && late == none && faulty(me) -> resend(me, renew) }
+    :: d_step { at[me] == ending && LATE && late == none && faulty(me) -> resend(me, revoke) }
 #if OWN_ID
-    :: d_step { at[me] == putting && LATE && late == none -> resend(me, txn) }
+    :: d_step { at[me] == putting && LATE && late == none && faulty(me) -> resend(me, txn) }
 #else
-    :: d_step { at[me] == putting && me == B && LATE && late == none && lease[FORSAKEN] == 0 ->
+    :: d_step { at[me] == putting && me == B && LATE && late == none && faulty(me) && lease[FORSAKEN] == 0 ->
         resend(me, txn); late_of = FORSAKEN; lease[FORSAKEN] = lease[me]; lease[me] = 0; age[me] = 0; at[me] = granting;
         printf("#%d takes t0 and asks for a lease of another ID\n", me) }
 #endif
@@ -300,3 +358,8 @@ end:
 #endif
     od
 }
+
+#if CALM
+#define held (holds(0) || holds(1) || holds(HELPERS - 1))
+ltl again { [] (calm -> <> [] held) }
+#endif

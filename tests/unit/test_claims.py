@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The table of claims in docs/DESIGN.md names functions, tests and sabotages that exist."""
+"""The table of claims in docs/DESIGN.md and those of docs/model/README.md name what exists, and the claims all."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ LINES = [line for line in TEXT.splitlines() if line.startswith("| ")][1:]
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in LINES]
 
 
+def unknown(part):
+    """Those of these functions that the file in front of them does not define."""
+    file, *names = re.findall(r"`([^`]+)`", part)
+    source = (TREE / "ctdb_etcd" / file).read_text()
+    return [name for name in names if not re.search(rf"(def|class) {name.rpartition('.')[2]}\b", source)]
+
+
 @pytest.mark.parametrize("claim, kept, tests, sabotage", ROWS, ids=lambda cell: cell[:40])
 def test_claim_names_what_exists(claim, kept, tests, sabotage):
     for part in kept.split(";"):
-        names = re.findall(r"`([^`]+)`", part)
-        source = (TREE / "ctdb_etcd" / names[0]).read_text()
-        assert not [name for name in names[1:] if not re.search(rf"(def|class) {name.rpartition('.')[2]}\b", source)]
+        assert not unknown(part)
     folder = ""
     for test in tests.split(", "):
         folder = test.rpartition("/")[0] or folder
@@ -33,3 +38,26 @@ def test_claim_names_what_exists(claim, kept, tests, sabotage):
         known = {"chaos": SABOTAGES, "model": MODEL, "-": {}}[kind]
         names = names.split(", ") if names else []
         assert not [name for name in names if name not in known]
+
+
+def test_each_sabotage_of_the_model_is_in_the_table():
+    assert not [name for name in MODEL if name not in TEXT]
+
+
+PAPER = (TREE / "docs/model/README.md").read_text()
+STEPS = [line.strip("|").split("|") for line in PAPER.splitlines() if re.match(r"\| `\w+`|\| any", line)]
+
+
+@pytest.mark.parametrize("states, step, program", STEPS, ids=lambda cell: cell[:40])
+def test_step_of_the_model_names_what_exists(states, step, program):
+    for part in program.split(";"):
+        if re.match(r" *`[a-z0-9/_]+\.py`", part):
+            assert not unknown(part)
+
+
+@pytest.mark.parametrize("model", ["v3", "v2"])
+def test_each_state_of_a_helper_in_the_model_is_explained(model):
+    text = (TREE / f"docs/model/{model}.pml").read_text()
+    states = re.search(r"mtype = \{ out,([^}]*)\}", text)[1].replace(",", " ").split()
+    named = " ".join(states for states, _, _ in STEPS)
+    assert not [state for state in states if f"`{state}`" not in named and not state.startswith("s_")]
