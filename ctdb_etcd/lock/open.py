@@ -287,6 +287,8 @@ class JointLock:
         """See Lock.take."""
         grant = _first_to_end([lock.take(contender, deadline) for lock in self._locks])
         self._terms.confirm(deadline)
+        # What was seen of v2 may be old: this process may have been stopped since.
+        self._terms.recheck(deadline)
         # The grants aged meanwhile.
         return grant if grant.fresh() else self.refresh(deadline)
 

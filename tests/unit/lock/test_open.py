@@ -95,7 +95,7 @@ def test_they_are_taken_in_order_and_refreshed_in_order(seen):
     deadline = seen.clock.now + 60
     seen.do("take", deadline)
     seen.both.refresh(deadline)
-    assert seen.events == ["a take", "b take", "confirm", "a refresh", "b refresh", "recheck"]
+    assert seen.events == ["a take", "b take", "confirm", "recheck", "a refresh", "b refresh", "recheck"]
     assert seen.asked[-2:] == [deadline] * 2
     assert all(lock.deadlines[verb] == [deadline] for lock in (seen.a, seen.b) for verb in ("take", "refresh"))
 
@@ -135,7 +135,7 @@ def test_first_grants_half_over_once_the_last_is_taken_are_renewed(seen, slow, r
     began = seen.clock.now
     seen.b.plan("take", lambda: seen.clock.pass_(slow - 2 * TOOK))
     result = seen.do("take", seen.clock.now + 60)
-    assert seen.events == ["a take", "b take", "confirm"] + ["a refresh", "b refresh", "recheck"] * renewed
+    assert seen.events == ["a take", "b take", "confirm", "recheck"] + ["a refresh", "b refresh", "recheck"] * renewed
     assert result.sent.monotonic == began + renewed * slow
 
 
@@ -171,18 +171,18 @@ def test_without_a_further_lock_the_first_is_all(pair):
     pair.look()
     pair.do("take", pair.clock.now + 60)
     pair.both.release(pair.clock.now + 60)
-    assert pair.events == ["a take", "confirm", "a release"] and str(pair.both) == "a"
+    assert pair.events == ["a take", "confirm", "recheck", "a release"] and str(pair.both) == "a"
 
 
 def test_a_slow_confirmation_of_the_lock_taken_makes_it_renewed(seen):
     began = seen.clock.now
     seen.confirms = lambda: seen.clock.pass_(4)
     result = seen.do("take", seen.clock.now + 60)
-    assert seen.events == ["a take", "b take", "confirm", "a refresh", "b refresh", "recheck"]
+    assert seen.events == ["a take", "b take", "confirm", "recheck", "a refresh", "b refresh", "recheck"]
     assert result.sent.monotonic == began + 2 * TOOK + 4
 
 
-@pytest.mark.parametrize("verb, moment", [("take", "confirms"), ("refresh", "rechecks")])
+@pytest.mark.parametrize("verb, moment", [("take", "confirms"), ("take", "rechecks"), ("refresh", "rechecks")])
 @pytest.mark.parametrize("error", [Lost, Unavailable, Refused, Stopped])
 def test_terms_that_are_not_kept_end_the_lock(seen, verb, moment, error):
     def end():

@@ -156,6 +156,16 @@ def test_v2_that_is_served_by_a_new_connection_ends_the_holder(monkeypatch):
         lock.refresh(etcd.clock.now + 4)
 
 
+def test_v2_that_came_back_before_the_lock_is_taken_is_a_loss(monkeypatch):
+    etcd = Etcd(monkeypatch, False)
+    lock = etcd.lock()
+    lock.look(etcd.contender, etcd.clock.now + 4)
+    etcd.both = True
+    etcd.a.end_idle()
+    with pytest.raises(Lost, match="now serves the v2 API"):
+        lock.take(etcd.contender, etcd.clock.now + 4)
+
+
 def test_v2_is_asked_about_once_for_each_new_connection(monkeypatch):
     etcd = Etcd(monkeypatch, False)
     lock = holding(etcd)
