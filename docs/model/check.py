@@ -9,14 +9,17 @@ Exit status: 0 all is well; 1 a property is broken, or a sabotage was not found;
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -115,7 +118,8 @@ def main() -> int:
         if not shutil.which(program):
             print(f"{program} is missing: run as root: .ci/install-deps model", file=sys.stderr)
             return 2
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _end)
     explorer = Explorer()
     pool = ThreadPoolExecutor(AT_ONE_TIME)
     try:
@@ -152,11 +156,15 @@ class Explorer:
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
+        self._lock = threading.Lock()
 
     def stop(self) -> None:
-        self._stopped = True
-        for process in list(self._running):
-            process.kill()
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                # The compiler has children of its own. One that has just ended is not there any more.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def explore(self, model: str, values: str) -> Outcome:
         """All states of a model, up to the first that breaks a property: the nearest one, if it is not about a whole
@@ -190,14 +198,25 @@ class Explorer:
             return outcome
 
     def _run(self, directory: str, *command: str) -> str:
-        if self._stopped:
-            raise Failed("stopped")
-        with subprocess.Popen(
-            command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
-        ) as process:
+        with self._lock:
+            if self._stopped:
+                raise Failed("stopped")
+            process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env={**os.environ, "TMPDIR": directory},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
             self._running.add(process)
+        try:
             text, _ = process.communicate()
-            self._running.discard(process)
+        finally:
+            with self._lock:
+                self._running.discard(process)
         # The checker's own status is about its options only.
         if process.returncode < 0 or process.returncode and command[0] in ("spin", "gcc"):
             raise Failed(f"{' '.join(command)}: status {process.returncode}: {text}")

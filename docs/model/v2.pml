@@ -46,7 +46,7 @@
 #define LATE 2              /* late requests: 0 none, 1 executed once, 2 any number of times */
 #endif
 #ifndef CALM
-#define CALM 0              /* at some moment nothing happens any more, nobody starts Samba's helper, and all go on at once */
+#define CALM 0              /* from some moment on nothing happens, Samba's helper is not started, all go on at once */
 #endif
 
 mtype = { none, append, renew, plain, delete };
@@ -81,6 +81,7 @@ byte timer[NODES] = OFF;
 #define holds(i)  (said[i] && at[i] != ending)
 #define back(i)   (!both[i] && new_link[i] && served && BACK)
 #define usable(i) (USABLE - age[i])
+#define counting(i) (at[i] != out && at[i] != looked && at[i] != resting && at[i] != ending && !samba(i))
 #define first     (keys > 0 -> owner[0] : NOBODY)
 
 inline find(i) {            /* k: the place of i's key, or keys */
@@ -157,7 +158,8 @@ inline resend(i, request) {
 /* No key and no lock is left of this node's last process. */
 #define forgotten(i) (v3 != i && (late == none || late_of != i) && !has_key(i))
 #define may_start(i) (forgotten(i) && v3 == NOBODY && (!served || keys == 0))
-#define has_key(i) ((keys > 0 && owner[0] == i) || (keys > 1 && owner[1] == i) || (keys > 2 && owner[2] == i) || (keys > 3 && owner[3] == i))
+#define has_key(i) (owns(0, i) || owns(1, i) || owns(2, i) || owns(3, i))
+#define owns(n, i)  (keys > n && owner[n] == i)
 
 #define lacks(i) (!has_key(i) || at[i] == appending || at[i] == appended)
 #define lacking (lacks(0) + lacks(1) + (NODES > 2 && lacks(NODES - 1)))
@@ -168,10 +170,11 @@ inline resend(i, request) {
 /* What is to be done before time passes, once all is calm. A v2 that is not served gives no answer. */
 #define busy(i)       (samba(i) && at[i] != s_resting || !samba(i) && at[i] != out && !(mute(i) && said[i]) && \
     !(at[i] == resting && timer[i] == USABLE) || at[i] == out && may_start(i))
-#define mute(i)       (both[i] && !served && (at[i] == appending || at[i] == appended || at[i] == renewing || at[i] == looking))
+#define mute(i)       (both[i] && !served && \
+    (at[i] == appending || at[i] == appended || at[i] == renewing || at[i] == looking))
 #define v3_dead       (v3 != NOBODY && (at[v3] == out || !said[v3] && age[v3] == USABLE))
-#define hurry         (must_renew(0) || must_renew(1) || must_renew(2) || must_renew(3) || calm && (busy(0) || busy(1) || \
-    busy(NODES - 1) || late != none || v3_dead || ends(0) || ends(1) || ends(2) || ends(3)))
+#define hurry         (must_renew(0) || must_renew(1) || must_renew(2) || must_renew(3) || calm && \
+    (busy(0) || busy(1) || busy(NODES - 1) || late != none || v3_dead || ends(0) || ends(1) || ends(2) || ends(3)))
 #define ends(n)       (keys > n && lasts[n] == 1)
 #define done          if :: LATE < 2 -> late = none; late_of = 0 :: else fi
 
@@ -183,7 +186,7 @@ active proctype world() {
             if :: lasts[i] > 1 -> lasts[i]-- :: else fi
         }
         for (i : 0 .. NODES - 1) {
-            if :: at[i] != out && at[i] != looked && at[i] != resting && at[i] != ending && !samba(i) && age[i] < USABLE -> age[i]++ :: else fi;
+            if :: counting(i) && age[i] < USABLE -> age[i]++ :: else fi;
             if :: timer[i] != OFF -> timer[i]-- :: else fi;
             if :: timer[i] == 0 -> over(i); printf("#%d is ended by its fence\n", i) :: else fi
         }
@@ -196,11 +199,15 @@ active proctype world() {
         printf("the v3 lease of #%d ends\n", v3); v3 = NOBODY }
     :: d_step { late == append && !calm && keys + lacking < KEYS ->
         add(late_of, 0); printf("a late request for a v2 key of #%d arrives\n", late_of); late = none; late_of = 0 }
-    :: d_step { late == renew && !calm -> renew_key(late_of); printf("a late v2 renewal of #%d arrives\n", late_of); done }
-    :: d_step { late == plain && !calm -> write_key(late_of, 1); printf("a late v2 write of #%d (Samba's) arrives\n", late_of); done }
-    :: d_step { late == delete && !calm -> delete_keys(late_of); printf("a late v2 delete of #%d arrives\n", late_of); done }
+    :: d_step { late == renew && !calm -> renew_key(late_of);
+        printf("a late v2 renewal of #%d arrives\n", late_of); done }
+    :: d_step { late == plain && !calm -> write_key(late_of, 1);
+        printf("a late v2 write of #%d (Samba's) arrives\n", late_of); done }
+    :: d_step { late == delete && !calm -> delete_keys(late_of);
+        printf("a late v2 delete of #%d arrives\n", late_of); done }
     :: d_step { late != none -> late = none; late_of = 0; printf("the late request is gone\n") }
-    :: d_step { served && !calm && !samba(0) && !samba(1) && !samba(NODES - 1) -> served = 0; printf("v2 is switched off\n") }
+    :: d_step { served && !calm && !samba(0) && !samba(1) && !samba(NODES - 1) -> served = 0;
+        printf("v2 is switched off\n") }
     :: d_step { !served && !calm ->
         served = 1; settled = 0;
         for (i : 0 .. NODES - 1) {
@@ -221,7 +228,8 @@ active [NODES] proctype node() {
         printf("#%d starts our helper, which finds nobody (v2 is served: %d)\n", me, served) }
 #if !AGREE
     :: d_step { at[me] == out && forgotten(me) && v3 == NOBODY ->
-        at[me] = looked; printf("#%d starts our helper, which finds nobody: the members that answer serve no v2\n", me) }
+        at[me] = looked;
+            printf("#%d starts our helper, which finds nobody: the members that answer serve no v2\n", me) }
 #endif
     :: d_step { at[me] == looked ->
         if
@@ -268,7 +276,8 @@ active [NODES] proctype node() {
         :: else ->
             if
             :: usable(me) == 0 -> give_back(me)
-            :: usable(me) > 0 && said[me] -> timer[me] = usable(me); age[me] = 0; at[me] = resting; printf("#%d has set its fence\n", me)
+            :: usable(me) > 0 && said[me] -> timer[me] = usable(me); age[me] = 0; at[me] = resting;
+                printf("#%d has set its fence\n", me)
             :: else -> at[me] = taken
             fi
         fi }
@@ -277,30 +286,38 @@ active [NODES] proctype node() {
         must(!both[me] || !served || !has_key(me), "BROKEN: its key is left behind\n");
         if :: v3 == me -> v3 = NOBODY :: else fi;
         over(me); printf("#%d gives back and exits\n", me) }
-    :: d_step { at[me] != out && at[me] != ending && !samba(me) && !calm -> give_back(me); printf("#%d is asked to end\n", me) }
+    :: d_step { at[me] != out && at[me] != ending && !samba(me) && !calm -> give_back(me);
+        printf("#%d is asked to end\n", me) }
     :: d_step { mute(me) && !said[me] -> give_back(me); printf("#%d has no answer for too long, and says 2\n", me) }
-    :: d_step { at[me] == appending && LATE && late == none && !calm -> resend(me, append); at[me] = appended; age[me] = USABLE }
+    :: d_step { at[me] == appending && LATE && late == none && !calm ->
+        resend(me, append); at[me] = appended; age[me] = USABLE }
     :: d_step { at[me] == renewing && both[me] && LATE && late == none && !calm -> resend(me, renew) }
     :: d_step { at[me] == ending && both[me] && LATE && late == none && !calm -> resend(me, delete) }
 
     /* ---- Samba's */
     :: d_step { at[me] == out && forgotten(me) && served && (settled || !WAIT) && !calm ->
         at[me] = s_appending; printf("#%d starts Samba's helper\n", me) }
-    :: d_step { at[me] == s_appending && served -> add(me, 1); at[me] = s_looking; printf("#%d (Samba's) has made its key\n", me) }
+    :: d_step { at[me] == s_appending && served -> add(me, 1); at[me] = s_looking;
+        printf("#%d (Samba's) has made its key\n", me) }
     :: d_step { at[me] == s_looking && served ->
         if
         :: first == me && said[me] -> at[me] = s_resting
         :: first == me && !said[me] -> at[me] = s_resting; say(me)
-        :: else -> printf("#%d (Samba's) sees another in front, and exits\n", me); must(!said[me] || keys == 0 || theirs[0], "BROKEN: a dead process's key is in front of the holder's\n"); over(me)
+        :: else ->
+            printf("#%d (Samba's) sees another in front, and exits\n", me);
+            must(!said[me] || keys == 0 || theirs[0], "BROKEN: a dead process's key is in front of the holder's\n");
+            over(me)
         fi }
     :: d_step { at[me] == s_resting && served ->
         find(me);
         if :: k < keys -> at[me] = s_writing :: else -> at[me] = s_appending fi;
         k = 0 }
-    :: d_step { at[me] == s_writing && served -> write_key(me, 1); at[me] = s_looking; printf("#%d (Samba's) has renewed\n", me) }
+    :: d_step { at[me] == s_writing && served -> write_key(me, 1); at[me] = s_looking;
+        printf("#%d (Samba's) has renewed\n", me) }
     :: d_step { at[me] == s_writing && LATE && late == none && !calm ->
         late = plain; late_of = me; over(me); printf("#%d (Samba's) has no answer to its renewal, and exits\n", me) }
-    :: d_step { samba(me) && served && !calm -> delete_keys(me); over(me); printf("#%d (Samba's) is asked to end\n", me) }
+    :: d_step { samba(me) && served && !calm -> delete_keys(me); over(me);
+        printf("#%d (Samba's) is asked to end\n", me) }
 
     :: d_step { at[me] != out && !calm -> over(me); printf("#%d is killed\n", me) }
     od

@@ -138,9 +138,11 @@ byte noted = NOBODY;        /* whose nonce is in node A's file in /run/ctdb */
 #define dead(i, who) (who != NOBODY && ((i == B) != (who == B) || at[who] == out))
 #endif
 
-/* Whether helper i is to go on before time passes. A holder renews after each tick. */
-#define busy(i)      (at[i] != out && !(at[i] == resting && timer[i] == USABLE) || at[i] == out && may_start(i))
+/* What a contender must see, to go on. */
 #define may_start(i) (forgotten(i) && (directory(i) == NOBODY || dead(i, directory(i))))
+
+/* With UNDISTURBED and CALM: whether helper i must go on before time passes. A holder renews after each tick. */
+#define busy(i)      (at[i] != out && !(at[i] == resting && timer[i] == USABLE) || at[i] == out && may_start(i))
 #define hurry        (UNDISTURBED && at[B] != out && busy(B) || calm && (busy(0) || busy(1) || busy(HELPERS - 1) || \
     late != none || lease[0] == 1 || lease[1] == 1 || lease[HELPERS - 1] == 1))
 
@@ -217,9 +219,11 @@ active proctype world() {
         }
         i = 0; printf("etcd has another leader, which lengthens all leases\n") }
 
-    :: d_step { late == grant && !calm -> etcd_grant(late_of); printf("a late request for the lease of #%d arrives\n", late_of);
+    :: d_step { late == grant && !calm -> etcd_grant(late_of);
+        printf("a late request for the lease of #%d arrives\n", late_of);
         done }
-    :: d_step { late == txn && !calm -> etcd_put(late_of); printf("a late request to put the key of #%d arrives\n", late_of);
+    :: d_step { late == txn && !calm -> etcd_put(late_of);
+        printf("a late request to put the key of #%d arrives\n", late_of);
         done }
     :: d_step { late == renew && !calm && lease[late_of] > 0 -> lease[late_of] = FULL;
         printf("a late renewal of #%d arrives\n", late_of); done }
@@ -266,31 +270,37 @@ active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
         :: else
         fi;
         if
-        :: directory(me) == me -> at[me] = taken; printf("etcd puts the key of #%d in the place of that of #%d\n", me, left[me])
+        :: directory(me) == me -> at[me] = taken;
+            printf("etcd puts the key of #%d in the place of that of #%d\n", me, left[me])
         :: else -> give_back(me); printf("#%d finds that key no longer there, and says 1\n", me)
         fi;
         left[me] = 0 }
-    :: d_step { at[me] == taken && !SHARED && CHECK -> give_back(me); printf("#%d sees that etcd is not shared, and says 3\n", me) }
+    :: d_step { at[me] == taken && !SHARED && CHECK -> give_back(me);
+        printf("#%d sees that etcd is not shared, and says 3\n", me) }
     :: d_step { at[me] == taken && (SHARED || !CHECK) && age[me] * 2 < TTL ->
         left[me] = usable(me); at[me] = arming; printf("#%d computes what is left: %d ticks\n", me, left[me]) }
     :: d_step { at[me] == arming ->
-        timer[me] = left[me]; slept[me] = SLEEP * (left[me] - usable(me)); left[me] = 0; at[me] = (RECHECK -> armed : ready);
+        timer[me] = left[me]; slept[me] = SLEEP * (left[me] - usable(me)); left[me] = 0;
+        at[me] = (RECHECK -> armed : ready);
         printf("#%d arms its fence: %d ticks\n", me, timer[me]) }
     :: d_step { at[me] == armed ->
         if
         :: usable(me) == 0 -> give_back(me); printf("#%d computes again what is left: nothing is left\n", me)
         :: usable(me) > 0 && usable(me) == timer[me] -> at[me] = ready;
             printf("#%d computes again what is left: the fence is right\n", me)
-        :: else -> left[me] = usable(me); at[me] = arming; printf("#%d computes again what is left: %d ticks\n", me, left[me])
+        :: else -> left[me] = usable(me); at[me] = arming;
+            printf("#%d computes again what is left: %d ticks\n", me, left[me])
         fi }
     :: d_step { at[me] == ready ->
         said[me] = 1; rest(me);
         if :: me != B -> noted = me :: else fi;
         printf("#%d says 0\n", me);
-        must(overslept(me) || !holds((me + 1) % HELPERS) && !holds((me + HELPERS - 1) % HELPERS), "BROKEN: two holders\n") }
+        must(overslept(me) || !holds((me + 1) % HELPERS) && !holds((me + HELPERS - 1) % HELPERS),
+            "BROKEN: two holders\n") }
 
     /* renewing */
-    :: d_step { at[me] == resting && overslept(me) -> over(me); printf("#%d sees that it slept for too long, and exits\n", me) }
+    :: d_step { at[me] == resting && overslept(me) -> over(me);
+        printf("#%d sees that it slept for too long, and exits\n", me) }
     :: d_step { at[me] == resting && !overslept(me) || at[me] == taken && (SHARED || !CHECK) && age[me] * 2 >= TTL ->
         age[me] = 0; at[me] = renewing; printf("#%d takes t0 and renews its lease\n", me) }
     :: d_step { at[me] == renewing && lease[me] > 0 ->
@@ -305,7 +315,8 @@ active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
     :: d_step { at[me] == looking ->
         if
         :: directory(me) != me -> over(me); printf("#%d sees that its key is gone, and exits\n", me)
-        :: directory(me) == me && other_term[me] && TERM && !AGAIN -> over(me); printf("#%d sees its key in a later term than that of the renewal, and exits\n", me)
+        :: directory(me) == me && other_term[me] && TERM && !AGAIN -> over(me);
+            printf("#%d sees its key in a later term than that of the renewal, and exits\n", me)
         :: directory(me) == me && other_term[me] && TERM && AGAIN -> other_term[me] = 0; age[me] = 0; at[me] = renewing;
             printf("#%d sees its key in a later term than that of the renewal: takes t0 and renews again\n", me)
         :: else -> other_term[me] = 0; at[me] = renewed; printf("#%d sees its key\n", me)
@@ -323,15 +334,18 @@ active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
     :: d_step { at[me] == guarded ->
         if
         :: usable(me) == 0 -> over(me); printf("#%d computes what is left: nothing, and exits\n", me)
-        :: else -> left[me] = usable(me); at[me] = rearming; printf("#%d computes what is left: %d ticks\n", me, left[me])
+        :: else -> left[me] = usable(me); at[me] = rearming;
+            printf("#%d computes what is left: %d ticks\n", me, left[me])
         fi }
     :: d_step { at[me] == rearming ->
-        timer[me] = left[me]; slept[me] = SLEEP * (left[me] - usable(me)); rest(me); printf("#%d arms its fence: %d ticks\n", me, timer[me]) }
+        timer[me] = left[me]; slept[me] = SLEEP * (left[me] - usable(me)); rest(me);
+            printf("#%d arms its fence: %d ticks\n", me, timer[me]) }
 
     /* the end */
     :: d_step { at[me] == ending ->
         if :: !OWN_LEASE && said[me] -> printf("#%d deletes the key in the directory\n", me) :: else fi;
-        must(OWN_LEASE || !said[me] || directory(me) == me || directory(me) == NOBODY, "BROKEN: what is not its own is deleted\n");
+        must(OWN_LEASE || !said[me] || directory(me) == me || directory(me) == NOBODY,
+            "BROKEN: what is not its own is deleted\n");
         etcd_end(me); over(me); printf("#%d ends its lease, and exits\n", me);
 #if !OWN_ID
         must(directory(me) != FORSAKEN, "BROKEN: its key is left behind\n")
