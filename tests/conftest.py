@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for need in NEEDS.get(Path(item.fspath).relative_to(HERE).parts[0], ()):
             item.add_marker(need)
-        if {"etcd_v2_of_session", "etcd3_v2_of_session"} & set(getattr(item, "fixturenames", ())):
+        if "etcd_v2_of_session" in getattr(item, "fixturenames", ()):
             item.add_marker("v2")
     # By hand the quick ones come first. In parallel what takes longest does, so that no processor idles at the end.
     items.sort(key=_length, reverse="PYTEST_XDIST_WORKER" in os.environ)

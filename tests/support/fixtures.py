@@ -2,8 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """The fixtures of the tests: `pytest_plugins = ["tests.support.fixtures"]` in conftest.py.
 
-The etcd clusters live as long as the test run; after each test that used one it is healed (members that were killed or
-paused run again), so that tests may break it.  What tests do not share is the lock: each has a name of its own.
+An etcd of one member lives as long as the test run; after each test that used it it is healed (it runs again, if it was
+killed or paused), so that tests may break it.  What tests do not share is the lock: each has a name of its own.
 """
 
 from __future__ import annotations
@@ -32,23 +32,9 @@ def etcd_of_session() -> Iterator[Etcd]:
 
 
 @pytest.fixture(scope="session")
-def etcd3_of_session() -> Iterator[Etcd]:
-    """Three etcd members for the whole run; for fixtures of a wider scope than a test."""
-    with Etcd(3) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="session")
 def etcd_v2_of_session() -> Iterator[Etcd]:
     """As etcd_of_session, with the v2 API."""
     with Etcd(1, release.v2_flags()) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="session")
-def etcd3_v2_of_session() -> Iterator[Etcd]:
-    """As etcd3_of_session, with the v2 API."""
-    with Etcd(3, release.v2_flags()) as cluster:
         yield cluster
 
 
@@ -67,10 +53,10 @@ def etcd(etcd_of_session: Etcd) -> Iterator[Etcd]:
 
 
 @pytest.fixture
-def etcd3(etcd3_of_session: Etcd) -> Iterator[Etcd]:
-    """Three etcd members, shared by the tests and healthy at the start of each."""
-    yield etcd3_of_session
-    etcd3_of_session.heal()
+def etcd3() -> Iterator[Etcd]:
+    """Three etcd members for one test: kept for the next one they would take more of the processor than a start."""
+    with Etcd(3) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

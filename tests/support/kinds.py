@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
+from . import release
 from .etcd import Etcd
 
 Kind = tuple[str, str]
@@ -47,11 +48,10 @@ def etcd(kind: Kind, request: pytest.FixtureRequest) -> Iterator[Etcd]:
 
 
 @pytest.fixture
-def etcd3(kind: Kind, request: pytest.FixtureRequest) -> Iterator[Etcd]:
-    """Three members, healthy at the start of each test."""
-    etcd = request.getfixturevalue(f"etcd3{kind[1]}_of_session")
-    yield etcd
-    etcd.heal()
+def etcd3(kind: Kind) -> Iterator[Etcd]:
+    """Three members for one test."""
+    with Etcd(3, release.v2_flags() if kind[1] else []) as etcd:
+        yield etcd
 
 
 @pytest.fixture

@@ -99,8 +99,16 @@ def test_a_connection_that_breaks_is_made_anew(etcd, proxy, conf, lock_name, how
         assert helper.alive and keys(etcd, lock_name)
 
 
-@pytest.mark.parametrize("which", ["the one in use", "the leader", "another"])
-@pytest.mark.parametrize("how", ["kill", "pause"])
+@pytest.mark.parametrize(
+    "how, which",
+    [
+        ("kill", "the one in use"),
+        ("pause", "the one in use"),
+        ("kill", "the leader"),
+        ("pause", "the leader"),
+        ("pause", "another"),
+    ],
+)
 def test_one_member_of_three_gone_costs_nothing(etcd3, conf, lock_name, which, how):
     leader = etcd3.leader()
     others = [member for member in etcd3.members if member is not leader]
@@ -115,17 +123,14 @@ def test_one_member_of_three_gone_costs_nothing(etcd3, conf, lock_name, which, h
         held = keys(etcd3, lock_name)
         time.sleep(REFRESH + 0.5)
         getattr(victim, how)()
-        try:
-            time.sleep(TTL + 3)
-            assert helper.alive and keys(etcd3, lock_name) == held, helper.describe()
-            helper.terminate()
-            helper.wait_exit()
-            assert not keys(etcd3, lock_name)
-            with Helper(conf(host=etcd3.endpoints)) as successor:
-                assert successor.status() == "0"
-                assert successor.answered_after < 10  # ctdbd's patience in a recovery
-        finally:
-            etcd3.heal()
+        time.sleep(TTL + 3)
+        assert helper.alive and keys(etcd3, lock_name) == held, helper.describe()
+        helper.terminate()
+        helper.wait_exit()
+        assert not keys(etcd3, lock_name)
+        with Helper(conf(host=etcd3.endpoints)) as successor:
+            assert successor.status() == "0"
+            assert successor.answered_after < 10  # ctdbd's patience in a recovery
 
 
 @pytest.mark.parametrize("how", ["refuse", "freeze"])

@@ -162,7 +162,8 @@ def test_an_answer_after_which_the_server_closes_is_read_to_its_end(helper_conf)
 def test_what_a_deposed_leader_of_etcd_renews_does_not_count(etcd, proxy, helper_conf, lock_name):
     with Helper(helper_conf(host=proxy.endpoint), "-v") as helper:
         assert helper.status() == "0"
-        stale = {"result": {"header": {"raft_term": "1"}, "ID": "1", "TTL": str(TTL)}}
+        header = etcd.members[0].request("POST", "/v3/maintenance/status")["header"]
+        stale = {"result": {"header": {**header, "raft_term": "1"}, "ID": "1", "TTL": str(TTL)}}
         proxy.answer_with(200, json.dumps(stale).encode(), matching=b"lease/keepalive")
         gone = etcd.wait_gone(f"/_locks/_ctdb/{lock_name}/", TTL + 5)
         assert helper.eof is not None and helper.eof < gone, helper.describe()
