@@ -141,7 +141,8 @@ def test_unreachable_etcd_is_answered_with_2_after_acquire_timeout(proxy, conf, 
         assert len(helper.stderr.splitlines()) == 1 and proxy.endpoint in helper.stderr
         assert helper.alive and helper.stdout == b""
         assert helper.status() == "2"
-        assert 5.9 < helper.answered_after < 6.5
+        # Nothing is tried in the last moment: the longest pause is 0.3 s.
+        assert 5.5 < helper.answered_after < 6.5
         helper.wait_exit()
         assert helper.stdout == b"2" and len(helper.stderr.splitlines()) == 2
 
@@ -149,9 +150,9 @@ def test_unreachable_etcd_is_answered_with_2_after_acquire_timeout(proxy, conf, 
 def test_etcd_that_comes_back_while_it_is_tried_gives_the_lock(proxy, conf):
     proxy.refuse()
     with Helper(conf(host=proxy.endpoint)) as helper:
-        time.sleep(4)
+        wait_until(lambda: helper.stderr, 3, "a line after the first round")
         proxy.forward()
-        assert helper.status(3) == "0"
+        assert helper.status() == "0"
         assert "answers again" in helper.stderr
 
 

@@ -146,7 +146,7 @@ def test_etcd_without_the_gateway_is_answered_with_3_and_what_to_do(helper_conf)
 
 
 def test_an_answer_after_which_the_server_closes_is_read_to_its_end(helper_conf):
-    body = b'{"kvs": [{"key": "eA==", "value": "eA==", "create_revision": "1"}]}'
+    body = b'{"header": {"cluster_id": "1"}, "kvs": [{"key": "eA==", "value": "eA==", "create_revision": "1"}]}'
     with socket.create_server(("127.0.0.1", 0)) as server:
         with Helper(helper_conf(host=f"127.0.0.1:{server.getsockname()[1]}"), "-v") as helper:
             connection, _ = server.accept()
