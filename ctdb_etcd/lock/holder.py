@@ -179,7 +179,9 @@ def proof(nonce: str) -> dict[str, Any]:
 
 def process_state(pid: str) -> tuple[str, int]:
     """The state and the start time (clock ticks since boot) of a process, see proc(5). Raises OSError."""
-    fields = _first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        # All of it: the name of a process may hold line breaks, too.
+        fields = file.read().rpartition(")")[2].split()
     return fields[0], int(fields[19])
 
 

@@ -98,7 +98,7 @@ def witness(witness_of: Callable[[str], Path], lock_name: str) -> Path:
 def elected() -> Iterator[None]:
     """Our children see that CTDB's recovery daemon runs them, to become the leader."""
     comm = Path("/proc/self/comm")
-    before = comm.read_text()
+    before = comm.read_text().rstrip("\n")
     comm.write_text("ctdb_recoverd")
     yield
     comm.write_text(before)

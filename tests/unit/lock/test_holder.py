@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from ctdb_etcd import __version__
-from ctdb_etcd.lock.holder import Holder, describe, proof, read
+from ctdb_etcd.lock.holder import Holder, describe, process_state, proof, read
 
 
 def test_the_value_says_who_and_how_and_is_the_same_each_time():
@@ -75,3 +76,13 @@ def test_a_value_that_is_longer_than_ours_can_be_says_nothing():
 @pytest.mark.parametrize("text", ["", "x", "1", "null", "[]", '"{}"', "[" * 100000, "{"])
 def test_what_is_no_object_says_nothing_of_anybody(text):
     assert read(text) == {} and describe(text).startswith("somebody else")
+
+
+def test_line_breaks_and_brackets_in_a_process_name_hide_nothing():
+    comm = Path("/proc/self/comm")
+    name, state = comm.read_text().rstrip("\n"), process_state("self")
+    comm.write_text("a\nb) Z 1 2")
+    try:
+        assert process_state("self") == state
+    finally:
+        comm.write_text(name)
