@@ -94,7 +94,7 @@ def test_contention_says_with_v_who_holds_the_lock(etcd, helper_conf, lock_name)
 @pytest.mark.slow
 def test_of_16_started_at_once_one_holds_and_15_are_contended(etcd, helper_conf, lock_name):
     for _ in range(6):
-        with contend(16, lambda _: helper_conf()) as helpers:
+        with contend(16, lambda _: helper_conf(acquire_timeout=30)) as helpers:
             answers = sorted(helper.stdout for helper in helpers)
             assert answers == [b"0"] + [b"1"] * 15, [helper.describe() for helper in helpers]
             (holder,) = (helper for helper in helpers if helper.stdout == b"0")
@@ -108,7 +108,7 @@ def test_of_16_started_at_once_one_holds_and_15_are_contended(etcd, helper_conf,
 def test_of_16_on_three_members_one_holds(etcd3, helper_conf, lock_name):
     hosts = etcd3.endpoints
     for _ in range(3):
-        rotated = lambda n: helper_conf(host=hosts[n % 3 :] + hosts[: n % 3])  # noqa: E731
+        rotated = lambda n: helper_conf(host=hosts[n % 3 :] + hosts[: n % 3], acquire_timeout=30)  # noqa: E731
         with contend(16, rotated) as helpers:
             assert sorted(helper.stdout for helper in helpers) == [b"0"] + [b"1"] * 15
             for helper in helpers:

@@ -101,7 +101,7 @@ def test_of_16_of_all_kinds_one_holds(samba, conf, etcd_v2, lock_name):
             helpers = []
             for number in range(16):
                 kind = kinds[(start + number) % 4]
-                helper = samba.helper() if kind == "samba" else Helper(conf(kind))
+                helper = samba.helper() if kind == "samba" else Helper(conf(kind, acquire_timeout=30))
                 helpers.append(stack.enter_context(helper))
             answers = [helper.status(20) for helper in helpers]
             assert answers.count("0") == 1 and answers.count("1") == 15, [helper.describe() for helper in helpers]
