@@ -144,12 +144,12 @@ class Etcd:
         assert member
         return member
 
-    def _etcdctl(self, *args: str) -> tuple[list[str], dict[str, str]]:
+    def _etcdctl(self, *args: str, endpoint: str = "") -> tuple[list[str], dict[str, str]]:
         """Command line and environment of etcdctl."""
         argv = [
             "etcdctl",
             "--endpoints",
-            ",".join(member.endpoint for member in self.running),
+            endpoint or ",".join(member.endpoint for member in self.running),
             "--dial-timeout=2s",
             "--command-timeout=5s",
         ]
@@ -167,9 +167,9 @@ class Etcd:
             argv += ["--user", self.user]
         return [*argv, *args], {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
 
-    def etcdctl(self, *args: str, timeout: float = 10) -> str:
-        """Run etcdctl on the running members; return its stdout."""
-        argv, env = self._etcdctl(*args)
+    def etcdctl(self, *args: str, endpoint: str = "", timeout: float = 10) -> str:
+        """Run etcdctl on the running members, or on this endpoint; return its stdout."""
+        argv, env = self._etcdctl(*args, endpoint=endpoint)
         done = subprocess.run(
             [*PDEATHSIG, *argv],
             env=env,

@@ -74,7 +74,7 @@ def test_a_forwarding_proxy_changes_nothing_and_counts(proxy: Proxy, etcd: Etcd)
 
 def test_grpc_passes_the_proxy_as_it_is(proxy: Proxy, etcd: Etcd, lock_name: str) -> None:
     etcd.put(f"/x/{lock_name}", "y")
-    assert etcd.etcdctl("--endpoints", proxy.endpoint, "get", "--print-value-only", f"/x/{lock_name}") == "y\n"
+    assert etcd.etcdctl("get", "--print-value-only", f"/x/{lock_name}", endpoint=proxy.endpoint) == "y\n"
     assert proxy.seen().count() == 0 and proxy.seen().bytes_to_client > 0
 
 
