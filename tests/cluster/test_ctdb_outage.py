@@ -7,10 +7,13 @@ CTDB 4.22 and others ban a node whose helper answers anything but `0` later than
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 
 import pytest
 
+from tests.support import TREE
 from tests.support.cluster import Cluster
 from tests.support.holder_watch import HolderWatch
 from tests.support.node import Node
@@ -96,3 +99,33 @@ def test_crash_of_the_leaders_machine_bans_no_survivor():
         print(f"\nleader crashed: lock taken again after {took:.2f} s")
         cluster.wait_healthy([node for node in cluster.nodes if node is not leader], timeout=90)
         assert_nobody_is_banned(watch)
+
+
+def slow_down(cluster, seconds):
+    """Each answer of the proxy in the cluster's namespace takes this long from now on."""
+    command = json.dumps({"do": "mode", "delay": seconds})
+    cluster.namespace.run("sh", "-c", 'echo "$1" >/run/proxy', "sh", command)
+
+
+def test_etcd_that_needs_500_ms_for_an_answer_costs_no_ban():
+    cluster = Cluster.of_program(lock_conf={"host": "127.0.0.1:3379"})
+    proxy = [sys.executable, "-m", "tests.support.proxy_server", "3379", "127.0.0.1", "2379"]
+    try:
+        # The reader opens it for writing, too: it never comes to the end of its commands.
+        cluster.namespace.run("mkfifo", "/run/proxy")
+        cluster.namespace.popen("sh", "-c", '"$@" <>/run/proxy', "sh", *proxy, env={"PYTHONPATH": str(TREE)})
+        with cluster, HolderWatch(cluster) as watch:
+            cluster.wait_healthy(timeout=90)
+            cluster.set_tunable("RerecoveryTimeout", 1)
+            leader = cluster.wait_leader()
+            slow_down(cluster, 0.5)
+            time.sleep(10)
+            print(f"\nrecovery with a slow etcd: {cluster.recover():.2f} s")
+            assert cluster.wait_leader() is leader
+            assert_nobody_is_banned(watch)
+            leader.kill_all()
+            rest = [node for node in cluster.nodes if node is not leader]
+            cluster.wait_healthy(rest, timeout=90)
+            assert_nobody_is_banned(watch)
+    finally:
+        cluster.stop()
