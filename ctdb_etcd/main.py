@@ -52,7 +52,8 @@ def main(arguments: list[str]) -> int:
         if process.is_scarcity(error):
             lines.error(f"this machine has no resources left: {error}: raise its limits or find what uses them up")
         else:
-            lines.error(f"this is a bug, please report it: {type(error).__name__} {_place(error)}: {error}")
+            # Not its text, which may quote the file: a secret.
+            lines.error(f"this is a bug, please report it: {type(error).__name__} {_place(error)}")
     return int(status.written or process.HOLDING)
 
 
