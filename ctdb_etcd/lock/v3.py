@@ -67,6 +67,8 @@ class Lock:
             except Lost as loss:
                 # etcd was away for longer than the lease: start again. The deadline bounds every call.
                 self._log.info(f"not taken yet: {loss}")
+                # A put that was given up may still be on its way, and must find no lease to put its key under.
+                self._end(self._lease, min(deadline, time.monotonic() + _CLEAN_UP))
                 contender.pause(deadline)
 
     def refresh(self, deadline: float) -> Grant:
@@ -117,6 +119,13 @@ class Lock:
         except LeaseNotFound:
             pass
 
+    def _end(self, lease: int, deadline: float) -> None:
+        """End a lease that has no key. One that cannot be revoked in time ends by itself. Raises Stopped."""
+        try:
+            self._revoke(lease, deadline)
+        except (Unavailable, Refused):
+            pass
+
     @property
     def endpoint(self) -> str:
         """See open.Lock.endpoint."""
@@ -164,10 +173,8 @@ class Lock:
             meanwhile()
             return grant.ttl, took
         finally:
-            try:
-                self.release(time.monotonic() + _CLEAN_UP)
-            except (Unavailable, Refused):
-                pass  # it ends by itself
+            self._end(self._lease, time.monotonic() + _CLEAN_UP)
+            self._lease = 0
 
     def try_write(self, deadline: float) -> None:
         """See open.Lock.try_write. No other key could be written instead: "readwrite on the prefix" allows none.
@@ -235,10 +242,7 @@ class Lock:
         first = self._put(value, [same, alone], [{"request_delete_range": {"key": key}}], deadline)
         if not first:
             self._log.info(f"evicted from {self._directory}, its process is gone: {describe(dead.value)}")
-            try:
-                self._revoke(dead.lease or 0, time.monotonic() + _CLEAN_UP)
-            except (Unavailable, Refused):
-                pass  # it ends by itself, and has no key
+            self._end(dead.lease or 0, time.monotonic() + _CLEAN_UP)
         return first
 
     def _put(
@@ -267,7 +271,6 @@ class Lock:
             self._revision = mine[0].revision
             return None
         if not first:
-            self.release(deadline)
             raise Lost("its holder of a moment ago has just gone")
         return first[0]
 

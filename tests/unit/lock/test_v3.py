@@ -97,7 +97,7 @@ def test_a_grant_that_is_half_over_when_the_key_is_put_is_renewed(rig, took, ren
 def test_a_take_whose_grant_ends_before_it_is_renewed_begins_again(rig):
     rig.wire.fault("kv/txn", Fault(back=TTL))
     grant = rig.take()
-    assert rig.wire.names == [*TAKE, "lease/keepalive", *TAKE]
+    assert rig.wire.names == [*TAKE, "lease/keepalive", "lease/revoke", *TAKE]
     assert grant.sent.monotonic == rig.asked("lease/grant")[1].sent[0]
     assert len(rig.etcd.leases) == len(rig.etcd.keys) == 1
 

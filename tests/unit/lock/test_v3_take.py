@@ -8,12 +8,14 @@ import os
 
 import pytest
 
-from ctdb_etcd.errors import Contended
+from ctdb_etcd.errors import Contended, Unavailable
 from tests.support.fake_wire import Fault
 from tests.support.rigs import ONE, TTL, RigV3
 
 TAKE = ["lease/grant", "kv/txn"]
 REFRESH = ["lease/keepalive", "kv/range"]
+# What etcd answers if the key in front goes just before it is read.
+NOBODY = {"header": {}, "responses": [{"response_range": {}}, {"response_range": {}}]}
 
 
 @pytest.fixture
@@ -115,9 +117,29 @@ def test_lease_that_ended_before_its_use_is_replaced_by_a_new_one(rig):
     assert grant.sent.monotonic == rig.asked("lease/grant")[1].sent[0]
 
 
+def test_take_that_begins_again_leaves_no_lease_behind(rig):
+    # So late that it is renewed, and the key goes meanwhile.
+    rig.wire.fault("kv/txn", Fault(back=TTL * 0.6))
+    rig.wire.meanwhile("lease/keepalive", lambda: rig.etcd.delete(*rig.etcd.keys))
+    rig.take()
+    assert list(rig.etcd.leases) == [rig.asked("lease/grant")[1].body["ID"]] and len(rig.etcd.keys) == 1
+
+
+@pytest.mark.parametrize("left, waited", [(5, 1), (0.5, 0.5)])
+def test_end_of_such_a_lease_is_waited_for_a_second_at_most(rig, left, waited):
+    rig.wire.fault("kv/txn", Fault(effect=False, answer=NOBODY))
+    rig.wire.fault("lease/revoke", *[Fault(lost="out")] * 9)
+    deadline = rig.clock.now + 2 * ONE + left
+    try:
+        rig.lock.take(rig.contender, deadline)
+    except Unavailable:
+        assert left < 1
+    (revoke,) = rig.asked("lease/revoke")
+    assert revoke.deadline == revoke.sent[0] + waited and rig.clock.now <= deadline
+
+
 def test_key_gone_between_compare_and_read_begins_the_take_again(rig):
-    nobody = {"header": {}, "responses": [{"response_range": {}}, {"response_range": {}}]}
-    rig.wire.fault("kv/txn", Fault(effect=False, answer=nobody))
+    rig.wire.fault("kv/txn", Fault(effect=False, answer=NOBODY))
     rig.take()
     assert rig.wire.names == ["lease/grant", "kv/txn", "lease/revoke", "lease/grant", "kv/txn"]
     assert len(rig.etcd.leases) == len(rig.etcd.keys) == 1
