@@ -107,6 +107,12 @@ class Client:
         """As `call`, once, at the endpoint that is asked first; raises Unavailable at once."""
         return self._ask(name, operation, until, True)
 
+    def idle(self) -> dict[int, int]:
+        """What to wait for: the end of the idle connection in use."""
+        client = self._clients.get(self.endpoint)
+        end: dict[int, int] = client.http.idle() if client else {}
+        return end
+
     @property
     def cluster(self) -> int | None:
         """The ID of the cluster that the answers are from, if any has named it."""

@@ -9,6 +9,7 @@ and it follows redirects anywhere, from https to http as well.
 from __future__ import annotations
 
 import time
+from select import POLLIN
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ..config.keys import hosts
@@ -84,6 +85,11 @@ class Http:
         if self._connection:
             self._connection.close()
         self._connection = None
+
+    def idle(self) -> dict[int, int]:
+        """Descriptor and poll event of the end of the connection that is kept, if there is one."""
+        kept = self._connection
+        return {kept.fileno(): POLLIN} if kept and kept.usable else {}
 
     def _follow(
         self, method: str, target: str, body: bytes | None, redirect: bool, headers: dict[str, str]

@@ -92,8 +92,8 @@ class Lock:
         return grant
 
     def changes(self, until: float) -> dict[int, int]:
-        """See open.Lock.changes: none, python-etcd could only wait for one in a thread."""
-        return {}
+        """See open.Lock.changes: the end of the connection. python-etcd could watch the key in a thread only."""
+        return self._client.idle()
 
     def release(self, deadline: float) -> None:
         """See open.Lock.release."""

@@ -156,6 +156,9 @@ class Members:
     def call(self, name: str, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
         return self._call(operation, deadline, True)
 
+    def idle(self) -> Dict[int, int]:
+        return {7: 1}
+
     def call_once(self, name: str, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
         try:
             return self._call(operation, deadline, False)

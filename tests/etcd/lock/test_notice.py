@@ -54,6 +54,18 @@ def test_end_of_the_idle_connection_renews_the_lock_at_once(etcd, helper_conf, k
             assert helper.alive and keys()
 
 
+@pytest.mark.v2
+def test_end_of_the_connection_of_v2_renews_the_lock_at_once(etcd_v2, helper_conf):
+    with Proxy(etcd_v2.endpoints[0]) as proxy:
+        with Helper(helper_conf(host=proxy.endpoint, api="2", **SLOW), "-vv") as helper:
+            assert helper.status() == "0"
+            wait_until(lambda: "holding" in helper.stderr, 5, "the line about the lock")
+            assert "v2 renew" not in helper.stderr
+            proxy.reset()
+            wait_until(lambda: "v2 renew: 200" in helper.stderr, 5, "a renewal")
+            assert helper.alive
+
+
 def test_watch_that_ends_at_once_costs_the_holder_nothing(etcd, helper_conf, keys):
     with Proxy(etcd.endpoints[0]) as proxy:
         proxy.answer_with(200, b'{"result":{"created":true}}', matching=b"/v3/watch")

@@ -95,6 +95,24 @@ def test_connection_that_ended_while_idle_is_made_again_silently(rig):
     assert not [line for line in rig.log.lines if line.startswith("error")]
 
 
+def test_end_of_the_idle_connection_in_use_is_what_to_wait_for(rig):
+    assert rig.client.idle() == {}
+    rig.a.serve = says(503, b"")
+    rig.read()
+    ((fd, event),) = rig.client.idle().items()
+    idle = rig.network.sockets[fd]
+    assert idle.name == B and not idle.ready(event)
+    rig.b.end_idle()
+    assert idle.ready(event)
+
+
+def test_a_connection_that_is_not_kept_is_not_waited_for(rig):
+    rig.a.serve = always((0.0, answer(200, {"node": {"key": "/k", "value": "v"}}, "Connection: close\r\n")))
+    rig.read()
+    assert rig.client.idle() == {}
+    rig.read()
+
+
 def test_an_endpoint_that_closes_every_connection_is_not_asked_for_ever(rig):
     rig.v2(1)
     rig.read()

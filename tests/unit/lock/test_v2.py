@@ -155,6 +155,10 @@ def test_a_key_that_comes_in_front_of_ours_is_the_loss_and_stays(rig, number):
     assert rig.values() == ["them"]
 
 
+def test_end_of_the_connection_is_news(rig):
+    assert rig.lock.changes(rig.deadline) == rig.members.idle()
+
+
 def test_keys_behind_ours_are_left_alone(rig):
     rig.held()
     rig.etcd.put(rig.key(99), "them")
