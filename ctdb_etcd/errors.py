@@ -25,6 +25,10 @@ class Lost(LockError):
     """The lock was ours and definitely no longer is."""
 
 
+class GivenUp(Lost):
+    """The lock is still ours, and must not be held any longer: it is released."""
+
+
 class Unavailable(LockError):
     """No usable answer in time; a later try may succeed."""
 

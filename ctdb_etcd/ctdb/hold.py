@@ -11,7 +11,7 @@ import gc
 import os
 import time
 
-from ..errors import Contended, Lost, Refused, Stopped, Unavailable
+from ..errors import Contended, GivenUp, Lost, Refused, Stopped, Unavailable
 from ..fence import Fence
 from ..lock.holder import describe
 from ..waiting import rest
@@ -83,6 +83,10 @@ def run(refresh: float, lock: Lock, contender: Contender, limit: Limit, watch: W
             # It came too late, or of two locks held as one the first ended while the second was taken.
             status.write(TIMEOUT)
             _release_lock(lock, watch, log)
+        elif isinstance(loss, GivenUp):
+            status.end()
+            _release_lock(lock, watch, log)
+            contender.nonce_file.remove()
     except (Unavailable, Refused) as failure:
         # First, since CTDB waits for it no longer than Limit says.
         status.write(TIMEOUT if isinstance(failure, Unavailable) else ERROR)

@@ -17,7 +17,7 @@ import time
 from ..client.endpoints import Endpoints
 from ..client.http1 import HttpError
 from ..client.retry import Retry, reason, share
-from ..errors import GrpcOnly, LockError, Lost, Refused, Unavailable
+from ..errors import GivenUp, GrpcOnly, LockError, Refused, Unavailable
 from ..fence import Grant
 
 TYPE_CHECKING = False
@@ -153,7 +153,7 @@ class Terms:
         OneEtcd(self._endpoints, self._elsewhere, self._waiter, self._log).confirm(self._first, deadline)
 
     def recheck(self, deadline: float) -> None:
-        """Raise Lost if etcd serves v2 by now, where a node with Samba's helper could take the lock as well.
+        """Raise GivenUp if etcd serves v2 by now, where a node with Samba's helper could take the lock as well.
 
         Asked for each new connection: v2 comes and goes with a restart of the member.
         """
@@ -168,7 +168,7 @@ class Terms:
             self._log.debug(f"{endpoint} is not known to serve the v2 API: {reason(error)}")
             return
         if served:
-            raise Lost(f"{endpoint} now serves the v2 API, where a node with Samba's helper could hold the lock")
+            raise GivenUp(f"{endpoint} now serves the v2 API, where a node with Samba's helper could hold the lock")
         self._without_v2 = connection
 
 

@@ -245,7 +245,7 @@ def test_sigterm_while_the_others_are_asked_leaves_nothing(two, helper_conf, loc
 
 @pytest.mark.v2
 @pytest.mark.slow
-def test_holder_of_v3_alone_ends_when_etcd_serves_v2_again(helper_conf):
+def test_holder_of_v3_alone_ends_when_etcd_serves_v2_again(helper_conf, lock_name):
     with Etcd(1) as etcd:
         (member,) = etcd.members
         with Helper(helper_conf(host=etcd.endpoints)) as holder:
@@ -258,6 +258,8 @@ def test_holder_of_v3_alone_ends_when_etcd_serves_v2_again(helper_conf):
             member.restart()
             holder.wait_exit(10)
             assert f"{member.endpoint} now serves the v2 API" in holder.stderr, holder.describe()
+            # The next one, which takes both locks, does not wait for a lease to end.
+            assert etcd.keys(f"/_locks/_ctdb/{lock_name}") == []
 
 
 @pytest.mark.v2

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.errors import Lost, Refused, Unavailable
+from ctdb_etcd.errors import GivenUp, Lost, Refused, Unavailable
 from ctdb_etcd.fence import Grant, Moment
 from tests.support.fakes import Killed
 from tests.support.life import REFRESH, TOOK, TTL, end_of
@@ -131,6 +131,13 @@ def test_a_definite_loss_ends_it_at_once(life):
     life.run()
     assert life.events == ["look", "take", "say 0", "gc", "nonce file", "refresh", "refresh"]
     assert "lost /the/lock/" in life.log.lines[-1] and "its key is gone" in life.log.lines[-1]
+
+
+def test_a_lock_given_up_is_released_once_ctdb_knows(life):
+    life.lock.plan("refresh", None, GivenUp("v2 is back"))
+    life.run()
+    assert life.events[-4:] == ["refresh", "end stdout", "release", "no nonce file"]
+    assert "lost /the/lock/" in life.log.lines[-1] and "v2 is back" in life.log.lines[-1]
 
 
 def test_a_holder_without_a_nonce_file_holds(life):

@@ -12,7 +12,7 @@ pytest.importorskip("etcd", reason="python3-etcd is not installed")
 
 from urllib.parse import parse_qsl  # noqa: E402
 
-from ctdb_etcd.errors import Contended, Lost, Refused, Unavailable  # noqa: E402
+from ctdb_etcd.errors import Contended, GivenUp, Refused, Unavailable  # noqa: E402
 from ctdb_etcd.lock.open import open_lock  # noqa: E402
 from ctdb_etcd.lock.takeover import Contender  # noqa: E402
 from tests.support.conf import parse  # noqa: E402
@@ -152,7 +152,7 @@ def test_v2_that_is_served_by_a_new_connection_ends_the_holder(monkeypatch):
     lock.refresh(etcd.clock.now + 4)
     assert asked_for_v2(etcd) == 1
     etcd.a.end_idle()
-    with pytest.raises(Lost, match="127.0.0.1:1 now serves the v2 API, where a node with Samba's helper could hold"):
+    with pytest.raises(GivenUp, match="127.0.0.1:1 now serves the v2 API, where a node with Samba's helper could hold"):
         lock.refresh(etcd.clock.now + 4)
 
 
@@ -162,7 +162,7 @@ def test_v2_that_came_back_before_the_lock_is_taken_is_a_loss(monkeypatch):
     lock.look(etcd.contender, etcd.clock.now + 4)
     etcd.both = True
     etcd.a.end_idle()
-    with pytest.raises(Lost, match="now serves the v2 API"):
+    with pytest.raises(GivenUp, match="now serves the v2 API"):
         lock.take(etcd.contender, etcd.clock.now + 4)
 
 
@@ -183,7 +183,7 @@ def test_v2_is_asked_about_again_until_there_is_an_answer(monkeypatch):
     etcd.a.serve = lambda path, body: [(0.0, answer(500, b""))] if path.startswith("/v2/") else good(path, body)
     lock.refresh(etcd.clock.now + 4)
     etcd.a.serve, etcd.both = good, True
-    with pytest.raises(Lost, match="now serves the v2 API"):
+    with pytest.raises(GivenUp, match="now serves the v2 API"):
         lock.refresh(etcd.clock.now + 4)
 
 
