@@ -55,7 +55,7 @@ help:
 	@echo "                 SABOTAGE='no fence' takes a rule away; SABOTAGE=all: each of them in turn"
 	@echo "make bench       the times of the helper beside those of others, in ten minutes; QUICK=1: in two;"
 	@echo "                 OUTPUT=tests/bench renews what README shows"
-	@echo "make lint        flake8, mypy and codespell"
+	@echo "make lint        flake8, mypy, codespell and proselint"
 	@echo "make install     install the helper; DESTDIR, prefix, libexecdir, sysconfdir change where"
 	@echo "make man         make the man page, man/ctdb-etcd.7, with xsltproc and DocBook's stylesheets"
 	@echo "make deb         build the Debian package into dist/"
@@ -98,10 +98,11 @@ bench:
 		status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 lint:
-	$(call require,flake8 mypy dns pytest,lint)
-	$(PYTHON) -m flake8 ctdb_etcd_lock.py ctdb_etcd tests docs
+	$(call require,flake8 mypy dns pytest proselint,lint)
+	$(PYTHON) -m flake8 ctdb_etcd_lock.py ctdb_etcd tests docs .ci/prose
 	$(PYTHON) -m mypy --cache-dir=/dev/null
 	codespell || { echo "make lint: codespell found words, or is missing: .ci/install-deps lint" >&2; exit 1; }
+	$(PYTHON) .ci/prose
 
 man: man/ctdb-etcd.7
 
