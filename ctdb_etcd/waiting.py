@@ -8,6 +8,7 @@ ctdb.process.Watch, which signals and the parent's death interrupt; in reports i
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import select
@@ -64,12 +65,10 @@ class Task:
     def __init__(self, function: Callable[[], Any]) -> None:
         """Raises OSError where no thread or descriptor is available."""
         self._outcome: list[Any] = []
-        # Not needed where all endpoints are numeric addresses.
-        import threading
-
         self.done, self._finished = os.pipe()
         try:
-            threading.Thread(target=self._run, args=(function,), daemon=True).start()
+            # Not threading, whose import takes as long as taking the lock.
+            _thread.start_new_thread(self._run, (function,))
         except RuntimeError:
             os.close(self.done)
             os.close(self._finished)

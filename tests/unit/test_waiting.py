@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import gc
 import os
 import select
-import threading
 import time
 
 import pytest
@@ -36,11 +36,11 @@ def test_task_gives_its_result_or_exception_and_closes_its_descriptors():
 
 
 def test_where_no_thread_can_be_started_a_task_is_an_oserror(monkeypatch):
-    def fail(self):
+    def fail(*_):
         raise RuntimeError("can't start new thread")
 
     before = descriptors()
-    monkeypatch.setattr(threading.Thread, "start", fail)
+    monkeypatch.setattr(_thread, "start_new_thread", fail)
     with pytest.raises(OSError, match="no thread can be started") as failure:
         Task(int)
     assert failure.value.errno == errno.EAGAIN

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import gc
 import os
@@ -141,10 +142,10 @@ def connect_in_vain(endpoints, names):
 def test_a_name_that_no_thread_can_look_up_costs_only_its_endpoint(monkeypatch, listener, what):
     if what == "thread":
 
-        def fail(self):
+        def fail(*_):
             raise RuntimeError("can't start new thread")
 
-        monkeypatch.setattr(threading.Thread, "start", fail)
+        monkeypatch.setattr(_thread, "start_new_thread", fail)
     else:
 
         def fail():
