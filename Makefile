@@ -76,9 +76,11 @@ check:
 	$(if $(ETCD)$(TESTS),,$(PYTHON) docs/model/check.py --quick)
 	$(AS_ROOT) $(PYTEST) -n $(JOBS) --dist loadgroup $(or $(TESTS),$(if $(ETCD),$(ETCD_TESTS))); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
+# In seconds: one in twenty examples of the fuzz tests, which take most of the time; "make check" has them all.
+check-unit: export FUZZ ?= quick
 check-unit:
 	$(call require,configobj pytest,unit)
-	$(PYTEST) $(or $(TESTS),tests/unit); status=$$?; $(REMOVE_LEFTOVERS); exit $$status
+	$(PYTEST) $(or $(TESTS),tests/unit $(shell $(PYTHON) -c "import xdist; print('-n 2')" 2>/dev/null)); status=$$?; $(REMOVE_LEFTOVERS); exit $$status
 
 # "all" and the names of sabotages have blanks, so they go by the environment.
 chaos: export SABOTAGE ?=
