@@ -18,6 +18,9 @@ from .errors import Lost
 # The shortest time in seconds in which one try at an endpoint is worth making.
 LEAST_TRY = 1.0
 
+# The longest lease in seconds: etcd's (MaxLeaseTTL in lease/lessor.go). The kernel's timer takes no more either.
+TTL_MAX = 9_000_000_000
+
 # Seconds by which the first timer may be late, out of the margin: more, and the process was stopped while it set it.
 _LATE = 0.05
 

@@ -16,8 +16,9 @@ import etcd
 
 from ..errors import EndpointRefused, LockError, Refused, Stopped, Unavailable
 from ..waiting import Patient
-from .endpoints import CLOSED, NO_LEADER, ConnectFailed, bracketed
+from .endpoints import CLOSED, NO_LEADER, bracketed
 from .http1 import Disconnected, HttpError
+from .race import ConnectFailed
 from .retry import Retry, reason, share
 from .v2_http import Http
 

@@ -16,10 +16,12 @@ from select import POLLIN
 from ..errors import EndpointRefused, LockError, PermissionDenied, Refused, Stopped, Unauthenticated, Unavailable
 from ..waiting import Patient
 from . import login
-from .endpoints import CLOSED, NO_LEADER, ConnectFailed
+from .endpoints import CLOSED, NO_LEADER
 from .http1 import Disconnected, HttpError
+from .race import ConnectFailed
 from .retry import Retry, reason, share
-from .v3_errors import advice, cluster_of, understand
+from .v3_answers import cluster_of
+from .v3_errors import advice, understand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

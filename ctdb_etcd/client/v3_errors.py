@@ -94,13 +94,3 @@ def advice(user: str | None, body: dict[str, Any]) -> str:
         f"user {user} needs readwrite permission on {directory}:"
         f" etcdctl role grant-permission ROLE --prefix=true readwrite {directory}"
     )
-
-
-def cluster_of(answer: dict[str, Any]) -> int:
-    """The ID of the cluster that an answer is from. Raises Unavailable if it names none."""
-    try:
-        # A stream's answer has it one level down.
-        header = answer.get("header") or answer["result"]["header"]
-        return int(header["cluster_id"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise Unavailable("etcd's answer makes no sense: it names no cluster") from None

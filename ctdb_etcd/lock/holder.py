@@ -114,11 +114,6 @@ def _is_text(found: object) -> bool:
     return isinstance(found, str) and len(found) <= _TEXT_MAX
 
 
-def is_int64(found: object) -> bool:
-    """Whether it is a number as etcd's are."""
-    return type(found) is int and -(1 << 63) <= found < 1 << 63
-
-
 def _is_number(found: object) -> bool:
     return type(found) is int and 0 <= found < 1 << 63
 

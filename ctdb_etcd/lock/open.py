@@ -11,13 +11,10 @@ takes a deadline (seconds on the monotonic clock) and is over by then.
 
 from __future__ import annotations
 
-import json
 import time
 
 from ..client.endpoints import Endpoints
-from ..client.http1 import HttpError
-from ..client.retry import Retry, reason, share
-from ..errors import GivenUp, GrpcOnly, LockError, Refused, Unavailable
+from ..errors import GivenUp, LockError, Refused, Unavailable
 from ..fence import Grant
 
 TYPE_CHECKING = False
@@ -86,12 +83,9 @@ if TYPE_CHECKING:
         def try_write(self, deadline: float) -> None:
             """Try the permission to write without writing. Raises Unavailable, Refused."""
 
+
 # Seconds that the import of python-etcd takes on a busy machine.
 _IMPORT = 0.75
-# The longest time in seconds to wait for one endpoint's answer on v2: a dead one must not delay a takeover.
-_PROBE = 1.0
-V2_UNKNOWN = "too few endpoints answer to know whether etcd serves the v2 API"
-V2_UNKNOWN_ADVICE = "correct host, or set api = 3 once no node runs Samba's helper"
 
 
 def apis_in_use(config: Config, served: bool | None) -> list[str]:
@@ -137,6 +131,9 @@ class Terms:
         """The other locks, to be asked for once the first one is seen to be free. Raises Unavailable, Refused."""
         if self._config.api != "auto":
             return []
+        # Not needed where somebody else holds the lock.
+        from .v2_served import v2_served
+
         connection = self._endpoints.connections
         if not v2_served(self._config, self._directory, self._endpoints, self._waiter, self._log, deadline):
             self._without_v2 = connection
@@ -147,7 +144,6 @@ class Terms:
 
     def confirm(self, deadline: float) -> None:
         """Find out whether the lock, once taken, must not be held. Raises Refused, Lost, Unavailable."""
-        # Not needed where somebody else holds the lock.
         from .one_etcd import OneEtcd
 
         OneEtcd(self._endpoints, self._elsewhere, self._waiter, self._log).confirm(self._first, deadline)
@@ -160,16 +156,14 @@ class Terms:
         connection = self._endpoints.connections
         if self._without_v2 in (None, connection):
             return
-        endpoint, until = self._first.endpoint, share(deadline, 1, _PROBE)
-        try:
-            served = serves_v2(self._config, self._directory, self._endpoints, endpoint, until)
-        except (OSError, HttpError, LockError) as error:
-            # After the next renewal again.
-            self._log.debug(f"{endpoint} is not known to serve the v2 API: {reason(error)}")
-            return
+        from .v2_served import serves_v2_now
+
+        endpoint = self._first.endpoint
+        served = serves_v2_now(self._config, self._directory, self._endpoints, endpoint, self._log, deadline)
         if served:
             raise GivenUp(f"{endpoint} now serves the v2 API, where a node with Samba's helper could hold the lock")
-        self._without_v2 = connection
+        if served is False:
+            self._without_v2 = connection
 
 
 def open_api(
@@ -202,61 +196,6 @@ def load(api: str) -> None:
             f"etcd's v2 API needs python-etcd, which cannot be imported ({error}): install python3-etcd,"
             " or set api = 3 once no node runs Samba's helper"
         ) from None
-
-
-def v2_served(
-    config: Config, directory: str, endpoints: Endpoints, waiter: Waiter, log: Log, deadline: float
-) -> bool:
-    """Whether any endpoint serves the v2 API. Raises Unavailable if that is unknown at the deadline.
-
-    At least one member must say that it does not serve v2. An endpoint where nobody listens or where only gRPC is
-    spoken serves nothing. Silent endpoints must be the minority: were they not allowed at all, a crashed node that was
-    a member of etcd as well would keep the others from taking over. An endpoint whose name does not resolve here is
-    silent as well: it may resolve on the node where Samba's helper runs, and hold its lock.
-    """
-
-    def ask_all(failures: dict[str, Exception]) -> bool | None:
-        denied = silent = 0
-        for endpoint in endpoints.names():
-            if endpoint in failures:
-                continue
-            try:
-                if serves_v2(config, directory, endpoints, endpoint, share(deadline, 1, _PROBE)):
-                    return True
-                denied += 1
-            except (ConnectionRefusedError, GrpcOnly) as error:
-                failures[endpoint] = error
-            except (OSError, HttpError, LockError) as error:
-                failures[endpoint] = error
-                silent += 1
-        if not denied or 2 * silent >= len(endpoints.names()):
-            return None
-        for endpoint, failure in failures.items():
-            log.info(f"{endpoint} is not known to serve the v2 API: {reason(failure)}")
-        return False
-
-    try:
-        return Retry(waiter, log).call(ask_all, deadline, f"{V2_UNKNOWN}, still trying: ")
-    except Unavailable as failure:
-        raise Unavailable(f"{V2_UNKNOWN}: {failure}: {V2_UNKNOWN_ADVICE}") from None
-
-
-def serves_v2(config: Config, directory: str, endpoints: Endpoints, endpoint: str, until: float) -> bool:
-    """Whether this endpoint serves the v2 API.
-
-    A member with v2 answers in JSON, errors too; one without it has a plain 404. Raises OSError, HttpError, LockError
-    if the answer is neither.
-    """
-    status, body = endpoints.get(endpoint, f"{config.version_prefix}/keys{directory}", until)
-    try:
-        answer: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        answer = None
-    if isinstance(answer, dict):
-        return True
-    if status == 404:
-        return False
-    raise LockError(f"HTTP status {status}")
 
 
 class JointLock:

@@ -12,17 +12,18 @@ enforces it), so a leader whose clock is ahead shortens every lease.
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 
 import etcd
 
 from ..client.v2 import Unanswered
+from ..client.v3_answers import is_int64
 from ..errors import Contended, Lost, OtherCluster, Refused, Unavailable
-from ..fence import Grant, Moment
-from .holder import Key, Keys, describe, is_int64
+from ..fence import TTL_MAX, Grant, Moment
+from .holder import Key, Keys, describe
 from .takeover import Rival
-from .v3 import TTL_MAX, unused_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Lock:
 
     def try_write(self, deadline: float) -> None:
         """See open.Lock.try_write: a swap of a key that does not exist."""
-        name = f"{self._directory}/{unused_name()}"
+        name = f"{self._directory}/check-{os.urandom(8).hex()}"
         try:
             self._client.call("try", lambda client: client.write(name, "", ttl=1, prevValue=name), deadline)
         except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed):

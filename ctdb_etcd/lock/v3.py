@@ -9,14 +9,12 @@ after it. So every request can be repeated, and the outcome of one without an an
 
 from __future__ import annotations
 
-import binascii
 import os
 import time
 
-from ..client.v3_errors import cluster_of
-from ..errors import Contended, LeaseExists, LeaseNotFound, LockError, Lost, OtherCluster, Refused, TooLong, Unavailable
-from ..fence import Grant, Moment
-from .holder import TOO_LONG, Key, Keys, describe, is_int64
+from ..client.v3_answers import base64, cluster_of, int64, items, mapping, raft_term, text
+from ..errors import Contended, LeaseNotFound, LockError, Lost, OtherCluster, Refused, TooLong, Unavailable
+from .holder import TOO_LONG, Key, Keys, describe
 from .takeover import Rival
 
 TYPE_CHECKING = False
@@ -24,11 +22,11 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
     from ..client.v3 import Client
+    from ..fence import Grant
     from ..log import Log
     from .takeover import Contender
+    from .v3_lease import Lease
 
-# etcd's longest lease in seconds (MaxLeaseTTL in lease/lessor.go); the kernel's timer takes no more either.
-TTL_MAX = 9_000_000_000
 # How often one refresh renews because etcd's leader changed in between.
 _TERMS = 3
 # Seconds for a clean-up that the lease's end would do as well.
@@ -43,13 +41,13 @@ class Lock:
         self._directory = directory
         self._ttl = ttl
         self._log = log
-        self._lease = 0
+        self._lease: Lease | None = None
         self._key = ""
         self._revision = 0
         self._oldest: dict[str, Any] = {
-            "key": _base64(directory),
+            "key": base64(directory),
             # All keys that begin with the directory: up to the byte after its slash.
-            "range_end": _base64(directory[:-1] + "0"),
+            "range_end": base64(directory[:-1] + "0"),
             "sort_order": "ASCEND",
             "sort_target": "CREATE",
             "limit": 1,
@@ -65,10 +63,11 @@ class Lock:
             try:
                 return self._take(contender, deadline)
             except Lost as loss:
+                assert self._lease
                 # etcd was away for longer than the lease: start again. The deadline bounds every call.
                 self._log.info(f"not taken yet: {loss}")
                 # A put that was given up may still be on its way, and must find no lease to put its key under.
-                self._end(self._lease, min(deadline, time.monotonic() + _CLEAN_UP))
+                self._lease.end(min(deadline, time.monotonic() + _CLEAN_UP))
                 contender.pause(deadline)
 
     def refresh(self, deadline: float) -> Grant:
@@ -79,8 +78,9 @@ class Lock:
             raise Lost(f"etcd is not the one that granted it: {refusal}") from None
 
     def _refresh(self, deadline: float) -> Grant:
+        assert self._lease
         for _ in range(_TERMS):
-            grant, term = self._keep_alive(deadline)
+            grant, term = self._lease.keep_alive(deadline)
             # A key can be deleted under a live lease, and some releases of etcd renew a revoked lease.
             answer = self._client.call("kv/range", self._own, deadline)
             if not self._is_there(answer):
@@ -88,7 +88,7 @@ class Lock:
             # A deposed leader that does not know it yet renews leases that the new leader lets expire. No release of
             # etcd prevents that reliably (up to 3.7.1 at least). The read is linearizable: its term is the term of the
             # leader that counts now. The renewal counts only if the same term answered it.
-            if _term(answer) == term:
+            if raft_term(answer) == term:
                 return grant
             self._log.info("renewed by a leader that etcd no longer had: once more")
         raise Unavailable("etcd changes its leader again and again")
@@ -100,31 +100,18 @@ class Lock:
     @property
     def _own(self) -> dict[str, Any]:
         """The request for our key."""
-        return {"key": _base64(self._key), "keys_only": True}
+        return {"key": base64(self._key), "keys_only": True}
 
     def changes(self, until: float) -> dict[int, int]:
         """See open.Lock.changes: the key's deletion, by its owner's hand or with its lease."""
-        own = {"key": _base64(self._key), "start_revision": self._revision + 1, "filters": ["NOPUT"]}
+        own = {"key": base64(self._key), "start_revision": self._revision + 1, "filters": ["NOPUT"]}
         return self._client.changes(own, until)
 
     def release(self, deadline: float) -> None:
         """See open.Lock.release."""
         if self._lease:
-            self._revoke(self._lease, deadline)
-            self._lease = 0
-
-    def _revoke(self, lease: int, deadline: float) -> None:
-        try:
-            self._client.call("lease/revoke", {"ID": lease}, deadline)
-        except LeaseNotFound:
-            pass
-
-    def _end(self, lease: int, deadline: float) -> None:
-        """End a lease that has no key. One that cannot be revoked in time ends by itself. Raises Stopped."""
-        try:
-            self._revoke(lease, deadline)
-        except (Unavailable, Refused):
-            pass
+            self._lease.revoke(deadline)
+            self._lease = None
 
     @property
     def endpoint(self) -> str:
@@ -138,15 +125,15 @@ class Lock:
         """See open.ApiLock.known_at."""
         client = self._client.apart(endpoint)
         if not self._revision:
-            answer, _ = client.ask(endpoint, "lease/timetolive", {"ID": self._lease}, until)
-            return cluster_of(answer), _number(answer, "TTL") > 0
+            answer, _ = client.ask(endpoint, "lease/timetolive", {"ID": self._lease.id if self._lease else 0}, until)
+            return cluster_of(answer), int64(answer, "TTL") > 0
         answer, _ = client.ask(endpoint, "kv/range", self._own, until)
         return cluster_of(answer), self._is_there(answer)
 
     def members(self, deadline: float) -> list[list[str]]:
         """See open.ApiLock.members."""
-        members = _list(self._client.call("cluster/member/list", {}, deadline).get("members"))
-        return [[str(url) for url in _list(_dict(member).get("clientURLs", []))] for member in members]
+        members = items(self._client.call("cluster/member/list", {}, deadline).get("members"))
+        return [[str(url) for url in items(mapping(member).get("clientURLs", []))] for member in members]
 
     def keys(self, deadline: float, most: int) -> Keys:
         """See open.Lock.keys. If most members do not answer, what one member remembers, marked as stale."""
@@ -164,17 +151,17 @@ class Lock:
 
     def try_lease(self, deadline: float, meanwhile: Callable[[], None]) -> tuple[float, float]:
         """See open.Lock.try_lease. No key is ever under this lease."""
-        self._lease = _new_lease_id()
+        self._lease = lease = self._make_lease()
         try:
-            self._grant(deadline)
+            lease.grant(deadline)
             began = time.monotonic()
-            grant, _ = self._keep_alive(deadline)
+            grant, _ = lease.keep_alive(deadline)
             took = time.monotonic() - began
             meanwhile()
             return grant.ttl, took
         finally:
-            self._end(self._lease, time.monotonic() + _CLEAN_UP)
-            self._lease = 0
+            lease.end(time.monotonic() + _CLEAN_UP)
+            self._lease = None
 
     def try_write(self, deadline: float) -> None:
         """See open.Lock.try_write. No other key could be written instead: "readwrite on the prefix" allows none.
@@ -182,7 +169,7 @@ class Lock:
         A put stands in a transaction whose condition is never true: etcd checks the permissions for everything
         that a transaction could do before it evaluates the condition.
         """
-        put = {"key": _base64(f"{self._directory}{unused_name()}"), "value": ""}
+        put = {"key": base64(f"{self._directory}check-{os.urandom(8).hex()}"), "value": ""}
         never = {**self._all_created(0), "result": "LESS"}
         body = {"compare": [never], "success": [{"request_put": put}]}
         if self._client.call("kv/txn", body, deadline).get("succeeded"):
@@ -193,16 +180,16 @@ class Lock:
             try:
                 answer = self._client.call("lease/timetolive", {"ID": key.lease}, until)
                 # -1: it has just expired.
-                key.left, key.ttl = max(_number(answer, "TTL"), 0), _number(answer, "grantedTTL") or None
+                key.left, key.ttl = max(int64(answer, "TTL"), 0), int64(answer, "grantedTTL") or None
             except LockError:
                 pass
         return key
 
     def _take(self, contender: Contender, deadline: float) -> Grant:
         contender.holder.begin()
-        self._lease = _new_lease_id()
-        self._key = f"{self._directory}{self._lease:x}"
-        grant = self._grant(deadline)
+        self._lease = self._make_lease()
+        self._key = f"{self._directory}{self._lease.id:x}"
+        grant = self._lease.grant(deadline)
         value = contender.holder.text()
         first = self._put(value, [self._all_created(0)], [], deadline)
         if first and contender.is_dead(first.value):
@@ -210,6 +197,12 @@ class Lock:
         if first:
             raise Contended(first.value)
         return grant if grant.fresh() else self.refresh(deadline)
+
+    def _make_lease(self, existing: int = 0) -> Lease:
+        # Not needed where somebody else holds the lock.
+        from .v3_lease import Lease
+
+        return Lease(self._client, self._ttl, existing)
 
     def _front(self, deadline: float) -> Rival | None:
         keys = self._range(self._oldest, deadline)
@@ -229,27 +222,29 @@ class Lock:
             return keys
 
     def _left(self, lease: int, deadline: float) -> float:
-        return _number(self._client.call("lease/timetolive", {"ID": lease}, deadline), "TTL")
+        return int64(self._client.call("lease/timetolive", {"ID": lease}, deadline), "TTL")
 
     def _replace(self, value: str, dead: Key, deadline: float) -> Key | None:
         """Put our key in the place of this one, if it is unchanged and nobody waits behind it.
 
         Returns the key in front if that is not ours.
         """
-        key = _base64(dead.name)
+        key = base64(dead.name)
         same = {"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": dead.modified}
         alone = self._all_created(dead.revision)
         first = self._put(value, [same, alone], [{"request_delete_range": {"key": key}}], deadline)
         if not first:
             self._log.info(f"evicted from {self._directory}, its process is gone: {describe(dead.value)}")
-            self._end(dead.lease or 0, time.monotonic() + _CLEAN_UP)
+            if dead.lease:
+                self._make_lease(dead.lease).end(time.monotonic() + _CLEAN_UP)
         return first
 
     def _put(
         self, value: str, compare: list[dict[str, Any]], before: list[dict[str, Any]], deadline: float
     ) -> Key | None:
         """Put our key if all of compare is true, after the operations `before`. Returns the key in front if not."""
-        put = {"key": _base64(self._key), "value": _base64(value), "lease": self._lease}
+        assert self._lease
+        put = {"key": base64(self._key), "value": base64(value), "lease": self._lease.id}
         body = {
             "compare": compare,
             "success": [*before, {"request_put": put}],
@@ -260,12 +255,12 @@ class Lock:
         except LeaseNotFound:
             raise Lost("the lease ended before it was used") from None
         if answer.get("succeeded"):
-            self._revision = _number(answer.get("header"), "revision")
+            self._revision = int64(answer.get("header"), "revision")
             return None
-        parts = _list(answer.get("responses"))
+        parts = items(answer.get("responses"))
         if len(parts) != 2:
             raise Unavailable("etcd's answer makes no sense: not two responses")
-        mine, first = (_keys(_dict(part).get("response_range")) for part in parts)
+        mine, first = (_keys(mapping(part).get("response_range")) for part in parts)
         if mine:
             # An earlier try of ours had succeeded.
             self._revision = mine[0].revision
@@ -284,88 +279,11 @@ class Lock:
             "create_revision": revision,
         }
 
-    def _grant(self, deadline: float) -> Grant:
-        sent = Moment.now()
-        try:
-            answer = self._client.call("lease/grant", {"ID": self._lease, "TTL": self._ttl}, deadline)
-        except LeaseExists:
-            # An earlier try of ours had succeeded; no lease is shorter than what was asked for.
-            return Grant(sent, self._ttl)
-        return Grant(sent, _ttl(answer))
-
-    def _keep_alive(self, deadline: float) -> tuple[Grant, int]:
-        """Renew the lease; return the grant and the raft term of the member that answered."""
-        sent = Moment.now()
-        try:
-            answer = self._client.call("lease/keepalive", {"ID": self._lease}, deadline)
-        except LeaseNotFound:
-            answer = {}
-        result = answer.get("result", {})
-        ttl = _ttl(result)
-        if ttl <= 0:
-            raise Lost("its lease is gone: it ran out, or was revoked")
-        return Grant(sent, ttl), _term(result)
-
-
-def _new_lease_id() -> int:
-    """A random ID, positive as etcd's are, and never its "no lease" 0."""
-    return int.from_bytes(os.urandom(8), "big") >> 1 or 1
-
-
-def unused_name() -> str:
-    """The name of a key that nobody uses."""
-    return f"check-{os.urandom(8).hex()}"
-
 
 def _key(key: object) -> Key:
-    name, value = (_text(_dict(key).get(field, "")) for field in ("key", "value"))
-    return Key(name, value, *(_number(key, field) for field in ("create_revision", "mod_revision", "lease")))
-
-
-def _base64(text: str) -> str:
-    return binascii.b2a_base64(text.encode(), newline=False).decode()
-
-
-def _text(data: object) -> str:
-    try:
-        return binascii.a2b_base64(str(data)).decode("utf-8", "backslashreplace")
-    except ValueError:
-        raise Unavailable("etcd's answer makes no sense: not base64") from None
+    name, value = (text(mapping(key).get(field, "")) for field in ("key", "value"))
+    return Key(name, value, *(int64(key, field) for field in ("create_revision", "mod_revision", "lease")))
 
 
 def _keys(answer: object) -> list[Key]:
-    return [_key(key) for key in _list(_dict(answer).get("kvs", []))]
-
-
-def _number(answer: object, field: str) -> int:
-    try:
-        # int64 comes as a string, zero not at all.
-        number = int(_dict(answer).get(field, 0))
-        if is_int64(number):
-            return number
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise Unavailable(f"etcd's answer makes no sense: {field} is no number")
-
-
-def _term(answer: object) -> int:
-    return _number(_dict(answer).get("header", {}), "raft_term")
-
-
-def _ttl(answer: object) -> int:
-    ttl = _number(answer, "TTL")
-    if ttl > TTL_MAX:
-        raise Unavailable("etcd's answer makes no sense: a lease that never ends")
-    return ttl
-
-
-def _dict(part: object) -> dict[str, Any]:
-    if not isinstance(part, dict):
-        raise Unavailable("etcd's answer makes no sense: an object is missing")
-    return part
-
-
-def _list(part: object) -> list[Any]:
-    if not isinstance(part, list):
-        raise Unavailable("etcd's answer makes no sense: a list is missing")
-    return part
+    return [_key(key) for key in items(mapping(answer).get("kvs", []))]

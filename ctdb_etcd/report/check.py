@@ -18,7 +18,8 @@ from ..ctdb import nodes
 from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import LEAST_TRY, fits
 from ..lock.one_etcd import OneEtcd
-from ..lock.open import V2_UNKNOWN, V2_UNKNOWN_ADVICE, apis_in_use, open_api
+from ..lock.open import apis_in_use, open_api
+from ..lock.v2_served import V2_UNKNOWN, V2_UNKNOWN_ADVICE
 from ..log import printable
 from . import endpoint_health
 
@@ -99,7 +100,7 @@ class Check:
                 self.note("warning", item, " ".join(filter(None, (endpoint["error"], alarms))))
 
     def _v2_served(self, config: Config, seen: list[dict[str, Any]]) -> bool:
-        """Whether v2 is served, decided as open.v2_served does."""
+        """Whether v2 is served, decided as lock.v2_served does."""
         served = any(endpoint["v2"] for endpoint in seen)
         differ = endpoint_health.differ_in_v2(seen)
         if differ:

@@ -19,7 +19,8 @@ from ..client.endpoints import Endpoints
 from ..client.http1 import Disconnected, HttpError
 from ..client.retry import reason
 from ..errors import LockError
-from ..lock.open import open_api, serves_v2
+from ..lock.open import open_api
+from ..lock.v2_served import serves_v2
 from ..log import printable
 from ..waiting import Patient, Task
 

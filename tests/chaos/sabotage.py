@@ -34,8 +34,8 @@ class Sabotage:
             path.write_text(text.replace(old, new))
 
 
-FENCE, HOLD, TAKEOVER, V3, V2 = (
-    f"ctdb_etcd/{name}.py" for name in ("fence", "ctdb/hold", "lock/takeover", "lock/v3", "lock/v2")
+FENCE, HOLD, TAKEOVER, V3, V3_LEASE, V2 = (
+    f"ctdb_etcd/{name}.py" for name in ("fence", "ctdb/hold", "lock/takeover", "lock/v3", "lock/v3_lease", "lock/v2")
 )
 
 SABOTAGES = {
@@ -45,7 +45,7 @@ SABOTAGES = {
     ),
     "a negative margin": Sabotage([(FENCE, "return min(1.0, ttl / 4)", "return -1.5")]),
     "counted from receipt": Sabotage(
-        [(V3, "return Grant(sent, ttl), _term(result)", "return Grant(Moment.now(), ttl), _term(result)")],
+        [(V3_LEASE, "return Grant(sent, ttl), raft_term", "return Grant(Moment.now(), ttl), raft_term")],
         # An answer must be later than the margin and etcd's own slowness together, and still be waited for.
         ttl=15,
         hosts=1,
@@ -61,7 +61,7 @@ SABOTAGES = {
         [(V3, "return any(key.revision == self._revision for key", "return True or any(0 for key")],
         faults="key deleted",
     ),
-    "given back before ctdbd knows": Sabotage([(HOLD, "        status.end()\n", "")], faults="helper asked to end"),
+    "given back before ctdbd knows": Sabotage([(HOLD, "\n        status.end()\n", "\n")], faults="helper asked to end"),
     "contention is an error": Sabotage([(HOLD, "status.write(CONTENTION)", "status.write(ERROR)")]),
     "the dead replaced without a compare": Sabotage(
         [

@@ -10,7 +10,7 @@ import pytest
 
 from ctdb_etcd.client.http1 import HttpError
 from ctdb_etcd.errors import GrpcOnly, LockError, Unavailable
-from ctdb_etcd.lock.open import serves_v2, v2_served
+from ctdb_etcd.lock.v2_served import serves_v2, v2_served
 from tests.support.fakes import Clock, Log, Waiter
 
 YES, NO, UNKNOWN = (200, b'{"node":{}}'), (404, b"404 page not found"), (500, b"")

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Whether etcd serves the v2 API, where a node with Samba's helper would take the lock (api = auto)."""
+
+from __future__ import annotations
+
+import json
+
+from ..client.http1 import HttpError
+from ..client.retry import Retry, reason, share
+from ..errors import GrpcOnly, LockError, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..client.endpoints import Endpoints
+    from ..config.file import Config
+    from ..log import Log
+    from ..waiting import Waiter
+
+# The longest time in seconds to wait for one endpoint's answer on v2: a dead one must not delay a takeover.
+_PROBE = 1.0
+V2_UNKNOWN = "too few endpoints answer to know whether etcd serves the v2 API"
+V2_UNKNOWN_ADVICE = "correct host, or set api = 3 once no node runs Samba's helper"
+
+
+def v2_served(
+    config: Config, directory: str, endpoints: Endpoints, waiter: Waiter, log: Log, deadline: float
+) -> bool:
+    """Whether any endpoint serves the v2 API. Raises Unavailable if that is unknown at the deadline.
+
+    At least one member must say that it does not serve v2. An endpoint where nobody listens or where only gRPC is
+    spoken serves nothing. Silent endpoints must be the minority: were they not allowed at all, a crashed node that was
+    a member of etcd as well would keep the others from taking over. An endpoint whose name does not resolve here is
+    silent as well: it may resolve on the node where Samba's helper runs, and hold its lock.
+    """
+
+    def ask_all(failures: dict[str, Exception]) -> bool | None:
+        denied = silent = 0
+        for endpoint in endpoints.names():
+            if endpoint in failures:
+                continue
+            try:
+                if serves_v2(config, directory, endpoints, endpoint, share(deadline, 1, _PROBE)):
+                    return True
+                denied += 1
+            except (ConnectionRefusedError, GrpcOnly) as error:
+                failures[endpoint] = error
+            except (OSError, HttpError, LockError) as error:
+                failures[endpoint] = error
+                silent += 1
+        if not denied or 2 * silent >= len(endpoints.names()):
+            return None
+        for endpoint, failure in failures.items():
+            log.info(f"{endpoint} is not known to serve the v2 API: {reason(failure)}")
+        return False
+
+    try:
+        return Retry(waiter, log).call(ask_all, deadline, f"{V2_UNKNOWN}, still trying: ")
+    except Unavailable as failure:
+        raise Unavailable(f"{V2_UNKNOWN}: {failure}: {V2_UNKNOWN_ADVICE}") from None
+
+
+def serves_v2_now(
+    config: Config, directory: str, endpoints: Endpoints, endpoint: str, log: Log, deadline: float
+) -> bool | None:
+    """Whether this endpoint serves the v2 API by now; None where it gives no answer that says so."""
+    try:
+        return serves_v2(config, directory, endpoints, endpoint, share(deadline, 1, _PROBE))
+    except (OSError, HttpError, LockError) as error:
+        log.debug(f"{endpoint} is not known to serve the v2 API: {reason(error)}")
+        return None
+
+
+def serves_v2(config: Config, directory: str, endpoints: Endpoints, endpoint: str, until: float) -> bool:
+    """Whether this endpoint serves the v2 API.
+
+    A member with v2 answers in JSON, errors too; one without it has a plain 404. Raises OSError, HttpError, LockError
+    if the answer is neither.
+    """
+    status, body = endpoints.get(endpoint, f"{config.version_prefix}/keys{directory}", until)
+    try:
+        answer: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if isinstance(answer, dict):
+        return True
+    if status == 404:
+        return False
+    raise LockError(f"HTTP status {status}")

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Connecting: in which order and how far apart, and what a failure of one candidate costs the others."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import socket
+import time
+
+import pytest
+
+from ctdb_etcd.client.race import Address, ConnectFailed, race
+from ctdb_etcd.client.retry import reason
+from ctdb_etcd.waiting import Patient
+from tests.support.fakes import Clock, Waiter
+
+NO_FAMILY = OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+NO_DESCRIPTOR = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def address(endpoint, port, family=socket.AF_INET):
+    return Address(endpoint, family, ("::1", port, 0, 0) if family == socket.AF_INET6 else ("127.0.0.1", port))
+
+
+def soon():
+    return time.monotonic() + 20
+
+
+def break_sockets(monkeypatch, error, families):
+    real = socket.socket
+
+    def make(family=socket.AF_INET, *args, **options):
+        if family in families:
+            raise error
+        return real(family, *args, **options)
+
+    monkeypatch.setattr(socket, "socket", make)
+
+
+def descriptors():
+    gc.collect()  # what an earlier test has left
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_an_address_family_that_the_kernel_lacks_costs_only_its_candidate(monkeypatch, listener):
+    port = listener.getsockname()[1]
+    break_sockets(monkeypatch, NO_FAMILY, {socket.AF_INET6})
+    found, sock = race([address("a:1", port, socket.AF_INET6), address("b:1", port)], Patient(), soon())
+    with sock:
+        assert found.endpoint == "b:1"
+
+
+def test_where_no_socket_can_be_made_each_endpoint_has_that_reason_at_once(monkeypatch):
+    break_sockets(monkeypatch, NO_DESCRIPTOR, {socket.AF_INET, socket.AF_INET6})
+    began = time.monotonic()
+    with pytest.raises(ConnectFailed) as failure:
+        race([address("a:1", 1, socket.AF_INET6), address("b:1", 1)], Patient(), soon())
+    assert failure.value.reasons == {"a:1": NO_DESCRIPTOR, "b:1": NO_DESCRIPTOR}
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("option", ["setsockopt", "connect_ex"])
+def test_a_socket_that_fails_after_it_was_made_is_closed(monkeypatch, listener, option):
+    class Broken(socket.socket):
+        pass
+
+    def fail(self, *args):
+        raise NO_DESCRIPTOR
+
+    setattr(Broken, option, fail)
+    monkeypatch.setattr(socket, "socket", Broken)
+    before = descriptors()
+    with pytest.raises(ConnectFailed):
+        race([address("a:1", listener.getsockname()[1])], Patient(), soon())
+    assert descriptors() == before
+
+
+def test_a_silent_candidate_costs_the_next_one_a_twentieth_of_a_second(monkeypatch, listener):
+    clock = Clock(monkeypatch)
+    waiter = Waiter(clock)
+    began = clock.now
+    port = listener.getsockname()[1]
+    with pytest.raises(ConnectFailed) as failure:
+        race([address(f"{name}:1", port) for name in "abc"], waiter, began + 2)
+    assert waiter.waits == pytest.approx([began + 0.05, began + 0.1, began + 2])
+    assert [str(reason) for reason in failure.value.reasons.values()] == ["no connection in time"] * 3
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (errno.EACCES, "connecting is not permitted on this machine (SELinux?): see SELINUX in ctdb-etcd(7)"),
+        (errno.EPERM, "Operation not permitted"),
+        (errno.ENETUNREACH, "Network is unreachable"),
+    ],
+)
+def test_refusal_of_kernel_is_explained(monkeypatch, code, why):
+    class Refusing(socket.socket):
+        def connect_ex(self, address):
+            return code
+
+    monkeypatch.setattr("socket.socket", Refusing)
+    candidate = address("etcd1:2379", 2379)
+    with pytest.raises(ConnectFailed) as failed:
+        race([candidate], Patient(), soon())
+    assert {endpoint: reason(error) for endpoint, error in failed.value.reasons.items()} == {"etcd1:2379": why}

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The parts of etcd's answers: each is what it should be, or the answer makes no sense; nothing else is raised."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctdb_etcd.client import v3_answers
+from ctdb_etcd.errors import Unavailable
+
+NOT_NUMBERS = ["x", "1.5", None, [], {}, "9223372036854775808", float("inf"), float("nan"), "-9223372036854775809"]
+
+
+@pytest.mark.parametrize("written, number", [("9223372036854775807", 2**63 - 1), ("-1", -1), (7, 7)])
+def test_a_number_comes_as_a_text_or_as_a_number(written, number):
+    assert v3_answers.int64({"n": written}, "n") == number
+
+
+def test_a_number_that_is_zero_is_not_there():
+    assert v3_answers.int64({}, "n") == 0
+
+
+@pytest.mark.parametrize("written", NOT_NUMBERS, ids=str)
+def test_what_is_no_number_of_64_bits_makes_no_sense(written):
+    with pytest.raises(Unavailable, match="makes no sense: n is no number"):
+        v3_answers.int64({"n": written}, "n")
+
+
+@pytest.mark.parametrize("part", [None, [], "x", 1], ids=str)
+def test_what_is_no_object_makes_no_sense(part):
+    for read in (v3_answers.mapping, v3_answers.raft_term, lambda part: v3_answers.int64(part, "n")):
+        with pytest.raises(Unavailable, match="makes no sense: an object is missing"):
+            read(part)
+
+
+@pytest.mark.parametrize("part", [None, {}, "x", 1], ids=str)
+def test_what_is_no_list_makes_no_sense(part):
+    with pytest.raises(Unavailable, match="makes no sense: a list is missing"):
+        v3_answers.items(part)
+
+
+@pytest.mark.parametrize("text", ["/x/", "b\u00fccher", ""])
+def test_a_text_comes_back_from_base64(text):
+    assert v3_answers.text(v3_answers.base64(text)) == text
+
+
+@pytest.mark.parametrize("data", ["a", [1], "\u00e9"], ids=str)
+def test_what_is_no_base64_makes_no_sense(data):
+    with pytest.raises(Unavailable, match="makes no sense: not base64"):
+        v3_answers.text(data)
+
+
+def test_bytes_that_are_no_text_are_shown():
+    assert v3_answers.text("/w==") == "\\xff"
