@@ -51,7 +51,7 @@ def test_node_that_could_answer_0_or_1_is_good_and_leaves_nothing(etcd, helper_c
 @pytest.mark.parametrize("held", [False, True])
 def test_v2_is_tried_where_it_is_served_and_no_key_is_left_there(etcd_v2, helper_conf, lock_name, held):
     conf, directory = helper_conf(host=etcd_v2.endpoints[0]), f"/_locks/_ctdb/{lock_name}"
-    with Helper(conf if held else helper_conf(host=etcd_v2.endpoints[0], netbios_name="OTHER")) as holder:
+    with Helper(conf if held else helper_conf(host=etcd_v2.endpoints[0], netbios_name=f"O{lock_name}")) as holder:
         assert holder.status() == "0"
         before = etcd_v2.keys_v2(directory)
         view = check(conf)

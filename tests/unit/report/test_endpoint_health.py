@@ -5,12 +5,17 @@
 from __future__ import annotations
 
 import json
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from ctdb_etcd.client.http1 import HttpError
+from ctdb_etcd.config import file
 from ctdb_etcd.errors import LockError
+from ctdb_etcd.log import Log
 from ctdb_etcd.report import endpoint_health
+from ctdb_etcd.waiting import Patient
 from tests.support.fake_network import A, Cluster, always, answer
 from tests.support.fuzz import JSON, NUMBERS, examples, given, st
 
@@ -59,3 +64,20 @@ DATES = st.one_of(
 def test_any_date_of_a_member_is_an_offset_or_none(date):
     offset = endpoint_health._offset(date, 1e9, 1e9 + 1)
     assert offset is None or isinstance(offset, float)
+
+
+def test_the_import_of_python_etcd_takes_nothing_from_the_endpoints_time(monkeypatch):
+    imported, left = [], []
+
+    def now():
+        return time.monotonic() + 10 * len(imported)
+
+    def health(endpoint, until, found):
+        left.append(until - now())
+
+    monkeypatch.setattr(endpoint_health, "time", SimpleNamespace(monotonic=now, time=time.time))
+    monkeypatch.setattr(endpoint_health, "load", imported.append)
+    monkeypatch.setattr(endpoint_health, "open_api", lambda *_: (SimpleNamespace(health=health), None))
+    config = file.parse("x", b"api = 2")
+    endpoint_health.endpoints(config, "/", Patient(), Log())
+    assert imported == ["2"] and left[0] > 0
