@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from ctdb_etcd import fence as fence_module
 from ctdb_etcd.errors import Lost
 from ctdb_etcd.fence import Fence, Grant, Moment, margin
 from tests.support.fakes import Clock, Killed
@@ -60,6 +61,22 @@ def test_renewal_at_once_leaves_the_timer_until_it_gains_enough(clock):
         fence.arm(grants[-1])
     assert len(clock.armed) == 3
     assert fence.left() == pytest.approx(7.9) and clock.alarm == pytest.approx(grants[3].sent.monotonic + 8)
+
+
+@pytest.mark.parametrize("gained, set", [(0.0, 1), (0.125, 1), (0.25, 3), (0.5, 3), (-0.125, 3)])
+def test_a_renewal_that_gains_less_than_a_quarter_of_the_margin_sets_none(clock, gained, set):
+    fence = Fence(Grant(Moment.now(), 9))
+    clock.pass_(gained)
+    fence.arm(Grant(Moment.now(), 9 if gained >= 0 else 9 + gained))
+    assert len(clock.armed) == set
+
+
+@pytest.mark.parametrize("ttl, quarter", [(2, 0.125), (9, 0.25)])
+def test_a_renewal_first_sets_the_timer_to_a_quarter_of_the_margin(clock, ttl, quarter):
+    fence = Fence(Grant(Moment.now(), ttl))
+    clock.pass_(1)
+    fence.arm(Grant(Moment.now(), ttl))
+    assert clock.armed[1:] == [(clock.now, quarter), (clock.now, ttl - margin(ttl))]
 
 
 def each_two_stops(monkeypatch, seconds):
@@ -152,6 +169,27 @@ def test_a_stop_before_the_timer_is_set_does_not_move_it_too_late(clock, stops, 
     Fence(grant)
     assert len(clock.armed) == set
     assert grant.sent.monotonic + 8 <= clock.alarm <= grant.sent.monotonic + 8.05
+
+
+@pytest.mark.parametrize("stop, set", [(0.0625, 1), (0.125, 2)])
+def test_a_timer_that_is_late_by_no_more_than_the_limit_is_left(monkeypatch, clock, stop, set):
+    monkeypatch.setattr(fence_module, "_LATE", 0.0625)
+    grant = Grant(Moment.now(), 9)
+    stop_before_setting(clock, stop)
+    Fence(grant)
+    assert len(clock.armed) == set
+
+
+@pytest.mark.parametrize("stop, lost", [(0.015625, False), (0.03125, True), (0.04, True)])
+def test_a_short_stop_at_the_end_of_the_grant_is_a_loss(clock, stop, lost):
+    grant = Grant(Moment.now(), 9)
+    clock.pass_(8 - 0.03125)
+    stop_before_setting(clock, stop)
+    if lost:
+        with pytest.raises(Lost):
+            Fence(grant)
+    else:
+        assert Fence(grant).left() == 0.015625
 
 
 def test_a_long_stop_before_the_timer_is_set_is_a_loss(clock):

@@ -129,3 +129,32 @@ def test_what_cannot_be_given_back_changes_nothing(life, failure):
     life.lock.plan("release", failure)
     life.run()
     assert life.written == "1" and any("is left to its lease's end: x" in line for line in life.log.lines)
+
+
+# What the log says
+
+
+def test_the_log_says_what_is_held_where_and_how_long_it_took(life):
+    life.lock.plan("take", lambda: life.granted(9))
+    life.lock.plan("refresh", Stopped("SIGTERM"))
+    life.run()
+    held, released = life.log.lines
+    assert held.startswith("info: holding /the/lock/ at etcd1:2379 for leases of 9 s, taken in 0.500 s, pid ")
+    assert released.startswith("info: released /the/lock/ at etcd1:2379 after ") and released.endswith(" s: SIGTERM")
+
+
+@pytest.mark.parametrize(
+    "outcome, line",
+    [
+        (Contended(""), "info: contention: /the/lock/ is held by somebody else; asked etcd1:2379, 0.750 s"),
+        (Unavailable("x"), "error: x"),
+        (Refused("x"), "error: x"),
+        (Lost("x"), "error: lost /the/lock/ at etcd1:2379 after 0 s: x"),
+        (Stopped("SIGTERM"), "info: did not take /the/lock/ after 1 s: SIGTERM"),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_the_log_says_why_there_is_no_lock(life, outcome, line):
+    life.lock.plan("take", outcome)
+    life.run()
+    assert life.log.lines == [line]

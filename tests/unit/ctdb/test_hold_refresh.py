@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from ctdb_etcd.ctdb import hold
 from ctdb_etcd.errors import GivenUp, Lost, Refused, Unavailable
 from ctdb_etcd.fence import Grant, Moment
 from tests.support.fakes import Killed
@@ -117,13 +118,32 @@ def test_a_failure_is_said_once_and_its_end_too(life, error):
     assert [line.rpartition(": ")[2] for line in lines] == ["x", "y", "/the/lock/ is renewed again, at etcd1:2379", "z"]
 
 
-def test_of_a_failure_just_before_the_loss_only_the_loss_is_logged(life):
-    # The first try is the last one: 1.25 s are left when it fails.
-    life.lock.plan("take", lambda: life.granted(TTL, TTL - 2.5))
+@pytest.mark.parametrize("left, lines", [(1.25, 1), (1.5, 1), (1.75, 2)])
+def test_of_a_failure_just_before_the_loss_only_the_loss_is_logged(life, left, lines):
+    # So much is left when the first try fails.
+    life.lock.plan("take", lambda: life.granted(TTL, TTL - 1 - left - TOOK))
     life.lock.plan("refresh", Unavailable("x"), Lost("y"))
     life.run()
-    (line,) = (line for line in life.log.lines if line.startswith("error: "))
-    assert "lost /the/lock/" in line
+    errors = [line for line in life.log.lines if line.startswith("error: ")]
+    assert len(errors) == lines and "lost /the/lock/" in errors[-1]
+    if lines == 2:
+        assert errors[0] == "error: /the/lock/ is not renewed, 1.8 s left: x"
+
+
+@pytest.mark.parametrize("left, tried", [(0.25, False), (0.375, True)])
+def test_no_refresh_begins_when_its_deadline_has_come(monkeypatch, life, left, tried):
+    monkeypatch.setattr(hold, "_TO_LOG", 0.25)
+    life.lock.plan("take", lambda: life.granted(TTL, TTL - 1 - left))
+    life.lock.plan("refresh", Lost("y"))
+    life.run()
+    assert ("refresh" in life.events) == tried
+    assert ("it was not renewed in time" in life.log.lines[-1]) != tried
+
+
+def test_a_holder_that_is_always_renewed_logs_no_error(life):
+    life.lock.plan("refresh", None, None, Lost(""))
+    life.run()
+    assert [line for line in life.log.lines if line.startswith("error: ")] == life.log.lines[-1:]
 
 
 def test_a_definite_loss_ends_it_at_once(life):
@@ -148,6 +168,7 @@ def test_a_holder_without_a_nonce_file_holds(life):
     life.lock.plan("refresh", None, Lost(""))
     life.run()
     assert life.written == "0" and life.events.count("refresh") == 2
+    assert "info: if killed it will be missed for a whole lease: /run/ctdb/x: Read-only file system" in life.log.lines
 
 
 # News between two refreshes
@@ -166,7 +187,8 @@ def test_news_renews_at_once_but_never_twice_in_a_row(life):
     assert gaps[1::2] == [REFRESH] * 2 and max(gaps[0::2]) <= 2 * TOOK
 
 
-def test_opening_the_watch_has_half_a_second_at_most(life):
+@pytest.mark.parametrize("refresh, most", [(REFRESH, 0.5), (0.375, 0.375)])
+def test_opening_the_watch_has_half_a_second_or_until_the_refresh_at_most(life, refresh, most):
     deadlines = []
 
     def changes(until):
@@ -174,6 +196,7 @@ def test_opening_the_watch_has_half_a_second_at_most(life):
         return {}
 
     life.lock.changes = changes
+    life.lock.plan("take", lambda: life.granted(TTL))
     life.lock.plan("refresh", Lost(""))
-    life.run()
-    assert deadlines == [0.5]
+    life.run(refresh)
+    assert deadlines == [most]
