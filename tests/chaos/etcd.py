@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional
 
 from tests.support import release
 from tests.support.machine import wait_until
@@ -31,10 +31,7 @@ class StormyEtcd:
         flags = ["--heartbeat-interval=60", "--election-timeout=600", *(release.v2_flags() if v2 else [])]
         self.members: list[Member] = []
         for name in (f"etcd{n + 1}" for n in range(members)):
-            network.add(name)
-            client, peer = (f"{network.address(name)}:{port}" for port in (2379, 2380))
-            enter = Network.enter(name)
-            self.members.append(Member(name, Path("/run"), client, peer, self._cluster, flags, enter=enter))
+            self.members.append(_member(network, name, self._cluster, flags))
 
     def _cluster(self) -> str:
         return ",".join(f"{member.name}={member.peer_url}" for member in self.members)
@@ -89,8 +86,26 @@ class StormyEtcd:
     def delete(self, key: str) -> bool:
         return bool((self.post("kv/deleterange", {"key": _base64(key)}) or {}).get("deleted"))
 
+    def overwrite(self, key: str, value: str) -> bool:
+        """Another value for a key that is there, under the lease that it has."""
+        return self.post("kv/put", {"key": _base64(key), "value": _base64(value), "ignore_lease": True}) is not None
+
     def revoke(self, lease: int) -> bool:
         return self.post("lease/revoke", {"ID": lease}) is not None
+
+
+def stray(network: Network) -> Member:
+    """Start an etcd by itself, of which nobody else knows."""
+    member = _member(network, "stray", lambda: f"{member.name}={member.peer_url}", [])
+    member.start()
+    wait_until(lambda: member.ask("POST", "/v3/kv/range", '{"key": "eA=="}', 0.5), 20, "an etcd by itself", 0.1)
+    return member
+
+
+def _member(network: Network, name: str, cluster: Callable[[], str], flags: list[str]) -> Member:
+    network.add(name)
+    client, peer = (f"{network.address(name)}:{port}" for port in (2379, 2380))
+    return Member(name, Path("/run"), client, peer, cluster, flags, enter=Network.enter(name))
 
 
 class Watch:
@@ -120,7 +135,10 @@ class Watch:
         for line in lines:
             for event in json.loads(line).get("Events") or []:
                 kv = event["kv"]
-                yield kv["mod_revision"], _text(kv["key"]), event.get("type", 0) == 0, _text(kv.get("value", ""))
+                put = event.get("type", 0) == 0
+                if put and kv["mod_revision"] != kv.get("create_revision", kv["mod_revision"]):
+                    continue  # another value for a key that is there
+                yield kv["mod_revision"], _text(kv["key"]), put, _text(kv.get("value", ""))
 
     def close(self) -> None:
         self._process.kill()

@@ -4,14 +4,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 from typing import Optional
 
+from ctdb_etcd import __version__
 from tests.support.member import Member
 
 from .nemesis import World, fault
 from .record import Removal
+
+# What somebody may write in the place of a holder's value.
+NONSENSE = [
+    "",
+    "them",
+    "[" * 5000,
+    json.dumps({"version": __version__, "node": ["x"], "pid": float("inf"), "nonce": None}),
+    json.dumps({"version": __version__, "lock_ttl": 10**400, "refresh": 0.5}),
+]
 
 
 def _down(world: World, member: Optional[Member], pause: bool) -> Optional[str]:
@@ -90,6 +101,15 @@ def raise_alarm(world: World) -> Optional[str]:
     world.etcd.post("maintenance/alarm", {"action": "ACTIVATE", "memberID": own, "alarm": "NOSPACE"})
     world.undo(min(1.5, world.seconds()), partial(world.etcd.silence, own), "alarm")
     return "all"
+
+
+@fault("value overwritten")
+def overwrite_value(world: World) -> Optional[str]:
+    keys = world.etcd.keys()
+    if not keys:
+        return None
+    key = str(world.random.choice(keys)["key"])
+    return key if world.etcd.overwrite(key, world.random.choice(NONSENSE)) else None
 
 
 @fault("key deleted", 1.5)

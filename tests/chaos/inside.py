@@ -22,7 +22,7 @@ from tests.support.machine import wait_until
 from . import faults_etcd, faults_network, faults_nodes  # noqa: F401  they enter themselves
 from .checker import check
 from .driver import Driver
-from .etcd import StormyEtcd, last_words
+from .etcd import StormyEtcd, last_words, stray
 from .groups import CPU, FREEZER, MEMORY, Groups
 from .nemesis import World, be_quiet, torment
 from .network import Network, run
@@ -107,6 +107,8 @@ def _build(options: Options, record: Record) -> World:
     etcd = StormyEtcd(network, 3, v2)
     record.v2 = v2
     etcd.start()
+    members = [*etcd.members, stray(network)] if broken and broken.stray else etcd.members
+    hosts = [member.endpoint.split(":")[0] for member in members]
     faketime = next((path for pattern in FAKETIME for path in glob(pattern)), None)
     if faketime is None:
         record.not_here.append("node's wall clock moved")
@@ -114,11 +116,8 @@ def _build(options: Options, record: Record) -> World:
     nodes = []
     for number, kind in enumerate(options.mix, 1):
         network.add(f"node{number}")
-        nodes.append(
-            _node(
-                number, kind, etcd, record.ttl, choose, faketime if number % 2 else None, broken.hosts if broken else 0
-            )
-        )
+        clock = faketime if number % 2 else None
+        nodes.append(_node(number, kind, hosts, record.ttl, choose, clock, broken.hosts if broken else 0))
     groups = {node.name: Groups(options.groups, node.name) for node in nodes}
     # What a holder leaves on its machine is there for all nodes, or for each only its own.
     WITNESSES.mkdir()
@@ -149,12 +148,12 @@ def _answer_for_testparm_and_ctdb() -> None:
 
 
 def _node(
-    number: int, kind: str, etcd: StormyEtcd, ttl: int, choose: random.Random, faketime: Optional[str], most_hosts: int
+    number: int, kind: str, hosts: list[str], ttl: int, choose: random.Random, faketime: Optional[str], most_hosts: int
 ) -> FakeNode:
     base = Path(f"/run/base/node{number}")
     base.mkdir(parents=True)
     env = {"PATH": "/run/bin:/usr/sbin:/usr/bin:/sbin:/bin", "CTDB_BASE": str(base)}
-    hosts = [member.endpoint.split(":")[0] for member in etcd.members]
+    hosts = list(hosts)
     choose.shuffle(hosts)
     if kind == SAMBA:
         (base / "etcd").write_text(f"host = {hosts[0]}\nlock_ttl = {ttl}\nlock_refresh = 1\n")

@@ -18,13 +18,15 @@ from pathlib import Path
 @dataclass
 class Sabotage:
     """In each file each first text becomes the second. It shows with leases of `ttl` s, `hosts` endpoints for each
-    node (0: any number), nodes of that `mix`, and soonest with those `faults`."""
+    node (0: any number), nodes of that `mix`, and soonest with those `faults`; `stray`: with an endpoint more, of an
+    etcd by itself, which a sound program refuses."""
 
     edits: list[tuple[str, str, str]]
     ttl: int = 3
     hosts: int = 0
     mix: str = "v3,v3,v3,v3,v3"
     faults: str = ""
+    stray: bool = False
 
     def apply(self, program: Path) -> None:
         for file, old, new in self.edits:
@@ -34,14 +36,23 @@ class Sabotage:
             path.write_text(text.replace(old, new))
 
 
-FENCE, HOLD, TAKEOVER, V3, V3_LEASE, V2 = (
-    f"ctdb_etcd/{name}.py" for name in ("fence", "ctdb/hold", "lock/takeover", "lock/v3", "lock/v3_lease", "lock/v2")
+FENCE, HOLD, HOLDER, ONE_ETCD, TAKEOVER, V3, V3_LEASE, V2 = (
+    f"ctdb_etcd/{name}.py"
+    for name in "fence ctdb/hold lock/holder lock/one_etcd lock/takeover lock/v3 lock/v3_lease lock/v2".split()
 )
 
 SABOTAGES = {
     "no fence": Sabotage(
         [(FENCE, f"signal.setitimer(signal.ITIMER_REAL, {seconds})", "pass") for seconds in ("left", "late")],
         faults="holder stopped",
+    ),
+    # No fault hits that moment by chance, so the stop comes with it (libfaketime breaks time.sleep). A sound program
+    # looks again.
+    "no look at the clock once the timer is set": Sabotage(
+        [
+            (FENCE, "while self._set() > self.left() + _LATE or self.left() <= 0:\n            pass", "self._set()"),
+            (FENCE, "(signal.ITIMER_REAL, left)", "(signal.ITIMER_REAL, [left, signal.sigtimedwait([], 4)][0])"),
+        ]
     ),
     "a negative margin": Sabotage([(FENCE, "return min(1.0, ttl / 4)", "return -1.5")]),
     "counted from receipt": Sabotage(
@@ -56,6 +67,10 @@ SABOTAGES = {
             (V3, '            "limit": 1,\n', '            "limit": 1,\n            "serializable": True,\n'),
             (V3, "self._put(value, [self._all_created(0)], [], deadline)", "self._put(value, [], [], deadline)"),
         ]
+    ),
+    "etcds of their own are one": Sabotage(
+        [(ONE_ETCD, "if len(clusters) > 1:", "if False:"), (ONE_ETCD, "        if apart:", "        if False:")],
+        stray=True,
     ),
     "the key is never looked at": Sabotage(
         [(V3, "return any(key.revision == self._revision for key", "return True or any(0 for key")],
@@ -76,6 +91,10 @@ SABOTAGES = {
         faults="helper killed",
     ),
     "who is stopped counts as dead": Sabotage([(TAKEOVER, 'state in "ZX"', 'state in "TZX"')], faults="stopped"),
+    "a value of others is believed": Sabotage(
+        [(HOLDER, "return type(found) in (int, float) and 0 < found <= _SECONDS_MAX", "return True")],
+        faults="value overwritten",
+    ),
     "v2: renewed by a plain write": Sabotage(
         [(V2, "ttl=self._ttl, prevValue=self._value)", "ttl=self._ttl)")], mix="2,2,2,2,2"
     ),
