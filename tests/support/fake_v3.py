@@ -31,6 +31,7 @@ class EtcdV3:
         self.term = 7
         # The next keepalives that reach a leader which is none any more: it answers in its own term, for nothing.
         self.deposed = 0
+        self.members: List[Dict[str, Any]] = [{"ID": "1", "clientURLs": ["http://etcd1:2379"]}]
         self._keys: Dict[str, Dict[str, Any]] = {}
         self._leases: Dict[int, Tuple[int, float]] = {}
 
@@ -78,11 +79,15 @@ class EtcdV3:
                 "lease/keepalive": self._keepalive,
                 "lease/revoke": self._revoke,
                 "lease/timetolive": self._time_to_live,
+                "cluster/member/list": self._member_list,
             }[path](body)
             return 200, json.dumps(found).encode()
         except Refusal as refusal:
             status, message = refusal.args
             return status, json.dumps({"error": message, "message": message, "code": 5}).encode()
+
+    def _member_list(self, body: Dict[str, Any]) -> Dict[str, Any]:
+        return {"header": self._header(), "members": self.members}
 
     def _expire(self) -> None:
         for lease, (_, end) in list(self._leases.items()):
@@ -134,7 +139,7 @@ class EtcdV3:
 
     def _txn(self, body: Dict[str, Any]) -> Dict[str, Any]:
         good = all(self._holds(compare) for compare in body["compare"])
-        operations = body["success" if good else "failure"]
+        operations = body.get("success" if good else "failure", [])
         for operation in operations:
             put = operation.get("request_put")
             if put and put.get("lease") and int(put["lease"]) not in self._leases:
@@ -145,13 +150,12 @@ class EtcdV3:
         return {**answer, "succeeded": True} if good else answer
 
     def _holds(self, compare: Dict[str, Any]) -> bool:
-        assert compare["result"] == "EQUAL"
+        good = {"EQUAL": int.__eq__, "LESS": int.__lt__}[compare["result"]]
         field = {"CREATE": "create", "MOD": "mod"}[compare["target"]]
         wanted = int(compare.get(f"{field}_revision", 0))
-        if "range_end" in compare:
-            return all(self._keys[name][field] == wanted for name in self._within(compare))
-        key = self._keys.get(decoded(compare["key"]))
-        return int(key[field] if key else 0) == wanted
+        # Where there is no key, etcd compares with one of revision 0.
+        found = [int(self._keys[name][field]) for name in self._within(compare)] or [0]
+        return all(good(revision, wanted) for revision in found)
 
     def _do(self, operation: Dict[str, Any], revision: int) -> Dict[str, Any]:
         ((kind, body),) = operation.items()
@@ -207,6 +211,20 @@ class Gateway:
     def __init__(self, etcd: EtcdV3, clock: Clock, waiter: Waiter) -> None:
         self._etcd = etcd
         self.wire = Wire(clock, waiter)
+        # The watches that were asked for, and until when they may take; the endpoints that were asked by themselves.
+        self.watched: List[Tuple[Dict[str, Any], float]] = []
+        self.asked: List[str] = []
+
+    def changes(self, body: Dict[str, Any], until: float) -> Dict[int, int]:
+        self.watched.append((body, until))
+        return {7: 1}
+
+    def apart(self, endpoint: str) -> Gateway:
+        return self
+
+    def ask(self, endpoint: str, path: str, body: Dict[str, Any], until: float) -> Tuple[Dict[str, Any], str]:
+        self.asked.append(endpoint)
+        return self.call(path, body, until), ""
 
     def call(self, path: str, body: Dict[str, Any], deadline: float) -> Dict[str, Any]:
         body = json.loads(json.dumps(body))

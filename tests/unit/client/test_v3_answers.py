@@ -17,6 +17,16 @@ def test_a_number_comes_as_a_text_or_as_a_number(written, number):
     assert v3_answers.int64({"n": written}, "n") == number
 
 
+@pytest.mark.parametrize("found", [-(2**63), 2**63 - 1, 0])
+def test_64_bits_are_a_number_of_etcd(found):
+    assert v3_answers.is_int64(found) is True
+
+
+@pytest.mark.parametrize("found", [-(2**63) - 1, 2**63, True, 1.0, "1", None])
+def test_what_has_more_bits_or_another_type_is_no_number_of_etcd(found):
+    assert v3_answers.is_int64(found) is False
+
+
 def test_a_number_that_is_zero_is_not_there():
     assert v3_answers.int64({}, "n") == 0
 

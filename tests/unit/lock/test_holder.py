@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ctdb_etcd import __version__
-from ctdb_etcd.lock.holder import Holder, describe, process_state, proof, read
+from ctdb_etcd.lock.holder import Holder, Key, describe, process_state, proof, read
 
 
 def test_the_value_says_who_and_how_and_is_the_same_each_time():
@@ -71,6 +71,51 @@ def test_a_field_that_holds_what_it_cannot_is_as_if_it_were_not_there(field, wro
 def test_a_value_that_is_longer_than_ours_can_be_says_nothing():
     who = json.dumps({**json.loads(OURS), "more": "x" * 4096})
     assert read(who) == {} and read("9" * 10_000_000) == {}
+
+
+@pytest.mark.parametrize("length, good", [(4096, True), (4097, False)])
+def test_a_value_of_4096_characters_is_read(length, good):
+    who = json.dumps({"node": "n", "more": ""})
+    assert read(who[:-2] + "x" * (length - len(who)) + who[-2:]) == ({"node": "n"} if good else {})
+
+
+LARGEST = [("node", "x" * 255), ("lock_ttl", 86400), ("refresh", 86400.0), ("pid", (1 << 63) - 1), ("pid", 0)]
+
+
+@pytest.mark.parametrize("field, found", LARGEST, ids=lambda part: str(part)[:20])
+def test_a_field_may_be_as_large_or_small_as_its_kind_can_be(field, found):
+    assert read(json.dumps({field: found})) == {field: found}
+
+
+@pytest.mark.parametrize("seconds", [86400.5, 86401, 0, -1])
+def test_times_beyond_a_day_are_none(seconds):
+    assert read(json.dumps({"lock_ttl": seconds})) == {}
+
+
+def test_a_key_has_what_it_was_given():
+    key = Key("/x/1", "v", 2, 3, 4, 5, 6)
+    assert vars(key) == {"name": "/x/1", "value": "v", "revision": 2, "modified": 3, "lease": 4, "left": 5, "ttl": 6}
+
+
+def test_without_proc_a_process_says_no_more_than_its_number(monkeypatch):
+    def missing(pid):
+        raise FileNotFoundError(2, "No such file or directory", "/proc/self/stat")
+
+    monkeypatch.setattr("ctdb_etcd.lock.holder.process_state", missing)
+    assert proof("nonce") == {"pid": os.getpid()}
+
+
+def test_where_a_kind_of_namespace_is_missing_its_number_is_zero(monkeypatch):
+    real = os.stat
+
+    def stat(path, *args, **kwargs):
+        if path == "/proc/self/ns/time":
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", stat)
+    who = proof("nonce")
+    assert who["time_namespace"] == 0 and who["pid_namespace"] == real("/proc/self/ns/pid").st_ino
 
 
 @pytest.mark.parametrize("text", ["", "x", "1", "null", "[]", '"{}"', "[" * 100000, "{"])

@@ -112,9 +112,32 @@ def test_key_that_is_gone_here_too_says_nothing_about_the_endpoints():
     etcd.answers["a"] = (OURS, False)
     with pytest.raises(Lost):
         etcd.confirm()
-    etcd.answers["a"] = OSError(111, "refused")
-    with pytest.raises(Unavailable, match="a no longer answers: refused"):
+
+
+@pytest.mark.parametrize("failure, said", [(OSError(111, "refused"), "refused"), (HttpError("no HTTP"), "no HTTP")])
+def test_a_key_that_is_unknown_elsewhere_and_no_answer_here_is_no_lock(failure, said):
+    etcd = Etcd((OURS, False))
+    etcd.answers["a"] = failure
+    with pytest.raises(Unavailable, match=f"a no longer answers: {said}"):
         etcd.confirm()
+
+
+def test_a_cluster_that_has_not_said_its_id_is_none_of_the_others():
+    etcd = Etcd((OURS, True))
+    etcd.cluster = None
+    assert "a of cluster 0; b of cluster a" in refusal(etcd)
+
+
+@pytest.mark.parametrize("seconds, patience", [(10.0, 0.5), (0.25, 0.25)])
+def test_the_other_endpoints_have_half_a_second_or_until_the_deadline(monkeypatch, seconds, patience):
+    monkeypatch.setattr(time, "monotonic", lambda: 1024.0)
+    untils = []
+    etcd = Etcd((OURS, False))
+    etcd.known_at = lambda endpoint, until: untils.append(until) or (OURS, endpoint == "a")
+    with pytest.raises(Refused):
+        etcd.confirm(seconds)
+    # b, and a again.
+    assert untils == [1024.0 + patience] * 2
 
 
 def test_all_are_asked_at_one_time(monkeypatch):
@@ -186,6 +209,7 @@ LOCAL = [
     ["http://[::1]:2379"],
     ["http://0.0.0.0:2379", "http://[::]:2379"],
     ["unix://localhost:1234"],
+    ["unix:///run/etcd.sock"],
     ["http://LOCALHOST:2379/"],
 ]
 

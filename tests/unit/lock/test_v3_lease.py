@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.errors import Lost
+from ctdb_etcd.errors import Lost, Unavailable
 from tests.support.fake_wire import Fault, Wire
 from tests.support.rigs import ONE, TTL, RigV3
 
@@ -96,3 +96,18 @@ def test_a_renewal_without_time_is_the_loss(rig, ttl):
     rig.wire.fault("lease/keepalive", Fault(effect=False, answer={"result": {"header": {"raft_term": "7"}, **ttl}}))
     with pytest.raises(Lost, match="its lease is gone"):
         rig.refresh()
+
+
+@pytest.mark.parametrize("verb", ["take", "refresh"])
+@pytest.mark.parametrize("ttl, good", [(9_000_000_000, True), (9_000_000_001, False), (1, True)])
+def test_the_longest_lease_is_that_of_etcd_and_the_shortest_a_second(rig, verb, ttl, good):
+    rig.wire.fault("lease/grant", Fault(out=0.0, back=0.0, answer={"TTL": str(ttl)}) if verb == "take" else None)
+    header = {"header": {"raft_term": "7"}}
+    rig.wire.fault("lease/keepalive", *[Fault(answer={"result": {**header, "TTL": str(ttl)}})] * 2)
+    if verb == "refresh":
+        rig.held()
+    if good:
+        assert rig.do(verb, rig.deadline).ttl == ttl
+    else:
+        with pytest.raises(Unavailable, match="a lease that never ends"):
+            rig.do(verb, rig.deadline)

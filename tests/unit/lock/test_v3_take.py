@@ -145,6 +145,33 @@ def test_key_gone_between_compare_and_read_begins_the_take_again(rig):
     assert len(rig.etcd.leases) == len(rig.etcd.keys) == 1
 
 
+def test_of_a_crowd_in_the_directory_only_the_first_is_asked_for(rig):
+    for number in range(9):
+        rig.etcd.put(f"{rig.directory}{number}", "them")
+    for attempt in rig.look, rig.take:
+        with pytest.raises(Contended):
+            attempt()
+    (look,) = rig.asked("kv/range")
+    (txn,) = rig.asked("kv/txn")
+    assert look.body["limit"] == txn.body["failure"][1]["request_range"]["limit"] == 1
+
+
+def test_between_two_tries_to_take_it_is_a_moment(rig):
+    rig.wire.fault("lease/grant", Fault(back=TTL))
+    rig.take()
+    first, second = rig.asked("lease/grant")
+    (revoke,) = rig.asked("lease/revoke")
+    assert second.sent[0] == pytest.approx(revoke.sent[0] + ONE + 0.2)
+    assert any(line.startswith("info: not taken yet: ") for line in rig.log.lines)
+
+
+def test_the_nodes_number_is_asked_for_before_etcd_is(rig):
+    asked = []
+    rig.wire.meanwhile("lease/grant", lambda: asked.append(rig.contender.holder.begun))
+    rig.take()
+    assert asked == [1]
+
+
 def test_every_request_is_bounded_by_the_deadline_that_was_given(rig):
     deadline = rig.clock.now + 30
     rig.lock.look(rig.contender, deadline)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""The command: changes the program in small ways, one at a time, and expects that a test fails each time.
+
+Results are kept in dist/mutants, so that an interrupted run goes on where it was, and a later one repeats only what
+depends on changed files. Exit status: 0 each mutant is killed or in survivors.txt; 1 others survive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List
+
+from tests.support import TREE
+
+from . import guards
+from .operators import Mutant, mutants
+from .survivors import LISTED
+from .worker import Worker
+
+RESULTS = TREE / "dist" / "mutants"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("--module", default="", help="only modules with this in their paths")
+    parser.add_argument("--jobs", type=int, default=2, help="modules at a time")
+    parser.add_argument("--quick", action="store_true", help="without the tests on etcd")
+    options = parser.parse_args()
+    names = guards.modules(options.module)
+    if not names:
+        parser.error(f"no such module: {options.module}; there are {', '.join(guards.modules())}")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    # A new process for each module: it imports the tests' own code as it is at that moment.
+    with multiprocessing.Pool(options.jobs, _end_in_order, maxtasksperchild=1) as pool:
+        return max(pool.starmap(_module, [(name, options.quick) for name in names], chunksize=1))
+
+
+def _end_in_order() -> None:
+    """A worker that is ended removes its copy and ends what it started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _module(module: str, quick: bool) -> int:
+    """Try all mutants of a module, and print what survived; 1 if that is not in the list."""
+    steps = guards.quick(module)
+    memory = _Memory(module, steps)
+    found = mutants(module, (guards.PACKAGE / module).read_text())
+    with Worker(Path(tempfile.mkdtemp(prefix="mutants-"))) as worker:
+        missing = [mutant for mutant in found if memory.killer(mutant) is None]
+        timed = list(zip(steps, worker.sound(steps))) if missing else []
+        for mutant in missing:
+            killer = worker.killer(mutant, timed)
+            if killer is None and not quick and mutant.name not in LISTED:
+                killer = worker.on_etcd(mutant)
+            memory.add(mutant, killer)
+    survivors = [mutant for mutant in found if not memory.killer(mutant)]
+    listed = [mutant for mutant in survivors if mutant.name in LISTED]
+    rest = [mutant for mutant in survivors if mutant.name not in LISTED]
+    lines = [f"survived: {mutant.name}   (line {mutant.line})" for mutant in rest]
+    lines += [f"killed, but in survivors.txt: {m.name}" for m in found if m.name in LISTED and m not in listed]
+    killed = len(found) - len(survivors)
+    share = 100 * killed / max(1, len(found) - len(listed))
+    lines.append(
+        f"{module}: {killed} of {len(found)} killed, {len(listed)} survive for a reason that is listed, {len(rest)}"
+        f" without one: {share:.0f} %"
+    )
+    print("\n".join(lines), flush=True)
+    return int(bool(rest))
+
+
+class _Memory:
+    """What is known of a module's mutants from earlier runs, for as long as what it depends on is unchanged."""
+
+    def __init__(self, module: str, steps: List[List[str]]) -> None:
+        self._path = RESULTS / f"{module.replace('/', '.')}.jsonl"
+        self._tests = _digest(path for step in steps for test in step for path in _files(test))
+        self._known: Dict[str, Dict[str, Any]] = {}
+        if self._path.exists():
+            for line in self._path.read_text().splitlines():
+                known = json.loads(line)
+                self._known[known["key"]] = known
+
+    def _key(self, mutant: Mutant) -> str:
+        """The mutant in its surroundings: its name, and the module without this change."""
+        return hashlib.sha256((guards.PACKAGE / mutant.module).read_bytes() + mutant.name.encode()).hexdigest()[:20]
+
+    def killer(self, mutant: Mutant) -> Any:
+        """The test that killed it, False if it survived; None if that is not known for the files as they are now."""
+        known = self._known.get(self._key(mutant))
+        if known is None:
+            return None
+        if known["killer"] is None:
+            return False if known["tests"] == self._tests else None
+        test = known["killer"].partition("::")[0]
+        return known["killer"] or "?" if not test or _digest(_files(test)) == known["test"] else None
+
+    def add(self, mutant: Mutant, killer: Any) -> None:
+        key, test = self._key(mutant), (killer or "").partition("::")[0]
+        self._known[key] = {
+            "key": key,
+            "mutant": mutant.name,
+            "killer": killer,
+            "tests": self._tests,
+            "test": _digest(_files(test)),
+        }
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(self._known[key]) + "\n")
+
+
+def _files(test: str) -> List[Path]:
+    path = TREE / test
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.is_file() else []
+
+
+def _digest(paths: Any) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+if __name__ == "__main__":
+    os.nice(10)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.exit(main())

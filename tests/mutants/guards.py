@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Which modules are mutated, and which tests guard each: the quick ones first, those of etcd for what survives."""
+
+from __future__ import annotations
+
+from typing import Dict, List
+
+from tests.support import TREE
+
+PACKAGE = TREE / "ctdb_etcd"
+# Everything that decides who holds the lock, and until when.
+PATTERNS = [
+    "fence.py",
+    "ctdb/cluster_name.py",
+    "ctdb/hold.py",
+    "lock/*.py",
+    "client/endpoints.py",
+    "client/http1.py",
+    "client/login.py",
+    "client/race.py",
+    "client/retry.py",
+    "client/tls.py",
+    "client/v3_answers.py",
+    "config/*.py",
+    "log.py",
+]
+# Tests of a module beside those that have its name: first those that find most.
+_ALSO: Dict[str, List[str]] = {
+    "fence.py": ["ctdb/test_hold.py", "lock/test_v3_lease.py"],
+    "client/endpoints.py": ["client/test_names.py", "client/test_v3_network.py"],
+    "client/http1.py": ["client/test_v3_network.py"],
+    "client/race.py": ["client/test_endpoints.py", "client/test_v3_network.py"],
+    "client/v3_answers.py": ["lock/test_v3_errors.py", "lock/test_v3.py"],
+    "config/file.py": ["config"],
+    "config/keys.py": ["config"],
+    "lock/holder.py": ["lock/test_nonce_file.py"],
+    "lock/v2_served.py": ["lock/test_open_apis.py"],
+    "lock/v3_lease.py": ["lock/test_v3.py", "lock/test_v3_take.py", "lock/test_v3_errors.py"],
+    "lock/takeover.py": ["lock/test_nonce_file.py"],
+}
+
+
+def modules(part: str = "") -> List[str]:
+    """The modules, by their paths in the package, whose path without .py has `part` in it or ends in it."""
+    paths = [path for pattern in PATTERNS for path in sorted(PACKAGE.glob(pattern)) if path.name != "__init__.py"]
+    names = [str(path.relative_to(PACKAGE)) for path in paths]
+    exact = [name for name in names if part and f"/{name}".endswith(f"/{part.removesuffix('.py')}.py")]
+    return exact or [name for name in names if part in name]
+
+
+def named(folder: str, module: str) -> List[str]:
+    """The test files of a folder of tests that have the module's name."""
+    wing, _, name = module.removesuffix(".py").rpartition("/")
+    found = sorted((TREE / folder / wing).glob(f"test_{name}*.py"))
+    return [str(path.relative_to(TREE)) for path in found]
+
+
+def quick(module: str) -> List[List[str]]:
+    """The unit tests, in two steps: those of the module itself, then its whole wing, and what starts the program."""
+    first = named("tests/unit", module) + [f"tests/unit/{name}" for name in _ALSO.get(module, [])]
+    wing = module.rpartition("/")[0]
+    second = [f"tests/unit/{wing}"] if wing else ["tests/unit/ctdb", "tests/unit/config"]
+    return [step for step in (first, [*second, "tests/unit/test_start.py"]) if step]
+
+
+def slow(module: str) -> List[str]:
+    """The tests on etcd of the module's wing: those that have its name first."""
+    wing = module.rpartition("/")[0]
+    folder = f"tests/etcd/{wing}"
+    return [*named("tests/etcd", module), folder if wing and (TREE / folder).is_dir() else "tests/etcd/ctdb"]

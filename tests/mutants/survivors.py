@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Mutants that no test kills, each with the reason: it changes nothing, or nothing that anybody is promised.
+
+survivors.txt has the reason in lines that begin with "#", and below it the names of those that it is true of.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict
+
+FILE = Path(__file__).with_name("survivors.txt")
+
+
+def _read() -> Dict[str, str]:
+    listed: Dict[str, str] = {}
+    reason = ""
+    for line in FILE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            # A new reason begins after names or a blank line.
+            reason = f"{reason} {line[1:].strip()}".strip()
+        elif not line.strip():
+            reason = ""
+        else:
+            listed[line] = reason
+    return listed
+
+
+LISTED = _read()

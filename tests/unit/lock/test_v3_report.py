@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""What the v3 lock says of itself and of etcd: to the log, to the look at all endpoints, and to reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctdb_etcd.errors import LeaseNotFound, PermissionDenied, Refused, Unavailable
+from tests.support.fake_v3 import decoded
+from tests.support.fake_wire import Fault
+from tests.support.rigs import ONE, TTL, RigV3
+
+
+@pytest.fixture
+def rig(monkeypatch):
+    return RigV3(monkeypatch)
+
+
+def test_the_log_names_the_directory_and_once_it_is_held_the_revision(rig):
+    assert str(rig.lock) == rig.directory and rig.lock.endpoint == "etcd1:2379"
+    rig.etcd.revision = 41
+    rig.take()
+    assert str(rig.lock) == f"{rig.directory} (v3, revision 42)"
+
+
+def test_what_is_watched_is_the_end_of_our_own_key_from_its_revision_on(rig):
+    rig.take()
+    (name,) = rig.etcd.keys
+    assert rig.lock.changes(rig.clock.now + 0.5) == {7: 1}
+    ((body, until),) = rig.gateway.watched
+    assert until == rig.clock.now + 0.5 and decoded(body["key"]) == name
+    assert (body["start_revision"], body["filters"]) == (rig.etcd.revision + 1, ["NOPUT"])
+
+
+# Whether one endpoint knows our lock
+
+
+def known(rig):
+    until = rig.clock.now + 2
+    answer = rig.lock.known_at("b:1", until)
+    assert rig.gateway.asked[-1] == "b:1" and rig.wire.requests[-1].deadline == until
+    return answer
+
+
+def test_the_key_that_we_put_is_looked_for_at_one_endpoint(rig):
+    rig.held()
+    assert known(rig) == (77, True)
+    (look,) = rig.wire.requests
+    assert look.name == "kv/range" and [decoded(look.body["key"])] == list(rig.etcd.keys)
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_key_that_is_gone_or_another_one_is_not_ours(rig, back):
+    rig.held()
+    ((name, text),) = rig.etcd.keys.items()
+    rig.etcd.delete(name)
+    if back:
+        rig.etcd.put(name, text, *rig.etcd.leases)
+    assert known(rig) == (77, False)
+
+
+@pytest.mark.parametrize("left, there", [("8", True), ("1", True), ("0", False), ("-1", False), (None, False)])
+def test_before_there_is_a_key_its_lease_is_looked_for(rig, left, there):
+    asked = []
+
+    def look():
+        rig.wire.fault("lease/timetolive", Fault(answer={"header": {"cluster_id": "77"}, "TTL": left or 0}))
+        asked.append(known(rig))
+        asked.append(rig.wire.requests[-1].body["ID"])
+
+    rig.lock.try_lease(rig.deadline, look)
+    assert asked == [(77, there), rig.asked("lease/grant")[0].body["ID"]]
+
+
+def test_without_a_lease_there_is_nothing_to_know(rig):
+    assert known(rig) == (77, False) and rig.wire.requests[-1].body == {"ID": 0}
+
+
+# The members of etcd
+
+
+def test_members_are_lists_of_the_urls_that_they_have_for_clients(rig):
+    rig.etcd.members = [{"clientURLs": ["http://a:1", "http://b:1"]}, {"name": "not started"}]
+    deadline = rig.clock.now + 3
+    assert rig.lock.members(deadline) == [["http://a:1", "http://b:1"], []]
+    assert rig.wire.requests[0].deadline == deadline
+
+
+@pytest.mark.parametrize("answer", [{}, {"members": {}}, {"members": [[]]}, {"members": [{"clientURLs": "x"}]}])
+def test_a_list_of_members_that_is_none_makes_no_sense(rig, answer):
+    rig.wire.fault("cluster/member/list", Fault(answer=answer))
+    with pytest.raises(Unavailable, match="makes no sense"):
+        rig.lock.members(rig.deadline)
+
+
+# The keys
+
+
+def test_keys_come_in_order_of_their_creation_with_their_leases(rig):
+    rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
+    rig.etcd.put(f"{rig.directory}a", "second")
+    rig.etcd.put(f"{rig.directory}b", "third", 0xB, 5)
+    found = rig.lock.keys(rig.deadline, 2)
+    assert [(key.name[-1], key.value, key.lease, key.left, key.ttl) for key in found.keys] == [
+        ("z", "first", 0xA, 8, 9),
+        ("a", "second", 0, None, None),
+    ]
+    assert found.stale == "" and [request.body for request in rig.asked("lease/timetolive")] == [{"ID": 0xA}]
+    assert (found.keys[0].revision, found.keys[0].modified) == (2, 2)
+
+
+def test_keys_have_half_of_the_time_and_their_leases_another_quarter(rig):
+    rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
+    began = rig.clock.now
+    rig.lock.keys(began + 8, 9)
+    assert [request.deadline for request in rig.wire.requests] == [began + 4, began + 6]
+
+
+def test_once_three_quarters_of_the_time_are_over_no_lease_is_asked_for(rig):
+    for number in range(3):
+        rig.etcd.put(f"{rig.directory}{number}", "them", 0xA + number, 99)
+    rig.wire.fault("kv/range", Fault(out=0.0, back=0.0))
+    rig.wire.fault("lease/timetolive", *[Fault(out=0.0, back=0.375)] * 2)
+    # The third one's turn comes just then.
+    found = rig.lock.keys(rig.clock.now + 1, 9)
+    assert [key.ttl for key in found.keys] == [99, 99, None] and len(rig.asked("lease/timetolive")) == 2
+
+
+@pytest.mark.parametrize("error", [Unavailable("x"), PermissionDenied("x"), LeaseNotFound("x")])
+def test_a_lease_that_nobody_can_say_anything_about_is_not_shown(rig, error):
+    rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
+    rig.wire.fault("lease/timetolive", Fault(error=error))
+    (key,) = rig.lock.keys(rig.deadline, 9).keys
+    assert (key.value, key.left, key.ttl) == ("first", None, None)
+
+
+def test_a_lease_that_has_just_expired_has_nothing_left(rig):
+    rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
+    rig.wire.fault("lease/timetolive", Fault(answer={"TTL": "-1"}))
+    (key,) = rig.lock.keys(rig.deadline, 9).keys
+    assert (key.left, key.ttl) == (0, None)
+
+
+def test_without_a_majority_what_one_member_remembers_is_shown_as_stale(rig):
+    rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
+    rig.wire.fault("kv/range", Fault(effect=False, error=Unavailable("no leader")))
+    deadline = rig.clock.now + 8
+    found = rig.lock.keys(deadline, 9)
+    assert [key.value for key in found.keys] == ["first"] and found.stale == "no leader"
+    first, second = rig.wire.requests
+    assert second.body == {**first.body, "serializable": True} and first.body["limit"] == 9
+    assert second.deadline == deadline and "serializable" not in first.body
+
+
+@pytest.mark.parametrize("second", [Unavailable("y"), Refused("y")])
+def test_where_no_member_remembers_the_first_failure_counts(rig, second):
+    rig.wire.fault("kv/range", Fault(error=Unavailable("x")), Fault(error=second))
+    with pytest.raises(Unavailable, match="x"):
+        rig.lock.keys(rig.deadline, 9)
+
+
+def test_keys_that_may_not_be_read_are_not_asked_for_again(rig):
+    rig.wire.fault("kv/range", Fault(error=PermissionDenied("x")))
+    with pytest.raises(PermissionDenied):
+        rig.lock.keys(rig.deadline, 9)
+    assert len(rig.wire.requests) == 1
+
+
+# A lease and a write that are only tried
+
+
+def test_a_lease_is_tried_and_ended(rig):
+    leases = []
+    rig.etcd._least = 11
+    assert rig.lock.try_lease(rig.deadline, lambda: leases.extend(rig.etcd.leases)) == (11, ONE)
+    assert rig.wire.names == ["lease/grant", "lease/keepalive", "lease/revoke"]
+    assert leases == [rig.wire.requests[0].body["ID"]] and not rig.etcd.leases
+    revoke = rig.wire.requests[-1]
+    assert revoke.deadline == revoke.sent[0] + 1
+    rig.release()
+    assert len(rig.wire.requests) == 3
+
+
+@pytest.mark.parametrize("name", ["lease/grant", "lease/keepalive"])
+def test_a_lease_that_could_not_be_tried_is_ended_too(rig, name):
+    rig.wire.fault(name, Fault(error=Refused("x")))
+    with pytest.raises(Refused):
+        rig.lock.try_lease(rig.deadline, lambda: None)
+    assert not rig.etcd.leases and rig.wire.names[-1] == "lease/revoke"
+
+
+@pytest.mark.parametrize("error", [Unavailable("x"), Refused("x"), LeaseNotFound("x")])
+def test_a_tried_lease_that_cannot_be_ended_ends_by_itself(rig, error):
+    rig.wire.fault("lease/revoke", Fault(effect=False, error=error))
+    assert rig.lock.try_lease(rig.deadline, lambda: None)[0] == TTL
+
+
+@pytest.mark.parametrize("keys", [0, 1])
+def test_a_write_is_tried_in_the_directory_and_writes_nothing(rig, keys):
+    for number in range(keys):
+        rig.etcd.put(f"{rig.directory}{number}", "them")
+    before, deadline = rig.etcd.keys, rig.clock.now + 3
+    rig.lock.try_write(deadline)
+    assert rig.etcd.keys == before
+    (request,) = rig.wire.requests
+    ((kind, put),) = request.body["success"][0].items()
+    assert kind == "request_put" and decoded(put["key"]).startswith(f"{rig.directory}check-")
+    assert request.deadline == deadline
+
+
+def test_an_etcd_that_writes_all_the_same_is_not_trusted(rig):
+    rig.wire.fault("kv/txn", Fault(answer={"succeeded": True}))
+    with pytest.raises(Refused, match="must not be trusted"):
+        rig.lock.try_write(rig.deadline)
