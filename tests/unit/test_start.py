@@ -53,6 +53,8 @@ def start(conf, run=None, parent=None):
 def test_without_a_parent_nothing_is_done(conf, parent):
     out, err, code = start(conf, lambda *parts: os.write(2, b"the lock's life"), parent)
     assert (out, code) == ("3", 3) and "the parent process is gone" in err and "life" not in err
+    # What ctdbd as process 1 of a container needs.
+    assert "an init above it (docker run --init)" in err
 
 
 OUTCOMES = [

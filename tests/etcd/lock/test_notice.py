@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
 
+from tests.support.etcd import Etcd
 from tests.support.helper import Helper
 from tests.support.machine import wait_until
 from tests.support.proxy import Proxy
@@ -52,6 +54,28 @@ def test_end_of_the_idle_connection_renews_the_lock_at_once(etcd, helper_conf, k
             proxy.reset()
             wait_until(lambda: proxy.seen().count("lease/keepalive") > before, 5, "a renewal")
             assert helper.alive and keys()
+
+
+def test_etcd_restored_from_a_backup_ends_the_holder_at_once(helper_conf):
+    with Etcd(1) as etcd:
+        (member,) = etcd.members
+        member.kill()
+        backup = member.data.with_suffix(".backup")
+        shutil.copytree(member.data, backup)
+        member.start()
+        etcd.wait_healthy()
+        with Helper(helper_conf(host=etcd.endpoints, api="3", **SLOW), "-vvv") as helper:
+            assert helper.status() == "0"
+            watching(helper)
+            member.kill()
+            shutil.rmtree(member.data)
+            backup.rename(member.data)
+            member.start()
+            etcd.wait_healthy()
+            # Another node can take the lock now.
+            free = time.monotonic()
+            assert helper.wait_exit(REFRESH / 2) - free < 2
+            assert "lost" in helper.stderr and "its lease is gone" in helper.stderr
 
 
 @pytest.mark.v2
