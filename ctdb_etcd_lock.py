@@ -3,7 +3,7 @@
 # Copyright 2026 The ctdb-etcd authors
 """CTDB's cluster lock, kept in etcd: the command that ctdbd runs. See ctdb-etcd(7).
 
-All of it is in the package beside it, since Python compiles a script anew at every start.
+All of it is in the package beside it, since Python compiles a script again at every start.
 """
 
 import os

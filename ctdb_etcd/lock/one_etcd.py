@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .open import ApiLock
 
 # Seconds for the other endpoints to answer, all at one time.
-_PATIENCE = 0.5
+_ANSWER_TIME = 0.5
 
 
 class OneEtcd:
@@ -43,7 +43,7 @@ class OneEtcd:
     def confirm(self, lock: ApiLock, deadline: float) -> None:
         """Ask for this lock, or its lease, which must be taken. Raises Refused, Lost, Unavailable, Stopped."""
         self._shared(lock, deadline)
-        until = min(deadline, time.monotonic() + _PATIENCE)
+        until = min(deadline, time.monotonic() + _ANSWER_TIME)
         seen = self._ask_others(lock, until)
         own = self._endpoints.cluster or 0
         clusters = {own: [lock.endpoint]}

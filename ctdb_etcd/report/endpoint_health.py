@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..log import Log
 
 # A member that needs more than this many seconds for an answer is of no use to the lock either.
-PATIENCE = 2.0
+ANSWER_TIME = 2.0
 
 # What an answer in JSON raises that is not what etcd answers.
 _NONSENSE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
@@ -44,10 +44,10 @@ _RESET = os.strerror(errno.ECONNRESET)
 def endpoints(config: Config, directory: str, waiter: Patient, log: Log) -> list[dict[str, Any]]:
     """The health of each endpoint. Raises OSError if DNS does not name them, Refused if a TLS file is unusable."""
     found = Endpoints(config, waiter, log)
-    found.find(time.monotonic() + PATIENCE)
+    found.find(time.monotonic() + ANSWER_TIME)
     api = "2" if config.api == "2" else "3"
     load(api)  # which takes long with v2 on a busy machine, and must not count as the endpoints' time
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + ANSWER_TIME
     tasks = [_task(api, _one(config, found.host(name)), name, directory, log, until) for name in found.names()]
     seen = []
     for name, task in zip(found.names(), tasks):

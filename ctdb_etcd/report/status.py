@@ -121,7 +121,7 @@ class Status:
                 if self.report["stale"]:
                     break
                 _, lock = open_api(api, config, directory, Endpoints(config, waiter, self._log), waiter, self._log)
-                keys = lock.keys(time.monotonic() + 2 * endpoint_health.PATIENCE, lock_keys.MOST)
+                keys = lock.keys(time.monotonic() + 2 * endpoint_health.ANSWER_TIME, lock_keys.MOST)
                 found.append([lock_keys.describe(key, api, now) for key in keys.keys])
                 if keys.stale:
                     self.report["stale"] = True

@@ -69,7 +69,7 @@ byte i, k;                  /* 0 between steps */
 
 /* one process at a time on each node */
 mtype at[NODES] = out;
-bit  said[NODES];
+bit  zero[NODES];
 bit  both[NODES];           /* it found v2 served, and takes that lock, too */
 bit  new_link[NODES];       /* its connection has broken since */
 byte age[NODES];
@@ -78,7 +78,7 @@ byte timer[NODES] = OFF;
 #define samba(i)  (at[i] == s_appending || at[i] == s_looking || at[i] == s_resting || at[i] == s_writing)
 #define must(property, broken) if :: property :: else -> printf(broken); assert(0) fi
 
-#define holds(i)  (said[i] && at[i] != ending)
+#define holds(i)  (zero[i] && at[i] != ending)
 #define back(i)   (!both[i] && new_link[i] && served && BACK)
 #define usable(i) (USABLE - age[i])
 #define counting(i) (at[i] != out && at[i] != looked && at[i] != resting && at[i] != ending && !samba(i))
@@ -139,7 +139,7 @@ inline delete_keys(i) {
 }
 
 inline over(i) {
-    at[i] = out; said[i] = 0; both[i] = 0; new_link[i] = 0; age[i] = 0; timer[i] = OFF
+    at[i] = out; zero[i] = 0; both[i] = 0; new_link[i] = 0; age[i] = 0; timer[i] = OFF
 }
 
 inline give_back(i) {
@@ -147,7 +147,7 @@ inline give_back(i) {
 }
 
 inline say(i) {
-    said[i] = 1; printf("#%d says 0\n", i);
+    zero[i] = 1; printf("#%d says 0\n", i);
     must(!holds((i + 1) % NODES) && !holds((i + NODES - 1) % NODES), "BROKEN: two holders\n")
 }
 
@@ -168,11 +168,11 @@ inline resend(i, request) {
 #define must_renew(n) (TIMELY && keys > n && lasts[n] <= 2 && samba(owner[n]))
 
 /* What is to be done before time passes, once all is calm. A v2 that is not served gives no answer. */
-#define busy(i)       (samba(i) && at[i] != s_resting || !samba(i) && at[i] != out && !(mute(i) && said[i]) && \
+#define busy(i)       (samba(i) && at[i] != s_resting || !samba(i) && at[i] != out && !(mute(i) && zero[i]) && \
     !(at[i] == resting && timer[i] == USABLE) || at[i] == out && may_start(i))
 #define mute(i)       (both[i] && !served && \
     (at[i] == appending || at[i] == appended || at[i] == renewing || at[i] == looking))
-#define v3_dead       (v3 != NOBODY && (at[v3] == out || !said[v3] && age[v3] == USABLE))
+#define v3_dead       (v3 != NOBODY && (at[v3] == out || !zero[v3] && age[v3] == USABLE))
 #define hurry         (must_renew(0) || must_renew(1) || must_renew(2) || must_renew(3) || calm && \
     (busy(0) || busy(1) || busy(NODES - 1) || late != none || v3_dead || ends(0) || ends(1) || ends(2) || ends(3)))
 #define ends(n)       (keys > n && lasts[n] == 1)
@@ -271,24 +271,24 @@ active [NODES] proctype node() {
         :: v3 != me -> over(me); printf("#%d has lost the v3 lock\n", me)
         :: v3 == me && both[me] && first != me ->
             printf("#%d finds another v2 key in front, and exits\n", me);
-            must(!said[me] || keys == 0 || theirs[0], "BROKEN: a dead process's key is in front of the holder's\n");
+            must(!zero[me] || keys == 0 || theirs[0], "BROKEN: a dead process's key is in front of the holder's\n");
             over(me)
         :: else ->
             if
             :: usable(me) == 0 -> give_back(me)
-            :: usable(me) > 0 && said[me] -> timer[me] = usable(me); age[me] = 0; at[me] = resting;
+            :: usable(me) > 0 && zero[me] -> timer[me] = usable(me); age[me] = 0; at[me] = resting;
                 printf("#%d has set its fence\n", me)
             :: else -> at[me] = taken
             fi
         fi }
     :: d_step { at[me] == ending ->
-        if :: both[me] && served && (CLEAN || said[me]) -> delete_keys(me) :: else fi;
+        if :: both[me] && served && (CLEAN || zero[me]) -> delete_keys(me) :: else fi;
         must(!both[me] || !served || !has_key(me), "BROKEN: its key is left behind\n");
         if :: v3 == me -> v3 = NOBODY :: else fi;
         over(me); printf("#%d gives back and exits\n", me) }
     :: d_step { at[me] != out && at[me] != ending && !samba(me) && !calm -> give_back(me);
         printf("#%d is asked to end\n", me) }
-    :: d_step { mute(me) && !said[me] -> give_back(me); printf("#%d has no answer for too long, and says 2\n", me) }
+    :: d_step { mute(me) && !zero[me] -> give_back(me); printf("#%d has no answer for too long, and says 2\n", me) }
     :: d_step { at[me] == appending && LATE && late == none && !calm ->
         resend(me, append); at[me] = appended; age[me] = USABLE }
     :: d_step { at[me] == renewing && both[me] && LATE && late == none && !calm -> resend(me, renew) }
@@ -301,11 +301,11 @@ active [NODES] proctype node() {
         printf("#%d (Samba's) has made its key\n", me) }
     :: d_step { at[me] == s_looking && served ->
         if
-        :: first == me && said[me] -> at[me] = s_resting
-        :: first == me && !said[me] -> at[me] = s_resting; say(me)
+        :: first == me && zero[me] -> at[me] = s_resting
+        :: first == me && !zero[me] -> at[me] = s_resting; say(me)
         :: else ->
             printf("#%d (Samba's) sees another in front, and exits\n", me);
-            must(!said[me] || keys == 0 || theirs[0], "BROKEN: a dead process's key is in front of the holder's\n");
+            must(!zero[me] || keys == 0 || theirs[0], "BROKEN: a dead process's key is in front of the holder's\n");
             over(me)
         fi }
     :: d_step { at[me] == s_resting && served ->

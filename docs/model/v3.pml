@@ -109,7 +109,7 @@ byte late_of;
 
 /* the helpers */
 mtype at[HELPERS] = out;
-bit  said[HELPERS];         /* `0` */
+bit  zero[HELPERS];         /* `0` */
 byte age[HELPERS];          /* own ticks since t0, counted up to USABLE */
 byte left[HELPERS];         /* what is left of the lease, as computed; while evicting: whom */
 byte timer[HELPERS] = OFF;  /* own ticks until SIGALRM */
@@ -126,7 +126,7 @@ byte noted = NOBODY;        /* whose nonce is in node A's file in /run/ctdb */
 
 /* A holder whose machine slept for too long finds it at its next step: what it cannot promise. */
 #define overslept(i) (BOOTTIME && slept[i] > 0 && timer[i] <= slept[i])
-#define holds(i)     (said[i] && !overslept(i) && (at[i] != ending || !STDOUT_FIRST))
+#define holds(i)     (zero[i] && !overslept(i) && (at[i] != ending || !STDOUT_FIRST))
 #define usable(i)    (USABLE - age[i])
 #define counting(i)  (at[i] != out && at[i] != looked && at[i] != resting && at[i] != ending)
 #define directory(i) front[ETCD(i)]
@@ -171,12 +171,12 @@ inline etcd_end(i) {        /* a lease ends, and with it the key */
 /* ---- How a helper ends, rests and repeats. ---- */
 
 inline over(i) {
-    must(!(UNDISTURBED && i == B && said[i]), "BROKEN: an undisturbed holder loses the lock\n");
-    at[i] = out; said[i] = 0; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0; slept[i] = 0
+    must(!(UNDISTURBED && i == B && zero[i]), "BROKEN: an undisturbed holder loses the lock\n");
+    at[i] = out; zero[i] = 0; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0; slept[i] = 0
 }
 
 inline give_back(i) {       /* ends its stdout, then asks for the revoke */
-    must(!(UNDISTURBED && i == B && said[i]), "BROKEN: an undisturbed holder loses the lock\n");
+    must(!(UNDISTURBED && i == B && zero[i]), "BROKEN: an undisturbed holder loses the lock\n");
     at[i] = ending; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0; slept[i] = 0
 }
 
@@ -292,7 +292,7 @@ active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
             printf("#%d computes again what is left: %d ticks\n", me, left[me])
         fi }
     :: d_step { at[me] == ready ->
-        said[me] = 1; rest(me);
+        zero[me] = 1; rest(me);
         if :: me != B -> noted = me :: else fi;
         printf("#%d says 0\n", me);
         must(overslept(me) || !holds((me + 1) % HELPERS) && !holds((me + HELPERS - 1) % HELPERS),
@@ -323,11 +323,11 @@ active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
         fi }
     :: d_step { at[me] == renewed ->
         if
-        :: usable(me) == 0 && said[me] -> over(me); printf("#%d finds that nothing is left, and exits\n", me)
-        :: usable(me) == 0 && !said[me] -> give_back(me); printf("#%d finds that nothing is left, and says 2\n", me)
-        :: usable(me) > 0 && said[me] && GUARD -> timer[me] = 1; at[me] = guarded;
+        :: usable(me) == 0 && zero[me] -> over(me); printf("#%d finds that nothing is left, and exits\n", me)
+        :: usable(me) == 0 && !zero[me] -> give_back(me); printf("#%d finds that nothing is left, and says 2\n", me)
+        :: usable(me) > 0 && zero[me] && GUARD -> timer[me] = 1; at[me] = guarded;
             printf("#%d sets its fence to the shortest time, to arm it again\n", me)
-        :: usable(me) > 0 && said[me] && !GUARD -> left[me] = usable(me); at[me] = rearming;
+        :: usable(me) > 0 && zero[me] && !GUARD -> left[me] = usable(me); at[me] = rearming;
             printf("#%d computes what is left: %d ticks\n", me, left[me])
         :: else -> left[me] = usable(me); at[me] = arming; printf("#%d computes what is left: %d ticks\n", me, left[me])
         fi }
@@ -343,8 +343,8 @@ active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
 
     /* the end */
     :: d_step { at[me] == ending ->
-        if :: !OWN_LEASE && said[me] -> printf("#%d deletes the key in the directory\n", me) :: else fi;
-        must(OWN_LEASE || !said[me] || directory(me) == me || directory(me) == NOBODY,
+        if :: !OWN_LEASE && zero[me] -> printf("#%d deletes the key in the directory\n", me) :: else fi;
+        must(OWN_LEASE || !zero[me] || directory(me) == me || directory(me) == NOBODY,
             "BROKEN: what is not its own is deleted\n");
         etcd_end(me); over(me); printf("#%d ends its lease, and exits\n", me);
 #if !OWN_ID

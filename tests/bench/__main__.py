@@ -118,16 +118,16 @@ class _etcds:
 
 
 def _versions() -> dict[str, str]:
-    def said(pattern: str, *command: str) -> str:
+    def found_in(pattern: str, *command: str) -> str:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         found = re.search(pattern, done.stdout)
         return found[1] if found else "of unknown version"
 
     number = r"(\d+\.\d+[\d.]*)"
     return {
-        "Python": said(number, "/usr/bin/python3", "--version"),
+        "Python": found_in(number, "/usr/bin/python3", "--version"),
         "etcd": release.version(),
-        "CTDB": said(number, "ctdb", "version"),
+        "CTDB": found_in(number, "ctdb", "version"),
         "Linux": platform.release().partition("-")[0],
         "processors:": str(len(os.sched_getaffinity(0))),
     }

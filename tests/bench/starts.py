@@ -36,9 +36,9 @@ def measure(peers: Sequence[Peer], rounds: int, figures: Figures) -> None:
 def _once(peer: Peer, figures: Figures) -> None:
     try:
         with peer.start() as holder:
-            said = holder.status()
+            answer = holder.status()
             # The name of its key.
-            assert said == ("/" if peer.name == ETCDCTL else "0"), holder.describe()
+            assert answer == ("/" if peer.name == ETCDCTL else "0"), holder.describe()
             figures.add(TABLE, peer.name, HOLDING, holder.answered_after)
             if peer.contends:
                 with peer.start() as contender:

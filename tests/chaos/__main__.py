@@ -118,10 +118,10 @@ def _run(options: Options) -> Optional[Record]:
         limit = str(options.seconds + 150)
         argv = ["timeout", "-k", "1", limit, sys.executable, "-m", "tests.chaos.inside", json.dumps(asdict(options))]
         # A file and no pipe: what is left running inside would keep that open.
-        with tempfile.TemporaryFile() as said, namespace.popen(*argv, env=env, output=said) as inside:
+        with tempfile.TemporaryFile() as output, namespace.popen(*argv, env=env, output=output) as inside:
             inside.wait()
-            said.seek(0)
-            sys.stdout.write(said.read().decode(errors="replace"))
+            output.seek(0)
+            sys.stdout.write(output.read().decode(errors="replace"))
         return Record.load(namespace.outside(RECORD)) if inside.returncode == 0 else None
     finally:
         namespace.close()

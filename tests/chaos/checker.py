@@ -4,13 +4,13 @@
 
 An operation *holds* from its `0` to the end of its output, as ctdbd sees it, except
 
-- while it is stopped: from the moment at which the kernel says so it does nothing, and can tell CTDB nothing. Once
+- while it is stopped: from the moment at which the kernel says so it does nothing, and can report nothing to CTDB. Once
   continued it counts as holding again, unless the kernel ended it then and there by its own timer (or a SIGKILL):
   killed by SIGALRM it has not run one instruction more;
 - after the nemesis itself has removed its key (what an administrator does so is not ours to prevent): then it must
   notice, within its lease.
 
-Samba's helper is known to break the promise: an overlap in which one takes part is told apart and fails nothing.
+Samba's helper is known to break the promise: an overlap in which one takes part is listed separately and fails nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Span = tuple[float, float]
 
 @dataclass
 class Violation:
-    """What broke which rule, and when. `apart`: it is told, but is not ours."""
+    """What broke which rule, and when. `apart`: it is reported, but is not ours."""
 
     rule: str
     moment: float
@@ -150,10 +150,10 @@ def every_hold_has_its_revision(run: Run) -> Iterator[Violation]:
             put = run.key_of(operation, v2)
             moment = operation.answered or 0
             if put is None:
-                yield Violation("a key to each hold", moment, f"{operation.name} said 0, etcd has no key of it")
+                yield Violation("a key to each hold", moment, f"{operation.name} answered 0, etcd has no key of it")
                 continue
             if put.revision < last and not run.removal(operation):
-                text = f"{operation.name} (revision {put.revision}) said 0 after {last_name} (revision {last})"
+                text = f"{operation.name} (revision {put.revision}) answered 0 after {last_name} (revision {last})"
                 yield Violation("a key to each hold", moment, text)
             if put.revision > last:
                 last, last_name = put.revision, operation.name
@@ -193,7 +193,7 @@ def contention_is_real(run: Run) -> Iterator[Violation]:
         if operation.status == "1" and operation.answered is not None:
             a, b = operation.started, operation.answered
             if not any(began <= b and a <= ended and writer is not operation for began, ended, writer in keys):
-                text = f"{operation.name} said 1, and there was nothing in the directory"
+                text = f"{operation.name} answered 1, and there was nothing in the directory"
                 yield Violation("contention is real", b, text)
 
 
@@ -203,10 +203,10 @@ def answers_are_good(run: Run) -> Iterator[Violation]:
         moment = run.end(operation)
         # Whose parent is gone says 3 to nobody.
         if len(operation.status) > 1 or operation.status == "3" and "parent" not in operation.asked:
-            yield Violation("good answers", moment, f"{operation.name} said {operation.status!r}")
+            yield Violation("good answers", moment, f"{operation.name} answered {operation.status!r}")
         if operation.status or operation.exited is None or operation.asked or operation.code in ENDED_BY_KERNEL:
             continue
-        yield Violation("good answers", moment, f"{operation.name} exited with {operation.code} and said nothing")
+        yield Violation("good answers", moment, f"{operation.name} exited with {operation.code} without an answer")
 
 
 def lines_are_clean(run: Run) -> Iterator[Violation]:

@@ -5,7 +5,7 @@
     python3 -I ctdbd.py SOCKET_FD
 
 Each message is one datagram of JSON: {"token", "name", "argv", "env"} with the descriptors for stdout and stderr
-starts a helper, answered by {"token", "pid"} with a pidfd; {"exited": pid, "code"} tells of its end. Helpers get what
+starts a helper, answered by {"token", "pid"} with a pidfd; {"exited": pid, "code"} reports its end. Helpers get what
 ctdbd gives them: stdin /dev/null, SIGPIPE and SIGUSR1 ignored. `name` is what this process calls itself from then on:
 elections are held by another of CTDB's daemons than checks.
 """

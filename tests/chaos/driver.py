@@ -201,7 +201,7 @@ class Driver(threading.Thread):
         self._gone(node, run)
 
     def _gone(self, node: FakeNode, run: Run) -> None:
-        """Forget it once it is all over: the exit seen and told by ctdbd, the output at its end."""
+        """Forget it once it is all over: ctdbd has reported the exit, and the output is at its end."""
         if run.operation.exited is not None and run.stdout is None:
             if run.operation.code is not None or "parent" in run.operation.asked:
                 node.runs.pop(run.operation.pid, None)

@@ -109,7 +109,7 @@ def _member(network: Network, name: str, cluster: Callable[[], str], flags: list
 
 
 class Watch:
-    """All changes of the locks' keys that one member tells of, from a revision on, in order; of v2's store or v3's."""
+    """All changes of the locks' keys that one member reports, from a revision on, in order; of v2's store or v3's."""
 
     def __init__(self, member: Member, v2: bool, revision: int) -> None:
         self.member, self.v2 = member, v2

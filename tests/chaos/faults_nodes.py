@@ -195,12 +195,12 @@ def stick_log(world: World) -> Optional[str]:
     reader, writer = full_pipe()
     node.stderr = writer
 
-    def mend() -> None:
+    def repair() -> None:
         node.stderr = None
         os.close(reader)
         os.close(writer)
 
-    world.undo(world.seconds(), lambda: world.driver.do(mend), f"{node.name} log")
+    world.undo(world.seconds(), lambda: world.driver.do(repair), f"{node.name} log")
     return node.name
 
 

@@ -87,10 +87,10 @@ class Groups:
         file, _, off = self._files[controller]
         file.write_text(off)
 
-    def frozen(self, patience: float = 0.3) -> Optional[float]:
+    def frozen(self, limit: float = 0.3) -> Optional[float]:
         """Wait until all in it is frozen; the moment, or None."""
         file = self._files[FREEZER][0]
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             v1 = file.name == "freezer.state"
             text = (file if v1 else file.with_name("cgroup.events")).read_text()

@@ -34,12 +34,12 @@ from .watch_v2 import DIRECTORY
 RECORD = "/run/record.json"
 PROGRAM = Path("/run/program/ctdb_etcd_lock.py")
 SAMBAS_HELPER = "/usr/libexec/ctdb/ctdb_etcd_lock"
-WITNESSES = Path("/run/ctdb")
+NONCE_FILES = Path("/run/ctdb")
 LOCK = DIRECTORY.rpartition("/")[2]
 FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")
 
 # s for helpers to end when all is healed: they take 2, but on a busy machine python-etcd alone takes long to import.
-PATIENCE = 15
+END_TIME = 15
 # refresh and read_timeout that are allowed with each lock_ttl, from eager to lazy.
 TIMES: dict[int, list[tuple[float, float]]] = {
     3: [(0.2, 3), (0.5, 0.8), (1, 0.5)],
@@ -120,8 +120,8 @@ def _build(options: Options, record: Record) -> World:
         nodes.append(_node(number, kind, hosts, record.ttl, choose, clock, broken.hosts if broken else 0))
     groups = {node.name: Groups(options.groups, node.name) for node in nodes}
     # What a holder leaves on its machine is there for all nodes, or for each only its own.
-    WITNESSES.mkdir()
-    alone = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"', str(WITNESSES)]
+    NONCE_FILES.mkdir()
+    alone = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"', str(NONCE_FILES)]
     one_machine = choose.random() < 0.3
     for node in nodes:
         node.prefix = [*groups[node.name].prefix, *([] if one_machine else alone)]
@@ -178,11 +178,11 @@ def _end(world: World) -> None:
     time.sleep(0.5)
     world.driver.stop_taking()
     try:
-        wait_until(lambda: not world.driver.busy(), PATIENCE, "the end of all helpers")
+        wait_until(lambda: not world.driver.busy(), END_TIME, "the end of all helpers")
     except AssertionError:
         for node in world.nodes:
             for left in node.runs.values():
-                record.left.append(f"the process of {left.operation.name}, {PATIENCE} s after it was asked to end")
+                record.left.append(f"the process of {left.operation.name}, {END_TIME} s after it was asked to end")
                 left.signal(signal.SIGKILL)
     # A helper that was killed leaves its key to its lease, and etcd's new leaders lengthen leases.
     try:

@@ -181,15 +181,15 @@ def _go_on(world: World, until: float, gap: float) -> None:
             raise world.driver.error
 
 
-def be_quiet(world: World, patience: float = 6.2) -> None:
-    """Without faults, until somebody holds; for a lease and `patience` seconds at most.
+def be_quiet(world: World, extra: float = 6.2) -> None:
+    """Without faults, until somebody holds; for a lease and `extra` seconds at most.
 
     Time in which the machine starts a program not half as fast as it can (others use it, too) does not count.
     """
     quiet = Quiet(time.monotonic())
     world.record.quiets.append(quiet)
     last = quiet.began
-    while quiet.waited < world.record.ttl + patience and last < quiet.began + 120:
+    while quiet.waited < world.record.ttl + extra and last < quiet.began + 120:
         for _ in range(20):
             if world.driver.holders():
                 quiet.held = time.monotonic()

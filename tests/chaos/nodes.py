@@ -17,8 +17,8 @@ from .network import Network
 from .record import Operation
 
 CTDBD = str(Path(__file__).with_name("ctdbd.py"))
-CHECK_PATIENCE = 5.0  # ctdbd's, for a recovery's check
-TAKE_PATIENCE = 30.0  # ctdbd's is 120
+CHECK_TIME = 5.0  # ctdbd's, for a recovery's check
+TAKE_TIME = 30.0  # ctdbd's is 120
 
 
 class Run:
@@ -30,7 +30,7 @@ class Run:
         self._pidfd: Optional[int] = pidfd
         self._lock = threading.Lock()  # the nemesis sends signals from its own thread
         self.asked = False
-        self.deadline = operation.started + (CHECK_PATIENCE if operation.why == "check" else TAKE_PATIENCE)
+        self.deadline = operation.started + (CHECK_TIME if operation.why == "check" else TAKE_TIME)
 
     @property
     def holding(self) -> bool:

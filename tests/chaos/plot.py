@@ -49,7 +49,7 @@ def svg(record: Record, violations: list[Violation]) -> str:
         y = 40 + row * ROW
         label(4, y + 14, node)
         for operation in (o for o in record.operations if o.node == node):
-            title = f"{operation.name} ({operation.kind}) said {operation.status or 'nothing'}, code {operation.code}"
+            title = f"{operation.name} ({operation.kind}) status {operation.status or 'none'}, code {operation.code}"
             bar(operation.started, operation.exited or operation.eof, y + 20, 3, "life", title)
             if operation.status[:1] == "0":
                 style = "samba" if operation.kind == SAMBA else "whole"

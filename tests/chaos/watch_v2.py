@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Follows the locks' keys in one member's v2 store, and tells of them as `etcdctl watch -w json` does of v3's.
+"""Follows the locks' keys in one member's v2 store, and prints their changes as `etcdctl watch -w json` does of v3's.
 
     python3 -m tests.chaos.watch_v2 HOST INDEX      (from that index on, until it is killed)
 
-Told is the coming and going of keys, not their renewal. The keys' names begin with "v2:" here. A member remembers the
+It prints the coming and going of keys, not their renewal. The keys' names begin with "v2:" here. A member remembers the
 last 1000 events; one that has been left behind by more goes on from where it is.
 """
 
@@ -34,7 +34,7 @@ def wait(connection: http.client.HTTPConnection, index: int) -> tuple[Optional[d
     return event, event["node"]["modifiedIndex"] + 1
 
 
-def tell(event: dict[str, Any]) -> None:
+def show(event: dict[str, Any]) -> None:
     """Print it, if it is the coming or going of a key."""
     node, gone = event["node"], event["action"] in _GONE
     if event.get("prevNode", {}).get("dir") or node.get("dir") or not gone and "prevNode" in event:
@@ -51,7 +51,7 @@ def main() -> None:
         try:
             event, index = wait(connection, index)
             if event:
-                tell(event)
+                show(event)
         except (OSError, http.client.HTTPException, ValueError):
             connection.close()
             time.sleep(0.1)

@@ -28,7 +28,7 @@ SILENT = 30
 
 
 class Shared:
-    """The cluster that tests share, watched since its start; a new one if a test left it ill."""
+    """The cluster that tests share, watched since its start; a new one if a test left it unhealthy."""
 
     def __init__(self, etcd_members=1):
         self._members = etcd_members
@@ -70,8 +70,8 @@ def shared():
     shared.close()
 
 
-def told(watch):
-    """Yield the watch to a test and then tell all: pytest shows it if the test failed."""
+def shown(watch):
+    """Yield the watch to a test and then print it: pytest shows that if the test failed."""
     begun = time.monotonic()
     yield watch
     print(f"test begun at {begun:.1f}; holders:", *watch.holders(), "overlaps:", *watch.overlaps(), sep="\n  ")
@@ -81,7 +81,7 @@ def told(watch):
 @pytest.fixture
 def watch(shared):
     """The watch of a healthy cluster; `watch.cluster` is the cluster."""
-    yield from told(shared.healthy())
+    yield from shown(shared.healthy())
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def watch_of_etcd3():
     """As `watch`, of a cluster with an etcd of three members."""
     shared = Shared(etcd_members=3)
     try:
-        yield from told(shared.healthy())
+        yield from shown(shared.healthy())
     finally:
         shared.close()
 
@@ -152,7 +152,7 @@ def test_ten_recoveries_in_a_row_find_the_lock_held(watch):
 
 
 @ends
-def test_a_deleted_key_ends_the_holder_and_the_lock_is_taken_anew(watch):
+def test_a_deleted_key_ends_the_holder_and_the_lock_is_taken_again(watch):
     life = wait_all_is_well(watch)
     ((key, _, _),) = watch.cluster.lock_keys()
     watch.cluster.etcd.ctl("del", key)

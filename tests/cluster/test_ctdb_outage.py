@@ -38,8 +38,8 @@ def watch(request):
 
 def assert_nobody_is_banned(watch):
     for node in filter(Node.running, watch.cluster.nodes):
-        said = node.log() + node.status()
-        assert not [word for word in BANS if word in said], node.log()[-5000:]
+        text = node.log() + node.status()
+        assert not [word for word in BANS if word in text], node.log()[-5000:]
     assert not watch.overlaps()
 
 

@@ -123,7 +123,7 @@ def demonstrate(cluster: Cluster, watch: HolderWatch) -> None:
     expect(not watch.overlaps(), "never two holders at one time")
     seen("At no time did two nodes hold the lock.")
     for node in (first, second):
-        quote(f"what the helper told CTDB's log on {node} about taking the lock:")
+        quote(f"what the helper wrote to CTDB's log on {node} about taking the lock:")
         # Without the date, and the time to the millisecond.
         quote("\n".join(f"  {line[11:23]} {line[33:]}" for line in node.log().splitlines() if " holding " in line))
 

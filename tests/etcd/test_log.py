@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 def story(helper_conf):
     """The log's lines at the taking, in the steady state of three refreshes, and at the end."""
 
-    def tell(*args):
+    def run(*args):
         with Helper(helper_conf(refresh=0.5), *args) as helper:
             assert helper.status() == "0"
             time.sleep(0.3)
@@ -31,10 +31,10 @@ def story(helper_conf):
             helper.wait_exit()
             return taken, held, helper.stderr.splitlines()[len(taken) + len(held) :]
 
-    return tell
+    return run
 
 
-def test_without_v_there_is_nothing_to_tell(story):
+def test_without_v_nothing_is_logged(story):
     assert story() == ([], [], [])
 
 
@@ -70,7 +70,7 @@ def test_at_vvv_the_wire_is_shown(story):
 
 
 @pytest.mark.parametrize("args", [[], ["-vv"]])
-def test_of_silences_that_come_and_go_one_in_a_minute_is_told_below_vv(etcd, helper_conf, args):
+def test_repeated_silences_are_logged_once_a_minute_below_vv(etcd, helper_conf, args):
     with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint, refresh=0.5), *args) as helper:
         assert helper.status() == "0"
         for _ in range(3):
@@ -98,7 +98,7 @@ def test_long_outage_of_etcd_is_a_line_at_its_start_and_one_at_the_loss(etcd, he
     )
 
 
-def test_a_renewal_that_is_refused_and_then_is_not_is_told_once_each(etcd, helper_conf):
+def test_a_renewal_that_is_refused_and_then_is_not_is_logged_once_each(etcd, helper_conf):
     with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         proxy.answer_with(403, b'{"error": "etcdserver: permission denied", "code": 7}', matching=b"keepalive")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 PAGE = ElementTree.parse(TREE / "man" / "ctdb-etcd.7.xml").getroot()
 PREFIX = "ctdb_etcd_lock: "
-UNTOLD = (
+VARIABLE = (
     (r"/_locks/_ctdb/[^/ ]+/", "LOCK"),
     (r"127\.0\.\d+\.\d+:\d+", "ENDPOINT"),
     (r"\d+-\d+-\d+T\d+:\d+:\d+Z", "DATE"),
@@ -34,7 +34,7 @@ UNTOLD = (
 
 
 def masked(text):
-    for pattern, word in UNTOLD:
+    for pattern, word in VARIABLE:
         text = re.sub(pattern, word, text)
     return text
 
@@ -57,7 +57,7 @@ def excerpt(name, level):
 
 
 class Node:
-    """Where the helpers of a story run: their file, their verbosity, and all that they have said."""
+    """Where the helpers of a story run: their file, their verbosity, and all that they have logged."""
 
     def __init__(self, helper_conf, level, **keys):
         self._conf = helper_conf(lock_ttl=4, refresh=0.5, **keys)
@@ -71,7 +71,7 @@ class Node:
         return helper
 
     def holder(self):
-        """The first helper that is told `0`, tried again and again."""
+        """The first helper that answers `0`; tried again and again."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             helper = self.helper()
@@ -81,7 +81,7 @@ class Node:
                 return helper
         raise AssertionError("nobody can take the lock")
 
-    def said(self):
+    def logged(self):
         lines = [line for helper in self._helpers for line in helper.stderr.splitlines()]
         assert all(line.startswith(PREFIX) for line in lines)
         return {masked(line[len(PREFIX) :]) for line in lines}
@@ -129,13 +129,13 @@ def test_taken_and_given_back(node, level):
     helper = node.helper("0")
     helper.terminate()
     helper.wait_exit()
-    assert node.said() == excerpt("taken", level)
+    assert node.logged() == excerpt("taken", level)
 
 
 def test_contention(node, silent, level):
     silent.helper("0")
     node.helper("1").wait_exit()
-    assert node.said() == excerpt("contention", level)
+    assert node.logged() == excerpt("contention", level)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
@@ -145,30 +145,30 @@ def test_held(helper_conf, level):
         time.sleep(0.3)
         before = len(helper.stderr)
         time.sleep(1.2)
-        said = {masked(line[len(PREFIX) :]) for line in helper.stderr[before:].splitlines()}
-    assert said == excerpt("held", level)
+        logged = {masked(line[len(PREFIX) :]) for line in helper.stderr[before:].splitlines()}
+    assert logged == excerpt("held", level)
 
 
 @pytest.fixture
-def elsewhere(lock_name, witness_of):
+def elsewhere(lock_name, nonce_file_of):
     """From now on the holder could be one of another machine."""
-    witness = witness_of(lock_name)
+    nonce_file = nonce_file_of(lock_name)
 
     def forget():
-        wait_until(lambda: witness.exists() and witness.read_text(), 2, "the holder's witness")
-        witness.unlink()
+        wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), 2, "the holder's nonce file")
+        nonce_file.unlink()
 
     return forget
 
 
-def test_killed(node, silent, level, lock_name, witness_of):
+def test_killed(node, silent, level, lock_name, nonce_file_of):
     holder = silent.helper("0")
     node.helper("1").wait_exit()
-    wait_until(witness_of(lock_name).exists, 2, "the holder's witness")
+    wait_until(nonce_file_of(lock_name).exists, 2, "the holder's nonce file")
     holder.kill()
     holder.wait_exit()
     node.holder()
-    assert node.said() == excerpt("killed", level)
+    assert node.logged() == excerpt("killed", level)
 
 
 def test_crashed(node, silent, level, elsewhere, elected):
@@ -177,7 +177,7 @@ def test_crashed(node, silent, level, elsewhere, elected):
     holder.kill()
     time.sleep(2)
     node.holder()
-    assert node.said() == excerpt("crashed", level)
+    assert node.logged() == excerpt("crashed", level)
 
 
 def test_stopped(node, silent, level):
@@ -187,7 +187,7 @@ def test_stopped(node, silent, level):
     node.holder()
     helper.cont()
     helper.wait_exit()
-    assert silent.said() == set() and node.said() == excerpt("stopped", level)
+    assert silent.logged() == set() and node.logged() == excerpt("stopped", level)
 
 
 def test_deleted(etcd, node, level, lock_name):
@@ -195,7 +195,7 @@ def test_deleted(etcd, node, level, lock_name):
     etcd.delete(f"/_locks/_ctdb/{lock_name}/", prefix=True)
     helper.wait_exit()
     node.holder()
-    assert node.said() == excerpt("deleted", level)
+    assert node.logged() == excerpt("deleted", level)
 
 
 def test_away_for_a_moment(behind, proxy, level):
@@ -204,7 +204,7 @@ def test_away_for_a_moment(behind, proxy, level):
     time.sleep(1.5)
     proxy.forward()
     wait_until(lambda: "answers again" in helper.stderr, 5, "an answer")
-    assert behind.said() - excerpt("taken", level) == excerpt("moment", level)
+    assert behind.logged() - excerpt("taken", level) == excerpt("moment", level)
 
 
 def test_away_for_longer(behind, proxy, level):
@@ -217,7 +217,7 @@ def test_away_for_longer(behind, proxy, level):
     proxy.forward()
     wait_until(lambda: "answers again" in last.stderr, 5, "an answer")
     assert last.status() == "0"
-    assert behind.said() == excerpt("away", level)
+    assert behind.logged() == excerpt("away", level)
 
 
 def test_cut_off(behind, node, proxy, level, elsewhere, elected):
@@ -226,7 +226,8 @@ def test_cut_off(behind, node, proxy, level, elsewhere, elected):
     proxy.freeze()
     helper.wait_exit()
     node.holder()
-    assert (behind.said() | node.said()) - excerpt("taken", level) == excerpt("cut", level) - excerpt("taken", level)
+    taken = excerpt("taken", level)
+    assert (behind.logged() | node.logged()) - taken == excerpt("cut", level) - taken
 
 
 def test_follower_cut_off(behind, silent, proxy, level):
@@ -236,4 +237,4 @@ def test_follower_cut_off(behind, silent, proxy, level):
     wait_until(lambda: helper.stderr, 5, "a line after the first round")
     helper.close_stdout()
     helper.wait_exit()
-    assert behind.said() == excerpt("follower", level)
+    assert behind.logged() == excerpt("follower", level)

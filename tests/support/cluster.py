@@ -50,7 +50,7 @@ TROUBLE = re.compile(
 )
 
 
-# What it logs when a helper has told it `0`.
+# What it logs when a helper has answered `0`.
 TAKEN = re.compile(r"(Cluster|Recovery) lock taken successfully$")
 
 
@@ -219,7 +219,7 @@ class Cluster:
         return self.wait_until(taken, timeout, "the lock to be taken again") - moment
 
     def lock_keys(self) -> list[tuple[str, int, int]]:
-        """What the program has in etcd: each key with its holder's PNN and pid, as its value tells them."""
+        """What the program has in etcd: each key with its holder's PNN and pid, as its value has them."""
         values = {key: json.loads(value) for key, value in self.etcd.keys(DIRECTORY).items()}
         return [(key, value["pnn"], value["pid"]) for key, value in values.items()]
 

@@ -205,11 +205,11 @@ class NetworkWaiter(Waiter):
         for fd, event in events.items():
             if fd not in sockets:
                 real.register(fd, event)
-        patience = 5000 if not self.hangs and events.keys() - sockets.keys() else 0
+        timeout = 5000 if not self.hangs and events.keys() - sockets.keys() else 0
         while True:
             self.check()
             ready = {fd for fd, event in events.items() if fd in sockets and sockets[fd].ready(event)}
-            ready |= {fd for fd, _ in real.poll(0 if ready else patience)}
+            ready |= {fd for fd, _ in real.poll(0 if ready else timeout)}
             if ready:
                 return ready
             if clock.now >= deadline:

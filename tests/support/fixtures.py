@@ -21,7 +21,7 @@ from .etcd import Etcd
 
 HelperConf = Callable[..., Path]
 
-WITNESSES = Path("/run/ctdb")
+NONCE_FILES = Path("/run/ctdb")
 
 
 @pytest.fixture(scope="session")
@@ -73,25 +73,25 @@ def built_etcd() -> Callable[[str], str]:
 
 
 @pytest.fixture
-def lock_name(witness_of: Callable[[str], Path]) -> Iterator[str]:
+def lock_name(nonce_file_of: Callable[[str], Path]) -> Iterator[str]:
     """A netbios name that no other test has; what a killed helper leaves on the machine goes at the end."""
     name = "T" + secrets.token_hex(6).upper()
     yield name
-    witness_of(name).unlink(missing_ok=True)
+    nonce_file_of(name).unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
-def witness_of() -> Iterator[Callable[[str], Path]]:
+def nonce_file_of() -> Iterator[Callable[[str], Path]]:
     """The file that proves of a lock's holder that it ran on this machine."""
-    yield lambda name: WITNESSES / f"ctdb_etcd_lock.{name}"
+    yield lambda name: NONCE_FILES / f"ctdb_etcd_lock.{name}"
     with contextlib.suppress(OSError):
-        WITNESSES.rmdir()  # unless it is a real CTDB's, or another test's
+        NONCE_FILES.rmdir()  # unless it is a real CTDB's, or another test's
 
 
 @pytest.fixture
-def witness(witness_of: Callable[[str], Path], lock_name: str) -> Path:
+def nonce_file(nonce_file_of: Callable[[str], Path], lock_name: str) -> Path:
     """That of the test's lock."""
-    return witness_of(lock_name)
+    return nonce_file_of(lock_name)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def elected() -> Iterator[None]:
 
 @pytest.fixture
 def helper_conf(
-    request: pytest.FixtureRequest, tmp_path: Path, lock_name: str, witness_of: Callable[[str], Path]
+    request: pytest.FixtureRequest, tmp_path: Path, lock_name: str, nonce_file_of: Callable[[str], Path]
 ) -> Iterator[HelperConf]:
     """`helper_conf(key=value, ...)` writes a new configuration file and returns its path.
 
@@ -134,4 +134,4 @@ def helper_conf(
     yield write
     for name in names:
         with contextlib.suppress(OSError, ValueError):
-            witness_of(name).unlink()
+            nonce_file_of(name).unlink()

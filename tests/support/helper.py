@@ -204,11 +204,11 @@ def successor_of(
     raise AssertionError("nobody can take the lock")
 
 
-def crash(holder: Helper, witness: Path, elsewhere: bool = False) -> None:
-    """Kill a holder, once it has left its witness; `elsewhere`: as on a machine that nobody else can look at."""
+def crash(holder: Helper, nonce_file: Path, elsewhere: bool = False) -> None:
+    """Kill a holder, once it has left its nonce file; `elsewhere`: as on a machine that nobody else can look at."""
     assert holder.status() == "0"
-    wait_until(lambda: witness.exists() and witness.read_text(), 2, "the holder's witness")
+    wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), 2, "the holder's nonce file")
     if elsewhere:
-        witness.unlink()
+        nonce_file.unlink()
     holder.kill()
     holder.wait_exit()

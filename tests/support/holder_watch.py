@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Who held the cluster's lock, from when until when: the witness that there was never more than one at a time.
+"""Who held the cluster's lock, from when until when: the proof that there was never more than one at a time.
 
-It looks at processes and at what they said, never at etcd: what counts is who believes that the lock is his.  It may
-miss an overlap of some milliseconds (see HolderWatch); it never invents one.
+It looks at processes and at what they answered, never at etcd: what counts is who believes that the lock is his.  It
+may miss an overlap of some milliseconds (see HolderWatch); it never invents one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .cluster import Cluster
     from .node import Node
 
-# What a helper run with -v logs once it has told ctdbd that it holds the lock.
+# What a helper run with -v logs once it has reported to ctdbd that it holds the lock.
 HOLDING = re.compile(r"ctdb_etcd_lock: holding .*, pid (\d+)$")
 
 
@@ -92,7 +92,7 @@ class HolderWatch:
 
     def _poll(self) -> None:
         # The logs first: a helper whose line is read is then in the census, unless it is dead by now.
-        taken = [(node, pid, moment) for node in self.cluster.nodes for pid, moment in self._news(node)]
+        taken = [(node, pid, moment) for node in self.cluster.nodes for pid, moment in self._new_holds(node)]
         now = time.monotonic()
         gap, self._last = now - self._last, now
         self.largest_gap = max(self.largest_gap, gap)
@@ -117,7 +117,7 @@ class HolderWatch:
                 self._lives[pid, -len(self._lives)] = Life(node.number, pid, "?", moment, moment, moment)
         self._complete = now
 
-    def _news(self, node: Node) -> Iterator[tuple[int, float]]:
+    def _new_holds(self, node: Node) -> Iterator[tuple[int, float]]:
         """Pids (0: not named) and moments of the lines that say so and are new in the node's log."""
         try:
             with node.log_file.open("rb") as log:
@@ -134,6 +134,6 @@ class HolderWatch:
 
 
 def born(started: int) -> float:
-    """/proc's start time, clock ticks since the machine's boot, as time.monotonic() would have said it."""
+    """/proc's start time, clock ticks since the machine's boot, as time.monotonic() would have it."""
     since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
     return time.monotonic() - since_boot

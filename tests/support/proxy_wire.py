@@ -4,7 +4,7 @@
 
 A connection has two lines, one in each direction.  A line is a queue from which bytes leave in order: not before they
 are due, not while the direction is held, not past a request that is trapped.  The end of the stream queues, too: a
-request that is let go late still arrives before it.  Plain HTTP/1.1 requests are told apart in the stream; anything
+request that is let go late still arrives before it.  Plain HTTP/1.1 requests are distinguished in the stream; anything
 else (TLS, gRPC) passes as opaque bytes.
 """
 

@@ -58,7 +58,7 @@ class Rig:
         parts: List[Any] = [Holder(text), NonceFile(), self._electing, self.latest, self.waiter, self.log]
         return Contender(*parts)
 
-    def patience(self, seconds: float) -> None:
+    def wait_until(self, seconds: float) -> None:
         """Wait so long, from now on, for the end of a lease."""
         self.latest = self.clock.now + seconds
         self.contender = self.contender_as("us")

@@ -142,7 +142,7 @@ def test_answer_of_dns_slower_than_read_timeout_still_counts(etcd, names, helper
 
 
 @pytest.mark.root
-def test_a_name_that_is_not_known_is_said_and_another_endpoint_taken(etcd, names, helper_conf):
+def test_an_unknown_name_is_reported_and_another_endpoint_used(etcd, names, helper_conf):
     names.serve()
     with names.helper(helper_conf(host=["m.test", etcd.endpoints[0]], api="3")) as helper:
         assert helper.status() == "0"

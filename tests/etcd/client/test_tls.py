@@ -116,7 +116,7 @@ def test_one_good_endpoint_does_where_another_does_not_verify(server, conf, pki)
 
 @pytest.mark.parametrize("api", kinds.APIS)
 def test_http_spoken_to_https_and_the_other_way_round_say_which_to_set(server, etcd, helper_conf, api):
-    # etcd 3.4 just closes the connection, as a port forwarder to nowhere would do: that may mend itself.
+    # etcd 3.4 just closes the connection, as a port forwarder to nowhere would do: that may pass.
     for cluster, protocol, right in ((server, "http", "https"), (etcd, "https", "http")):
         keys = {"host": cluster.endpoints[0], "protocol": protocol, "api": api, "acquire_timeout": 3}
         with Helper(helper_conf(**keys)) as helper:

@@ -129,9 +129,9 @@ def test_sigterm_ends_the_wait_for_a_testparm_that_has_closed_its_output(etcd, t
         assert helper.wait_exit() - asked < 1 and helper.stdout == b""
 
 
-def test_dying_lease_is_answered_in_time(conf, witness, elected):
+def test_dying_lease_is_answered_in_time(conf, nonce_file, elected):
     with Helper(conf()) as holder:
-        crash(holder, witness, elsewhere=True)
+        crash(holder, nonce_file, elsewhere=True)
         for _ in range(3):
             with Helper(conf(), "-v") as helper:
                 if helper.status(8) == "0":

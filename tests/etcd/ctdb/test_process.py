@@ -29,17 +29,17 @@ def test_sigterm_at_any_moment_of_the_start_leaves_nothing(etcd, helper_conf, ke
         usual = helper.answered_after
         helper.terminate()
         helper.wait_exit()
-    said = set()
+    answers = set()
     for step in range(30):
         with Helper(helper_conf()) as helper:
             time.sleep(step / 20 * usual)
             helper.terminate()
             helper.wait_exit(2)
             assert helper.stderr == "" and helper.stdout in (b"", b"0"), helper.describe()
-            said.add(helper.stdout)
+            answers.add(helper.stdout)
         assert not keys() and set(etcd.leases()) <= set(leases), f"at {step} of 20 parts of {usual} s"
     # Else the moments were all too early or too late to show anything.
-    assert said == {b"", b"0"}
+    assert answers == {b"", b"0"}
 
 
 @pytest.mark.slow
@@ -152,7 +152,7 @@ def test_descriptors_that_ctdbd_leaks_are_closed(helper_conf):
             theirs = {os.readlink(f"/proc/{helper.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{helper.pid}/fd")}
             assert not ours & theirs
             # stdin, stdout, stderr, the wake-up pipe's two ends, the parent's pidfd, the connection; for a moment
-            # after the `0` its witness.
+            # after the `0` its nonce file.
             wait_until(lambda: len(os.listdir(f"/proc/{helper.pid}/fd")) <= 7, 2, "no more than seven descriptors")
     finally:
         os.close(leaked)

@@ -88,7 +88,7 @@ def test_etcd_away_for_3_s_at_any_phase_costs_nothing(etcd, proxy, conf, lock_na
 
 
 @pytest.mark.parametrize("how", ["reset", "truncate_answers"])
-def test_a_connection_that_breaks_is_made_anew(etcd, proxy, conf, lock_name, how):
+def test_a_connection_that_breaks_is_made_again(etcd, proxy, conf, lock_name, how):
     with Helper(conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         for _ in range(6):
@@ -130,7 +130,7 @@ def test_one_member_of_three_gone_costs_nothing(etcd3, conf, lock_name, which, h
         assert not keys(etcd3, lock_name)
         with Helper(conf(host=etcd3.endpoints)) as successor:
             assert successor.status() == "0"
-            assert successor.answered_after < 10  # ctdbd's patience in a recovery
+            assert successor.answered_after < 10  # as long as ctdbd waits in a recovery
 
 
 @pytest.mark.parametrize("how", ["refuse", "freeze"])

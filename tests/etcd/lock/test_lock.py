@@ -139,7 +139,7 @@ def test_etcdctl_lock_on_the_same_path_excludes_us_and_waits_for_us(etcd, helper
             other.wait_acquired()
 
 
-@pytest.mark.parametrize("loss", ["key deleted", "lease revoked", "key written anew"])
+@pytest.mark.parametrize("loss", ["key deleted", "lease revoked", "key written again"])
 def test_a_lock_taken_away_is_noticed_at_the_next_refresh(etcd, helper_conf, lock_name, loss):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0"
@@ -148,7 +148,7 @@ def test_a_lock_taken_away_is_noticed_at_the_next_refresh(etcd, helper_conf, loc
             etcd.revoke(key["lease"])
         else:
             etcd.delete(key["key"])
-        if loss == "key written anew":
+        if loss == "key written again":
             etcd.put(key["key"], key["value"])
         gone = time.monotonic()
         assert helper.wait_eof() - gone < REFRESH + 0.5

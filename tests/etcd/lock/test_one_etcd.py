@@ -72,10 +72,10 @@ def test_etcd_of_this_machine_alone_is_refused_if_others_take_part(
     etcd_v2, helper_conf, nodes, lock_name, api
 ):
     conf, env = helper_conf(host=etcd_v2.endpoints[0], api=api), nodes("127.0.0.1", ELSEWHERE)
-    character, said = ends(conf, env=env)
-    assert character == "3" and len(said.splitlines()) == 1, said
-    assert f"{ELSEWHERE} (in {env['CTDB_BASE']}/nodes)" in said and "set host" in said
-    assert fault_of_check(conf, **env) in said
+    character, stderr = ends(conf, env=env)
+    assert character == "3" and len(stderr.splitlines()) == 1, stderr
+    assert f"{ELSEWHERE} (in {env['CTDB_BASE']}/nodes)" in stderr and "set host" in stderr
+    assert fault_of_check(conf, **env) in stderr
     path = f"/_locks/_ctdb/{lock_name}"
     assert etcd_v2.keys(path) == [] and (not release.serves_v2() or etcd_v2.keys_v2(path) == [])
 
@@ -107,8 +107,8 @@ def test_etcd_of_this_machine_is_known_as_such_with_a_login(built_etcd, helper_c
         conf = helper_conf(**keys)
         conf.chmod(0o600)
         takes(conf, env=nodes("127.0.0.1"))
-        character, said = ends(conf, env=nodes("127.0.0.1", ELSEWHERE))
-        assert character == "3" and "set host" in said and PASSWORD not in said
+        character, stderr = ends(conf, env=nodes("127.0.0.1", ELSEWHERE))
+        assert character == "3" and "set host" in stderr and PASSWORD not in stderr
 
 
 @APIS
@@ -116,9 +116,9 @@ def test_contention_asks_nothing_more(etcd_v2, helper_conf, nodes, api):
     conf = helper_conf(host=etcd_v2.endpoints[0], api=api)
     with Helper(conf) as holder:
         assert holder.status() == "0"
-        character, said = ends(conf, "-vv", env=nodes("127.0.0.1", ELSEWHERE))
-        assert character == "1" and "members" not in said and "member/list" not in said
-        assert len([line for line in said.splitlines() if " in 0." in line]) == 1
+        character, stderr = ends(conf, "-vv", env=nodes("127.0.0.1", ELSEWHERE))
+        assert character == "1" and "members" not in stderr and "member/list" not in stderr
+        assert len([line for line in stderr.splitlines() if " in 0." in line]) == 1
 
 
 # One etcd
@@ -136,11 +136,11 @@ def two():
 def test_endpoints_of_two_clusters_are_refused_with_who_is_of_which(two, helper_conf, lock_name, api, order):
     one, other = two[::order]
     conf = helper_conf(host=[one.endpoints[0], other.endpoints[0]], api=api)
-    character, said = ends(conf)
-    assert character == "3" and len(said.splitlines()) == 1, said
+    character, stderr = ends(conf)
+    assert character == "3" and len(stderr.splitlines()) == 1, stderr
     first, second = (f"{etcd.endpoints[0]} of cluster {cluster_id(etcd)}" for etcd in (one, other))
-    assert f": {first}; {second}: check host" in said
-    assert fault_of_check(conf) in said
+    assert f": {first}; {second}: check host" in stderr
+    assert fault_of_check(conf) in stderr
     path = f"/_locks/_ctdb/{lock_name}"
     assert one.keys(path) == other.keys(path) == []
 
@@ -151,8 +151,8 @@ def test_contention_at_the_first_of_two_clusters_is_the_answer(two, helper_conf,
     with Helper(helper_conf(host=one.endpoints[0], api=api)) as holder:
         assert holder.status() == "0"
         conf = helper_conf(host=[one.endpoints[0], other.endpoints[0]], api=api)
-        character, said = ends(conf, "-vv")
-        assert character == "1" and other.endpoints[0] not in said
+        character, stderr = ends(conf, "-vv")
+        assert character == "1" and other.endpoints[0] not in stderr
         # From the endpoint that the helper asks, whatever else is there.
         view = View(conf, "--check", "--json")
         (read,) = [item for item in view.json["items"] if item["item"] == f"v{'2' if api == '2' else '3'} read"]
@@ -166,9 +166,9 @@ def test_etcds_of_their_own_with_one_and_the_same_id_are_refused(helper_conf, lo
     with Etcd(1, same) as one, Etcd(1, same) as other:
         assert cluster_id(one) == cluster_id(other)
         conf = helper_conf(host=[one.endpoints[0], other.endpoints[0]], api=api)
-        character, said = ends(conf)
-        assert character == "3" and "etcds of their own" in said, said
-        assert fault_of_check(conf) in said
+        character, stderr = ends(conf)
+        assert character == "3" and "etcds of their own" in stderr, stderr
+        assert fault_of_check(conf) in stderr
         assert one.keys(f"/_locks/_ctdb/{lock_name}") == other.keys(f"/_locks/_ctdb/{lock_name}") == []
 
 
@@ -195,10 +195,10 @@ def test_removed_member_started_by_itself_is_refused(helper_conf):
         stray.extra_args += ["--initial-cluster", f"{stray.name}={stray.peer_url}"]
         stray.start()
         etcd.wait_healthy()
-        character, said = ends(conf)
+        character, stderr = ends(conf)
         # Alone in its cluster, and first or last by the endpoint in use.
-        assert character == "3" and re.search(rf"[:;] {stray.endpoint} of cluster ", said), said
-        assert fault_of_check(conf) in said
+        assert character == "3" and re.search(rf"[:;] {stray.endpoint} of cluster ", stderr), stderr
+        assert fault_of_check(conf) in stderr
 
 
 def test_all_members_are_asked_but_only_before_0(etcd3, helper_conf):
@@ -208,8 +208,8 @@ def test_all_members_are_asked_but_only_before_0(etcd3, helper_conf):
         wait_until(lambda: "holding" in holder.stderr, 5, "the line about the lock")
         asked = [line for line in holder.stderr.partition("holding")[0].splitlines() if " kv/range: 200 from " in line]
         assert {endpoint for endpoint in etcd3.endpoints for line in asked if endpoint in line} == set(etcd3.endpoints)
-        character, said = ends(conf, "-vv")
-        assert character == "1" and etcd3.endpoints[1] not in said and etcd3.endpoints[2] not in said
+        character, stderr = ends(conf, "-vv")
+        assert character == "1" and etcd3.endpoints[1] not in stderr and etcd3.endpoints[2] not in stderr
 
 
 @pytest.mark.slow

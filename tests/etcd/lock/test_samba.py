@@ -159,16 +159,16 @@ def test_sigterm_at_any_moment_leaves_neither_lock(conf, keys, etcd_v2):
         usual = helper.answered_after
         helper.terminate()
         helper.wait_exit()
-    said = set()
+    answers = set()
     for step in range(15):
         with Helper(conf("auto")) as helper:
             time.sleep(step / 10 * usual)
             helper.terminate()
             helper.wait_exit(2)
-            said.add(helper.stdout)
+            answers.add(helper.stdout)
             assert helper.stderr == ""
         assert keys() == ([], [])
-    assert said == {b"", b"0"}
+    assert answers == {b"", b"0"}
 
 
 def test_where_v2_is_not_served_python_etcd_is_not_even_imported(helper_conf, tmp_path):

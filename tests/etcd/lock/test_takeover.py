@@ -44,18 +44,18 @@ def change(etcd, keys):
 def answer(conf):
     """What a helper answers now; what it got it gives back."""
     with Helper(conf) as helper:
-        said = helper.status()
+        answer = helper.status()
         helper.terminate()
         helper.wait_exit()
-        return said
+        return answer
 
 
 @pytest.mark.parametrize("own_parent", [True, False], ids=["reaped", "zombie"])
-def test_a_killed_holder_of_this_machine_is_replaced_at_once(etcd, conf, keys, witness, own_parent):
+def test_a_killed_holder_of_this_machine_is_replaced_at_once(etcd, conf, keys, nonce_file, own_parent):
     with Helper(conf(), own_parent=own_parent) as holder:
         assert holder.status() == "0"
         before = keys()
-        crash(holder, witness)
+        crash(holder, nonce_file)
         with Helper(conf(), "-v") as successor:
             assert successor.status() == "0" and keys() != before, successor.describe()
             wait_until(lambda: "holding" in successor.stderr, 2, "the line that says so")
@@ -64,24 +64,24 @@ def test_a_killed_holder_of_this_machine_is_replaced_at_once(etcd, conf, keys, w
             assert not {key["lease"] for key in before if "lease" in key} & set(etcd.leases())
 
 
-def test_what_a_holder_leaves_on_the_machine_goes_with_its_release(conf, witness):
+def test_what_a_holder_leaves_on_the_machine_goes_with_its_release(conf, nonce_file):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
-        wait_until(witness.exists, 2, "the holder's witness")
+        wait_until(nonce_file.exists, 2, "the holder's nonce file")
         holder.terminate()
         holder.wait_exit()
-        assert not witness.exists()
+        assert not nonce_file.exists()
 
 
-def test_a_stopped_holder_is_not_dead(conf, witness):
+def test_a_stopped_holder_is_not_dead(conf, nonce_file):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
-        wait_until(witness.exists, 2, "the holder's witness")
+        wait_until(nonce_file.exists, 2, "the holder's nonce file")
         holder.stop()
         assert answer(conf()) == "1"
 
 
-def test_a_holder_of_which_anything_is_in_doubt_is_not_dead(conf, keys, change, witness):
+def test_a_holder_of_which_anything_is_in_doubt_is_not_dead(conf, keys, change, nonce_file):
     me = proof("")
     doubts = [
         {"boot_id": "00000000-0000-4000-8000-000000000000"},
@@ -99,31 +99,31 @@ def test_a_holder_of_which_anything_is_in_doubt_is_not_dead(conf, keys, change, 
     ]
     # Long enough for all of them.
     with Helper(conf(lock_ttl=60), own_parent=True) as holder:
-        crash(holder, witness)
+        crash(holder, nonce_file)
         true = json.loads(keys()[0]["value"])
         for fields in doubts:
             change(**fields)
             assert answer(conf()) == "1", fields
             change(**true)
-        nonce = witness.read_text()
+        nonce = nonce_file.read_text()
         for left in ("", "0" * 16, nonce + "0"):
-            witness.write_text(left)
+            nonce_file.write_text(left)
             assert answer(conf()) == "1", left
-        witness.write_text(nonce)
+        nonce_file.write_text(nonce)
         # Its number is that of another process by now: that is no doubt.
         change(pid=me["pid"])
         assert answer(conf()) == "0"
 
 
-def test_a_holder_in_another_pid_namespace_is_not_dead(conf, witness, keys):
+def test_a_holder_in_another_pid_namespace_is_not_dead(conf, nonce_file, keys):
     # A shell between process 1 and the helper: nobody is to be the child of process 1.
     inside = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", 'sh -c "\\"\\$@\\"; exit" "$@"; exit']
     with Helper(None, *inside, "sh", "sh", PROGRAM, "-c", str(conf()), program="unshare") as holder:
-        crash(holder, witness)
+        crash(holder, nonce_file)
         assert answer(conf()) == "1" and keys()
 
 
-def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, witness):
+def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, nonce_file):
     code = (
         "import ctypes, sys, threading, time\n"
         "sys.path.insert(0, sys.argv[1])\n"
@@ -147,14 +147,14 @@ def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, witness):
 
 
 @pytest.mark.slow
-def test_of_16_who_find_a_dead_holder_one_replaces_it(conf, keys, witness):
+def test_of_16_who_find_a_dead_holder_one_replaces_it(conf, keys, nonce_file):
     for _ in range(2):
         with Helper(conf(), own_parent=True) as holder:
-            crash(holder, witness)
+            crash(holder, nonce_file)
             # Who holds is the matter here, and not how soon a busy machine starts 16.
             with contend(16, lambda _: conf(acquire_timeout=30)) as helpers:
-                said = sorted(helper.stdout for helper in helpers)
-                assert said == [b"0"] + [b"1"] * 15, [helper.describe() for helper in helpers]
+                answers = sorted(helper.stdout for helper in helpers)
+                assert answers == [b"0"] + [b"1"] * 15, [helper.describe() for helper in helpers]
                 for helper in helpers:
                     helper.terminate()
                     helper.wait_exit()
@@ -162,12 +162,12 @@ def test_of_16_who_find_a_dead_holder_one_replaces_it(conf, keys, witness):
 
 
 @pytest.mark.parametrize("kind", [kinds.KINDS["v3"]], ids=["v3"])
-def test_nobody_is_replaced_over_the_head_of_who_waits_for_the_lock(etcd, conf, witness, lock_name):
+def test_nobody_is_replaced_over_the_head_of_who_waits_for_the_lock(etcd, conf, nonce_file, lock_name):
     with Helper(conf(), own_parent=True) as holder:
         assert holder.status() == "0"
         with etcd.lock_process(f"/_locks/_ctdb/{lock_name}") as waiting:
             wait_until(lambda: len(etcd.keys(f"/_locks/_ctdb/{lock_name}/")) == 2, 5, "etcdctl to wait")
-            crash(holder, witness)
+            crash(holder, nonce_file)
             assert answer(conf()) == "1" and not waiting.acquired
             waiting.wait_acquired(TTL + 3)
             assert answer(conf()) == "1"
@@ -175,11 +175,11 @@ def test_nobody_is_replaced_over_the_head_of_who_waits_for_the_lock(etcd, conf, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["reset", "truncate_answers"])
-def test_a_replacement_whose_answer_is_lost_is_known_by_its_key(etcd, conf, keys, witness, how):
+def test_a_replacement_whose_answer_is_lost_is_known_by_its_key(etcd, conf, keys, nonce_file, how):
     # At another moment of the takeover each time.
     for step in range(6):
         with Helper(conf(), own_parent=True) as holder, Proxy(etcd.endpoints[0]) as proxy:
-            crash(holder, witness)
+            crash(holder, nonce_file)
             count = len(keys())
             with Helper(conf(host=proxy.endpoint)) as successor:
                 wait_until(lambda: proxy.seen().connections or successor.output, 5, "its first connection")

@@ -17,9 +17,9 @@ kind, etcd, conf, keys = kinds.kind, kinds.etcd, kinds.conf, kinds.keys
 
 
 @pytest.mark.slow
-def test_elected_leader_waits_for_the_end_of_an_unrenewed_lease(conf, witness, elected):
+def test_elected_leader_waits_for_the_end_of_an_unrenewed_lease(conf, nonce_file, elected):
     with Helper(conf()) as holder:
-        crash(holder, witness, elsewhere=True)
+        crash(holder, nonce_file, elsewhere=True)
         died = time.monotonic()
         # About when CTDB elects again; a first lease of 9 s ends within the 4.3 s that we wait then.
         time.sleep(6.5)
@@ -30,7 +30,7 @@ def test_elected_leader_waits_for_the_end_of_an_unrenewed_lease(conf, witness, e
 
 
 @pytest.mark.slow
-def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, witness, elected):
+def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, nonce_file, elected):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
         time.sleep(REFRESH)
@@ -46,14 +46,14 @@ def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, w
 
 
 @pytest.mark.slow
-def test_of_4_who_wait_for_the_end_of_a_lease_one_gets_the_lock(conf, keys, witness, elected):
+def test_of_4_who_wait_for_the_end_of_a_lease_one_gets_the_lock(conf, keys, nonce_file, elected):
     with Helper(conf()) as holder:
-        crash(holder, witness, elsewhere=True)
+        crash(holder, nonce_file, elsewhere=True)
         time.sleep(6.5)
         # Their parents are shells before, but it is our name that they see as helpers.
         with contend(4, lambda _: conf(), "-v") as helpers:
-            said = sorted(helper.stdout for helper in helpers)
-            assert said == [b"0"] + [b"1"] * 3, [helper.describe() for helper in helpers]
+            answers = sorted(helper.stdout for helper in helpers)
+            assert answers == [b"0"] + [b"1"] * 3, [helper.describe() for helper in helpers]
             assert all("waiting for the end of a lease" in helper.stderr for helper in helpers)
             for helper in helpers:
                 helper.terminate()
@@ -62,9 +62,9 @@ def test_of_4_who_wait_for_the_end_of_a_lease_one_gets_the_lock(conf, keys, witn
 
 
 @pytest.mark.slow
-def test_a_lease_that_cannot_end_in_time_is_contention_at_once(conf, witness, elected):
+def test_a_lease_that_cannot_end_in_time_is_contention_at_once(conf, nonce_file, elected):
     with Helper(conf(lock_ttl=20)) as holder:
-        crash(holder, witness, elsewhere=True)
+        crash(holder, nonce_file, elsewhere=True)
         time.sleep(6.5)
         with Helper(conf(lock_ttl=20), "-v") as contender:
             assert contender.status() == "1" and contender.answered_after < 3
@@ -73,9 +73,9 @@ def test_a_lease_that_cannot_end_in_time_is_contention_at_once(conf, witness, el
 
 
 @pytest.mark.slow
-def test_sigterm_ends_the_wait_for_a_lease_at_once(conf, witness, elected):
+def test_sigterm_ends_the_wait_for_a_lease_at_once(conf, nonce_file, elected):
     with Helper(conf()) as holder:
-        crash(holder, witness, elsewhere=True)
+        crash(holder, nonce_file, elsewhere=True)
         time.sleep(6.5)
         with Helper(conf(), "-v") as waiting:
             wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 5, "it to wait")
@@ -85,9 +85,9 @@ def test_sigterm_ends_the_wait_for_a_lease_at_once(conf, witness, elected):
 
 
 @pytest.mark.slow
-def test_the_check_of_a_recovery_waits_for_nothing(conf, witness):
+def test_the_check_of_a_recovery_waits_for_nothing(conf, nonce_file):
     with Helper(conf()) as holder:
-        crash(holder, witness, elsewhere=True)
+        crash(holder, nonce_file, elsewhere=True)
         time.sleep(6.5)
         with Helper(conf(), "-v") as check:
             assert check.status() == "1"
@@ -96,7 +96,7 @@ def test_the_check_of_a_recovery_waits_for_nothing(conf, witness):
 
 
 @pytest.mark.parametrize("kind", [kinds.KINDS["v3"]], ids=["v3"])
-def test_a_live_holder_costs_the_check_one_request_and_an_election_two(request, conf, witness):
+def test_a_live_holder_costs_the_check_one_request_and_an_election_two(request, conf, nonce_file):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
         for requests in (["kv/range"], ["kv/range", "lease/timetolive"]):

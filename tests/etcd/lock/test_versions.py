@@ -85,11 +85,11 @@ def test_each_version_sees_names_and_follows_the_other(conf, keys, versions):
         assert version_of(keys()) != holding
 
 
-def test_no_version_evicts_the_other_and_each_follows_its_lease(conf, keys, witness, versions, elected):
+def test_no_version_evicts_the_other_and_each_follows_its_lease(conf, keys, nonce_file, versions, elected):
     first, second = versions
     with Helper(conf(lock_ttl=TTL), program=first) as holder:
         assert holder.status() == "0"
-        wait_until(lambda: witness.exists() and witness.read_text(), 2, "the holder's witness")
+        wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), 2, "the holder's nonce file")
         holder.kill()
         holder.wait_exit()
         killed = time.monotonic()

@@ -221,7 +221,7 @@ def etcd_tls(certificates):
         ({"protocol": "https", "ca_cert": "missing.pem"}, "name a file that can be read"),
     ],
 )
-def test_tls_that_is_wrong_is_told_from_tls_that_is_good(etcd_tls, certificates, helper_conf, keys, advice):
+def test_wrong_tls_is_distinguished_from_good_tls(etcd_tls, certificates, helper_conf, keys, advice):
     keys = {key: str(certificates / value) if key == "ca_cert" else value for key, value in keys.items()}
     conf = helper_conf(host=etcd_tls.endpoints[0], **keys)
     view, status = check(conf), View(conf, "--status", "--json")

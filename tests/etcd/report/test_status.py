@@ -83,9 +83,9 @@ def test_sambas_helper_is_shown_with_its_node_and_its_queued_loser(
     conf = helper_conf(host=etcd_v2.endpoints[0])
     samba = Samba(tmp_path, lock_name, etcd_v2.endpoints[0])
     with samba.helper() as theirs, samba.helper() as loser:
-        said = {theirs.status(), loser.status()}
+        answers = {theirs.status(), loser.status()}
         view = status(conf)
-    assert said == {"0", "1"} and [key["kind"] for key in view.json["queue"]] == ["samba"]
+    assert answers == {"0", "1"} and [key["kind"] for key in view.json["queue"]] == ["samba"]
     assert (view.code, view.json["state"], view.json["v2_served"]) == (0, "held", True)
     assert (view.json["holder"]["kind"], view.json["holder"]["pnn"]) == ("samba", 0)
     assert view.json["holder"]["apis"] == ["2"] and 0 < view.json["holder"]["lease_left"] <= 9
@@ -110,9 +110,9 @@ def test_one_of_three_members_dead_is_a_warning_and_says_which(etcd3, helper_con
         etcd3.members[0].kill()
         wait_for(lambda: status(conf).code == 1)
         view = status(conf)
-        ill = [endpoint for endpoint in view.json["endpoints"] if not endpoint["healthy"]]
-        assert [endpoint["address"] for endpoint in ill] == [etcd3.endpoints[0]]
-        assert ill[0]["error"] == "Connection refused" and "2 of 3" in view.json["summary"]
+        unhealthy = [endpoint for endpoint in view.json["endpoints"] if not endpoint["healthy"]]
+        assert [endpoint["address"] for endpoint in unhealthy] == [etcd3.endpoints[0]]
+        assert unhealthy[0]["error"] == "Connection refused" and "2 of 3" in view.json["summary"]
         assert view.json["holder"]["pid"] == holder.pid
 
 
@@ -153,11 +153,11 @@ def test_an_alarm_of_etcd_is_critical(helper_conf):
     assert view.code == 2 and view.json["endpoints"][0]["alarms"] == ["NOSPACE"]
 
 
-@pytest.mark.parametrize("keys, said", [({"lock_ttl": "x"}, "lock_ttl"), ({"netbios_name": "a/b"}, "netbios_name")])
-def test_a_file_that_is_wrong_is_unknown_with_every_fault(helper_conf, keys, said):
+@pytest.mark.parametrize("keys, fault", [({"lock_ttl": "x"}, "lock_ttl"), ({"netbios_name": "a/b"}, "netbios_name")])
+def test_a_file_that_is_wrong_is_unknown_with_every_fault(helper_conf, keys, fault):
     view = status(helper_conf(host="127.0.0.1", **keys))
     assert (view.code, view.json["state"], view.json["endpoints"]) == (3, "unknown", [])
-    assert said in view.json["summary"]
+    assert fault in view.json["summary"]
 
 
 @pytest.mark.parametrize("args", [["--status", "--check"], ["--json"], ["--status", "--frob"]])

@@ -88,8 +88,8 @@ def test_whoever_holds_the_lock_a_node_could_answer(etcd, helper_conf, lock_name
         status, check = both(conf)
     assert (status["holder"] or {}).get("kind") == holder
     assert check["exit"] == 0
-    (said,) = [item["text"] for item in check["items"] if item["item"] == "v3 read"]
-    assert said.endswith("this node would answer 1" if holder else "the lock is free")
+    (text,) = [item["text"] for item in check["items"] if item["item"] == "v3 read"]
+    assert text.endswith("this node would answer 1" if holder else "the lock is free")
 
 
 def test_samba_holds_the_lock_in_v2(etcd_v2, helper_conf, lock_name, tmp_path):
@@ -207,7 +207,7 @@ def raise_alarm(etcd, alarm):
 
 
 @pytest.mark.parametrize(
-    "keys, said",
+    "keys, fault",
     [
         ({"lock_ttl": "x"}, "lock_ttl"),
         ({"lock_tll": "9"}, "lock_ttl"),
@@ -218,14 +218,14 @@ def raise_alarm(etcd, alarm):
         ({"expected_cluster_id": "1"}, "expected_cluster_id"),
     ],
 )
-def test_whatever_fails_the_json_is_whole_and_says_it(etcd, helper_conf, keys, said):
+def test_whatever_fails_the_json_is_whole_and_names_it(etcd, helper_conf, keys, fault):
     status, check = both(helper_conf(**keys), enter=["env", "PATH=/nonexistent"])
     assert (status["exit"], check["exit"]) == (3, 1)
-    assert any(said in problem for problem in status["problems"])
-    assert any(said in item["text"] for item in check["items"] if item["level"] != "ok")
+    assert any(fault in problem for problem in status["problems"])
+    assert any(fault in item["text"] for item in check["items"] if item["level"] != "ok")
 
 
-def test_a_file_that_is_missing_is_said_in_json_too(tmp_path):
+def test_a_missing_file_is_reported_in_json_too(tmp_path):
     status, check = both(tmp_path / "missing")
     assert (status["exit"], check["exit"]) == (3, 1)
     assert "No such file" in status["summary"] and "No such file" in check["items"][0]["text"]
@@ -282,6 +282,6 @@ def test_users_made_as_the_man_page_says_may_what_both_apis_need(helper_conf):
 
 def commands(text):
     """Those of a screen; what etcdctl asks for at a terminal, passwords, is put in."""
-    for asking, told in (("user add ctdb\n", "user add ctdb:secret\n"), ("--username root ", "--username root:root ")):
-        text = text.replace(asking, told)
+    for asking, given in (("user add ctdb\n", "user add ctdb:secret\n"), ("--username root ", "--username root:root ")):
+        text = text.replace(asking, given)
     return [shlex.split(line) for line in text.strip().splitlines()]

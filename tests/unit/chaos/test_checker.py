@@ -62,7 +62,7 @@ def test_a_holder_whose_key_the_nemesis_removed_must_notice():
     assert broken(record) == ["gone before the key"]
 
 
-def test_an_overlap_of_sambas_helper_is_told_apart():
+def test_an_overlap_of_sambas_helper_is_listed_separately():
     record = two_holders(first_eof=12, kind=SAMBA)
     record.changes[:2] = []
     assert broken(record) == []

@@ -99,7 +99,7 @@ def test_a_connection_that_failed_once_is_not_used_again():
         connection.ask("GET", "/", None, {}, 0)
 
 
-def test_an_end_before_the_first_byte_is_told_from_one_in_the_middle():
+def test_an_end_before_the_first_byte_differs_from_one_in_the_middle():
     with pytest.raises(Disconnected):
         ask()
     for answer in ANSWERS[0], ANSWERS[2]:

@@ -132,7 +132,7 @@ def test_hanging_name_server_alone_is_waited_for_until_the_deadline(cluster, dns
     dns.wait_asked("m1")
 
 
-def test_a_name_that_is_not_known_is_said_and_asked_again(cluster, dns):
+def test_an_unknown_name_is_reported_and_looked_up_again(cluster, dns):
     del dns.hosts["m1"]
     configured(cluster, "host = m1:1")
     with pytest.raises(Unavailable, match="m1:1: Name or service not known"):

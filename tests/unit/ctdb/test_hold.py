@@ -26,14 +26,14 @@ def test_fence_is_armed_for_the_grant_before_the_character_is_written(life):
     assert len(life.clock.armed) == 1
 
 
-@pytest.mark.parametrize("left, said", [(1.25, "0"), (1.0, "2"), (0.0, "2"), (-5.0, "2")])
-def test_a_grant_of_which_nothing_is_left_but_the_margin_is_no_lock(life, left, said):
+@pytest.mark.parametrize("left, character", [(1.25, "0"), (1.0, "2"), (0.0, "2"), (-5.0, "2")])
+def test_a_grant_of_which_nothing_is_left_but_the_margin_is_no_lock(life, left, character):
     life.lock.plan("take", lambda: life.granted(TTL, TTL - left))
     life.lock.plan("refresh", Lost(""))
     life.run()
-    assert life.written == said
-    assert life.events[2:4] == (["say 0", "gc"] if said == "0" else ["say 2", "release"])
-    assert bool(life.clock.armed) == (said == "0")
+    assert life.written == character
+    assert life.events[2:4] == (["say 0", "gc"] if character == "0" else ["say 2", "release"])
+    assert bool(life.clock.armed) == (character == "0")
 
 
 def test_every_answer_is_due_within_half_a_second_of_the_acquire_timeout(life):
@@ -94,12 +94,12 @@ OUTCOMES = [
 ]
 
 
-@pytest.mark.parametrize("outcome, said", OUTCOMES, ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("outcome, character", OUTCOMES, ids=lambda part: type(part).__name__)
 @pytest.mark.parametrize("verb", ["look", "take"])
-def test_without_the_lock_all_is_given_back_and_then_the_character_written(life, verb, outcome, said):
+def test_without_the_lock_all_is_given_back_and_then_the_character_written(life, verb, outcome, character):
     life.lock.plan(verb, outcome)
     life.run()
-    assert life.events == ["look", "take"][: 1 + (verb == "take")] + [f"say {said}", "release"]
+    assert life.events == ["look", "take"][: 1 + (verb == "take")] + [f"say {character}", "release"]
     assert not life.clock.armed and life.waiter.releasing
 
 

@@ -111,7 +111,7 @@ def test_a_refresh_that_fails_is_repeated_after_a_moment(life):
 
 
 @pytest.mark.parametrize("error", [Unavailable, Refused])
-def test_a_failure_is_said_once_and_its_end_too(life, error):
+def test_a_failure_and_its_end_are_logged_once(life, error):
     life.lock.plan("refresh", error("x"), error("x"), error("y"), None, None, Lost("z"))
     life.run()
     lines = [line for line in life.log.lines if line.startswith("error: ")]

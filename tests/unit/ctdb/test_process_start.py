@@ -24,7 +24,7 @@ FOREVER = float("inf")
 # The character
 
 
-def said(action):
+def written_by(action):
     """What CTDB would read."""
 
     def child():
@@ -39,12 +39,12 @@ def said(action):
 
 
 def test_one_character_is_written_and_never_a_second_one():
-    assert said(lambda status: status.write("0")) == "0"
-    assert said(lambda status: (status.write("0"), status.write("1"), status.write("3"))) == "0"
+    assert written_by(lambda status: status.write("0")) == "0"
+    assert written_by(lambda status: (status.write("0"), status.write("1"), status.write("3"))) == "0"
 
 
 def test_after_the_end_nothing_comes_any_more():
-    assert said(lambda status: (status.end(), status.write("0"))) == ""
+    assert written_by(lambda status: (status.end(), status.write("0"))) == ""
 
 
 def test_the_end_is_seen_at_once_and_by_the_reader():

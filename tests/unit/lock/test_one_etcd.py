@@ -97,14 +97,14 @@ def test_endpoint_that_does_not_say_is_none_of_another_cluster(silence):
 
 def test_endpoints_of_different_clusters_are_refused_with_who_is_of_which():
     etcd = Etcd((OURS, True), (THEIRS, False), OSError(111, "refused"), (THEIRS, False))
-    said = refusal(etcd)
-    assert said == "the endpoints are of different etcd clusters: a, b of cluster a; c, e of cluster b: check host"
+    text = refusal(etcd)
+    assert text == "the endpoints are of different etcd clusters: a, b of cluster a; c, e of cluster b: check host"
 
 
 def test_etcds_of_their_own_with_the_same_id_are_refused():
-    said = refusal(Etcd((OURS, True), (OURS, False)))
-    assert "what a has stored is not known at c, though all say that they are of cluster a" in said
-    assert said.endswith("check host")
+    text = refusal(Etcd((OURS, True), (OURS, False)))
+    assert "what a has stored is not known at c, though all say that they are of cluster a" in text
+    assert text.endswith("check host")
 
 
 def test_key_that_is_gone_here_too_says_nothing_about_the_endpoints():
@@ -147,15 +147,15 @@ def test_all_are_asked_at_one_time(monkeypatch):
         together.wait(10)
         return OURS, True
 
-    monkeypatch.setattr(one_etcd, "_PATIENCE", 10)
+    monkeypatch.setattr(one_etcd, "_ANSWER_TIME", 10)
     etcd = Etcd(answer, answer, answer)
     etcd.confirm()
     assert etcd.log.lines == []
 
 
-@pytest.mark.parametrize("patience, seconds", [(0.1, 10), (10, 0.1)])
-def test_silent_endpoints_are_left_behind_and_the_others_count(monkeypatch, patience, seconds):
-    monkeypatch.setattr(one_etcd, "_PATIENCE", patience)
+@pytest.mark.parametrize("answer_time, seconds", [(0.1, 10), (10, 0.1)])
+def test_silent_endpoints_are_left_behind_and_the_others_count(monkeypatch, answer_time, seconds):
+    monkeypatch.setattr(one_etcd, "_ANSWER_TIME", answer_time)
     released = threading.Event()
     silent = lambda until: released.wait(20) and (OURS, True)  # noqa: E731
     etcd = Etcd(silent, silent, (THEIRS, False))
@@ -219,8 +219,8 @@ LOCAL = [
 def test_etcd_of_this_machine_alone_is_refused_if_others_take_part(used, urls):
     etcd = Etcd()
     etcd.used, etcd.lists, etcd.other = used, [urls], "198.51.100.1 (in /etc/ctdb/nodes)"
-    said = refusal(etcd)
-    assert "198.51.100.1 (in /etc/ctdb/nodes) takes part" in said and urls[0] in said and "set host" in said
+    text = refusal(etcd)
+    assert "198.51.100.1 (in /etc/ctdb/nodes) takes part" in text and urls[0] in text and "set host" in text
 
 
 def test_a_cluster_without_other_machines_asks_for_no_members():
@@ -243,7 +243,7 @@ def test_endpoint_that_is_not_of_this_machine_is_asked_no_members():
         [["http://localhost:2379", "http://198.51.100.9:2379"]],
         [["http://localhost:2379"], ["http://localhost:2379"]],
         [["http://127x.example:2379"]],
-        # It has told nobody yet.
+        # It has published no address yet.
         [[]],
         [],
     ],

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Several locks held as one, and on which terms."""
+"""Two locks held as one, and on which terms."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ TABLE = [
     ([NO, NO, NO], False),
     ([NO, REFUSES], False),
     ([NO, REFUSES, REFUSES, REFUSES], False),
-    # The silent ones must be the minority, and somebody must have said no.
+    # The silent ones must be the minority, and somebody must have answered no.
     ([NO, SILENT], None),
     ([NO, NO, SILENT], False),
     ([NO, NO, SILENT, SILENT], None),
@@ -81,10 +81,10 @@ def test_whether_v2_is_served_and_that_what_nobody_knows_is_no_lock(monkeypatch,
         with pytest.raises(Unavailable, match="too few endpoints answer") as failure:
             ask()
         assert clock.now <= deadline and len(endpoints.untils) > len(answers)
-        for name, said in endpoints.answers.items():
+        for name, answer in endpoints.answers.items():
             # What speaks gRPC only will do so still.
-            assert (endpoints.asked.count(name) == 1) == (said is GRPC)
-            assert (f"{name}: " in str(failure.value)) == (said is not NO)
+            assert (endpoints.asked.count(name) == 1) == (answer is GRPC)
+            assert (f"{name}: " in str(failure.value)) == (answer is not NO)
     else:
         assert ask() is served
     # A dead endpoint must not delay a takeover, nor use up what is left.

@@ -88,13 +88,13 @@ def test_end_of_an_evicted_lease_is_waited_for_a_second_at_most(rig):
     assert rig.clock.now == began + 3 * ONE + 1
 
 
-PATIENCE = [(3.0, 60, True), (6.0, 60, False), (3.0, 6.0, True), (3.0, 2.5, False)]
+WAITS = [(3.0, 60, True), (6.0, 60, False), (3.0, 6.0, True), (3.0, 2.5, False)]
 
 
-@pytest.mark.parametrize("left, latest, waits", PATIENCE)
+@pytest.mark.parametrize("left, latest, waits", WAITS)
 def test_who_elects_asks_how_long_the_lease_in_front_has(monkeypatch, left, latest, waits):
     rig = RigV3(monkeypatch, electing=True)
-    rig.patience(latest)
+    rig.wait_until(latest)
     # A live holder's lease never has less than 9 - 2 - 1 seconds.
     rig.etcd.put(f"{rig.directory}them", value(1, lock_ttl=9, refresh=2), 0xBEEF, ONE + left + 0.25)
     if waits:
