@@ -54,7 +54,8 @@ help:
 	@echo "make model       the safety argument, checked by Spin state by state; QUICK=1: its part of make check;"
 	@echo "                 SABOTAGE='no fence' takes a rule away; SABOTAGE=all: each of them in turn"
 	@echo "make mutants     the program with small faults, one at a time: a test must find each; MODULE=fence"
-	@echo "                 narrows it, QUICK=1 leaves out the tests on etcd; an interrupted run goes on where it was"
+	@echo "                 narrows it; QUICK=1: only each module's own unit tests; an interrupted run goes on"
+	@echo "make coverage    which branches of the program its tests take; TESTS=tests/unit narrows it"
 	@echo "make bench       the times of the helper beside those of others, in ten minutes; QUICK=1: in two;"
 	@echo "                 OUTPUT=tests/bench renews what README shows"
 	@echo "make lint        flake8, mypy, codespell and proselint"
@@ -65,7 +66,7 @@ help:
 	@echo "make dist        make the source archive in dist/"
 	@echo "make clean       remove what the above left in the tree"
 	@echo
-	@echo "demo, check, chaos, model, mutants, bench, deb and rpm first install what they miss, with apt or dnf;"
+	@echo "demo, check, chaos, model, coverage, mutants, bench, deb and rpm first install what they miss, with apt or dnf;"
 	@echo "check-unit and lint only name it. demo, check, chaos and bench need root for network namespaces, and ask sudo for it."
 
 demo:
@@ -95,6 +96,10 @@ model: export SABOTAGE ?=
 model:
 	.ci/install-deps model
 	$(PYTHON) docs/model/check.py $(if $(QUICK),--quick) --sabotage "$$SABOTAGE"
+
+coverage:
+	.ci/install-deps check
+	$(AS_ROOT) $(PYTHON) -m tests.coverage $(PYTEST_ARGS) -q -n $(JOBS) --dist loadgroup $(or $(TESTS),tests/unit tests/etcd)
 
 mutants:
 	.ci/install-deps check
@@ -154,4 +159,4 @@ clean:
 	$(REMOVE_LEFTOVERS)
 	rm -rf dist man/ctdb-etcd.7
 
-.PHONY: help demo check check-unit chaos model mutants bench lint man dist deb rpm install clean
+.PHONY: help demo check check-unit chaos model coverage mutants bench lint man dist deb rpm install clean

@@ -57,7 +57,7 @@ def named(folder: str, module: str) -> List[str]:
 
 
 def quick(module: str) -> List[List[str]]:
-    """The unit tests, in two steps: those of the module itself, then its whole wing, and what starts the program."""
+    """The unit tests, in two steps: those with the module's name, then its whole wing, and what starts the program."""
     first = named("tests/unit", module) + [f"tests/unit/{name}" for name in _ALSO.get(module, [])]
     wing = module.rpartition("/")[0]
     second = [f"tests/unit/{wing}"] if wing else ["tests/unit/ctdb", "tests/unit/config"]

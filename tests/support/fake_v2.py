@@ -8,7 +8,7 @@ Only the client's way over the network is replaced: what it makes of arguments a
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import etcd
 
@@ -27,6 +27,7 @@ class EtcdV2:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.index = 1
+        self.members: List[Dict[str, Any]] = [{"id": "1", "clientURLs": ["http://etcd1:2379"]}]
         # Value, TTL, end, created and modified index of each key.
         self._keys: Dict[str, Dict[str, Any]] = {}
         self._directories = {"/"}
@@ -55,6 +56,8 @@ class EtcdV2:
     def answer(self, method: str, name: str, params: Dict[str, Any]) -> Tuple[int, bytes]:
         """HTTP status and body."""
         self._expire()
+        if name == "/v2/members":
+            return 200, json.dumps({"members": self.members}).encode()
         status, answer = getattr(self, f"_{method.lower()}")(name, params)
         return status, json.dumps(answer).encode()
 
@@ -86,6 +89,8 @@ class EtcdV2:
         return status, {"errorCode": code, "message": message, "cause": "/", "index": self.index}
 
     def _get(self, name: str, params: Dict[str, Any]) -> Tuple[int, Dict[str, Any]]:
+        if name in self._keys:
+            return 200, {"action": "get", "node": self._shown(name)}
         if name not in self._directories:
             return self._fault(404, 100, "Key not found")
         below = [self._shown(key) for key in sorted(self._keys) if key.startswith(name + "/")]
@@ -140,8 +145,8 @@ class Client(etcd.Client):  # type: ignore[misc]
     def api_execute(
         self, path: str, method: str, params: Optional[Dict[str, Any]] = None, timeout: Optional[float] = None
     ) -> Any:
-        assert path.startswith(KEYS)
-        return self._handle_server_response(Answer(*self._ask(method, path[len(KEYS) :], dict(params or {}))))
+        name = path[len(KEYS) :] if path.startswith(KEYS) else path
+        return self._handle_server_response(Answer(*self._ask(method, name, dict(params or {}))))
 
 
 class Members:
@@ -152,6 +157,16 @@ class Members:
     def __init__(self, state: EtcdV2, clock: Clock, waiter: Waiter) -> None:
         self._state = state
         self.wire = Wire(clock, waiter)
+        # Which cluster the last answer named; the endpoints that were asked by themselves.
+        self.cluster: Optional[int] = 77
+        self.asked: List[str] = []
+
+    def apart(self, endpoint: str) -> Members:
+        self.asked.append(endpoint)
+        return self
+
+    def ask(self, name: str, operation: Callable[[etcd.Client], Any], until: float) -> Any:
+        return self._call(operation, until, False)
 
     def call(self, name: str, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
         return self._call(operation, deadline, True)

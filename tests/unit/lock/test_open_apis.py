@@ -13,7 +13,7 @@ pytest.importorskip("etcd", reason="python3-etcd is not installed")
 from urllib.parse import parse_qsl  # noqa: E402
 
 from ctdb_etcd.errors import Contended, GivenUp, Refused, Unavailable  # noqa: E402
-from ctdb_etcd.lock.open import open_lock  # noqa: E402
+from ctdb_etcd.lock.open import apis_in_use, open_lock  # noqa: E402
 from ctdb_etcd.lock.takeover import Contender  # noqa: E402
 from tests.support.conf import parse  # noqa: E402
 from tests.support.fake_network import A, Cluster, answer  # noqa: E402
@@ -45,8 +45,8 @@ class Etcd(Cluster):
             params["ttl"] = int(params["ttl"])
         return [(0.0, answer(*self.v2.answer(self.a.methods[-1], name.rstrip("/"), params)))]
 
-    def lock(self, text=""):
-        return open_lock(parse(f"host = {A},\n{text}"), "X", lambda: "", self.waiter, self.log)
+    def lock(self, text="", elsewhere=""):
+        return open_lock(parse(f"host = {A},\n{text}"), "X", lambda: elsewhere, self.waiter, self.log)
 
     def take(self, lock, seconds=4.0):
         deadline = self.clock.now + seconds
@@ -74,6 +74,20 @@ def etcd(monkeypatch, request):
 @pytest.fixture
 def both(monkeypatch):
     return Etcd(monkeypatch, True)
+
+
+@pytest.mark.parametrize(
+    "api, served, apis",
+    [
+        ("3", True, ["3"]),
+        ("2", False, ["2"]),
+        ("auto", True, ["3", "2"]),
+        ("auto", False, ["3"]),
+        ("auto", None, ["3"]),
+    ],
+)
+def test_apis_in_use_are_those_of_the_file_or_what_etcd_serves(api, served, apis):
+    assert apis_in_use(parse(f"host = a\napi = {api}"), served) == apis
 
 
 def test_api_3_is_the_lock_of_v3_alone(etcd):
@@ -128,6 +142,20 @@ def test_the_directory_is_that_of_the_file_in_both_apis_and_in_the_log(both):
     both.take(both.lock("lock_prefix = /p\nlocks_dir = d\n"))
     assert [name.rpartition("/")[0] for etcd in (both.v3, both.v2) for name in etcd.keys] == ["/p/d/X", "/p/d/X"]
     assert both.log.lock == "/p/d/X/"
+
+
+def test_the_lock_that_is_taken_must_be_shared_by_all_nodes(etcd):
+    etcd.v3.members = [{"clientURLs": ["http://localhost:2379"]}]
+    with pytest.raises(Refused, match="198.51.100.1 takes part in the lock as well"):
+        etcd.take(etcd.lock("api = 3", "198.51.100.1"))
+
+
+def test_members_that_may_not_be_seen_are_a_line_in_the_log(etcd):
+    good = etcd.a.serve
+    denied = answer(403, b'{"error": "etcdserver: permission denied", "code": 7}')
+    etcd.a.serve = lambda path, body: [(0.0, denied)] if path.endswith("member/list") else good(path, body)
+    etcd.take(etcd.lock("api = 3", "198.51.100.1"))
+    assert any(line.startswith("error: 127.0.0.1:1 does not let us see its members") for line in etcd.log.lines)
 
 
 # v2 that comes back

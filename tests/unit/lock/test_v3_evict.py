@@ -32,6 +32,13 @@ def test_a_dead_process_is_evicted_and_its_lease_ended(rig):
     rig.refresh()
 
 
+def test_a_dead_process_without_a_lease_leaves_none_to_be_ended(empty):
+    empty.etcd.put(f"{empty.directory}dead", value(DEAD))
+    empty.take()
+    assert empty.values() == ["us"] and empty.wire.names == ["lease/grant", "kv/txn", "kv/txn"]
+    assert empty.log.lines[0].startswith("info: evicted from /_locks/_ctdb/X/, its process is gone: ")
+
+
 def test_a_live_process_is_not_evicted(empty):
     empty.etcd.put(f"{empty.directory}alive", value(1), 0xA11, 1000)
     with pytest.raises(Contended):
