@@ -106,6 +106,8 @@ def test_man_has_nothing_to_complain_about(page):
     command = ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(page)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+    # groff 1.22 has this macro of the headings of notes and cautions, later ones warn.
+    assert "an-trap" not in page.read_text(encoding="utf-8")
 
 
 @needs("xsltproc", "mandoc")

@@ -164,7 +164,7 @@ def test_sigterm_at_any_moment_leaves_neither_lock(conf, keys, etcd_v2):
         with Helper(conf("auto")) as helper:
             time.sleep(step / 10 * usual)
             helper.terminate()
-            helper.wait_exit(2)
+            helper.wait_exit(10)
             answers.add(helper.stdout)
             assert helper.stderr == ""
         assert keys() == ([], [])
