@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Lease:
-    """A lease of ttl seconds (etcd may grant more), under a random ID; or an existing one, to be ended."""
+    """A lease of ttl seconds (etcd may grant more), under a random ID; or an existing one (0: none), to be ended."""
 
-    def __init__(self, client: Client, ttl: int, existing: int = 0) -> None:
+    def __init__(self, client: Client, ttl: int, existing: int) -> None:
         self._client = client
         self._ttl = ttl
         # Positive as etcd's are, and never its "no lease" 0.

@@ -36,7 +36,7 @@ _ALSO: Dict[str, List[str]] = {
     "config/keys.py": ["config"],
     "lock/holder.py": ["lock/test_nonce_file.py"],
     "lock/v2_served.py": ["lock/test_open_apis.py"],
-    "lock/v3_lease.py": ["lock/test_v3.py", "lock/test_v3_take.py", "lock/test_v3_errors.py"],
+    "lock/v3_lease.py": [f"lock/test_v3{part}.py" for part in ("", "_take", "_errors", "_evict")],
     "lock/takeover.py": ["lock/test_nonce_file.py"],
 }
 

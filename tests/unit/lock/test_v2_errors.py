@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ctdb_etcd.errors import Contended, Lost, OtherCluster, Refused, Stopped, Unavailable
@@ -41,9 +43,9 @@ CHANGED = (412, b'{"errorCode": 101, "message": "Compare failed"}')
 FINE = "fine"
 # What an error or answer means at a call of a verb, if that is not the error itself.
 MEANING = {
-    ("look", "GET"): {NOT_FOUND: FINE},
+    ("look", "GET"): {NOT_FOUND: FINE, CHANGED: Unavailable},
     # What came of it is looked up.
-    ("take", "POST"): {Unavailable: FINE},
+    ("take", "POST"): {Unavailable: FINE, NOT_FOUND: FINE, CHANGED: FINE},
     ("take", "GET"): {},
     ("take", "DELETE"): {NOT_FOUND: FINE, CHANGED: Contended},
     ("refresh", "PUT"): {NOT_FOUND: Lost, CHANGED: Lost, OtherCluster: Lost},
@@ -78,3 +80,56 @@ def test_what_each_error_means_at_each_call(rig, verb, step, error, meaning):
         assert raised.type is meaning
     if verb in ("look", "refresh"):
         assert rig.values() == before
+
+
+def test_a_take_that_goes_on_says_why(rig):
+    rig.wire.fault("POST", Fault(effect=False, error=Unavailable("x")))
+    rig.take()
+    assert rig.log.lines[0] == "info: not taken yet: x"
+    assert rig.log.lines[1].startswith("info: evicted from /_locks/_ctdb/X/ (v2), its process is gone: ")
+
+
+def keys(**fields):
+    node = {"key": "/_locks/_ctdb/X/1", "value": "v", "ttl": 5, "createdIndex": 2, "modifiedIndex": 3, **fields}
+    directory = {"key": "/_locks/_ctdb/X", "dir": True, "nodes": [node]}
+    return 200, json.dumps({"action": "get", "node": directory}).encode()
+
+
+ODD = [("key", 7), ("value", 7), ("value", {}), ("createdIndex", "x"), ("modifiedIndex", None)]
+ODD += [("modifiedIndex", 1 << 63), ("ttl", "5"), ("ttl", 5.5), ("ttl", True)]
+
+
+@pytest.mark.parametrize("field, found", ODD)
+def test_a_key_with_a_field_that_is_none_makes_no_sense(rig, field, found):
+    rig.wire.fault("GET", Fault(answer=keys(**{field: found})))
+    with pytest.raises(Unavailable, match="makes no sense: a key that is none"):
+        rig.lock.keys(rig.deadline, 9)
+
+
+def test_a_key_has_what_etcd_says_of_it(rig):
+    rig.wire.fault("GET", Fault(answer=keys()), Fault(answer=keys(ttl=None, value=None)))
+    (key,) = rig.lock.keys(rig.deadline, 9).keys
+    assert (key.name, key.value, key.revision, key.modified, key.left) == ("/_locks/_ctdb/X/1", "v", 2, 3, 5)
+    (key,) = rig.lock.keys(rig.deadline, 9).keys
+    assert (key.value, key.left) == ("", None)
+
+
+TTLS = [(9_000_000_000, True), (9_000_000_001, False), (1, True), (None, False), ("9", False)]
+
+
+@pytest.mark.parametrize("ttl, good", TTLS)
+def test_the_longest_time_is_that_of_a_lease_and_the_shortest_a_second(rig, ttl, good):
+    rig.held()
+    (name,) = rig.etcd.keys
+    node = {"key": name, "value": "us", "ttl": ttl, "createdIndex": 9, "modifiedIndex": 9}
+    rig.wire.fault("PUT", Fault(answer=(200, json.dumps({"action": "compareAndSwap", "node": node}).encode())))
+    if good:
+        assert rig.refresh().ttl == ttl
+    else:
+        with pytest.raises(Unavailable, match="a key without its TTL"):
+            rig.refresh()
+
+
+def test_who_may_not_read_before_there_is_a_key_learns_the_cluster(rig):
+    rig.wire.fault("GET", Fault(error=Refused("x")))
+    assert rig.lock.known_at("b:1", rig.deadline) == (77, True)

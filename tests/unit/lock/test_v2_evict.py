@@ -8,7 +8,7 @@ import pytest
 
 from ctdb_etcd.errors import Contended
 from tests.support.fake_wire import Wire
-from tests.support.rigs import DEAD, RigV2, value
+from tests.support.rigs import DEAD, ONE, RigV2, value
 
 pytest.importorskip("etcd", reason="python3-etcd is not installed")
 
@@ -86,3 +86,15 @@ def test_a_key_that_has_no_time_left_is_about_to_go(monkeypatch):
     real = rig.etcd._shown
     monkeypatch.setattr(rig.etcd, "_shown", lambda name: {**real(name), "ttl": None})
     rig.look()
+
+
+def test_a_key_that_has_no_time_left_and_stays_is_given_two_seconds(monkeypatch):
+    rig = RigV2(monkeypatch, electing=True)
+    rig.etcd.put(rig.key(1), value(1, lock_ttl=9, refresh=2))
+    real = rig.etcd._shown
+    monkeypatch.setattr(rig.etcd, "_shown", lambda name: {**real(name), "ttl": None})
+    began = rig.clock.now + ONE
+    with pytest.raises(Contended):
+        rig.look()
+    # Once the look that began before the end is answered.
+    assert 2 <= rig.clock.now - began < 2 + ONE + 0.1
