@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -IS
+#!/usr/bin/python3 -I
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
 """CTDB's cluster lock, kept in etcd: the command that ctdbd runs. See ctdb-etcd(7).

@@ -11,8 +11,8 @@ from __future__ import annotations
 import select
 import socket
 import time
+from contextlib import contextmanager
 
-from .. import find_packages
 from ..errors import GrpcOnly, OtherCluster
 from ..waiting import Patient, Task
 from .http1 import Connection, Stream
@@ -20,7 +20,7 @@ from .race import Address, ConnectFailed, race
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Iterator
 
     from ..config.file import Config
     from ..log import Log
@@ -135,12 +135,23 @@ class Endpoints:
             return Connection(endpoint, Stream(sock, self._waiter))
         return Connection(endpoint, self._tls.stream(sock, self._waiter, self.host(endpoint)[0], until))
 
-    def dial(self, endpoint: str, until: float) -> Dialled:
+    @contextmanager
+    def dial(self, endpoint: str, until: float) -> Iterator[Connection]:
         """A connection of its own to this one endpoint.
 
         Raises OSError (TimeoutError when the time is over), HttpError, EndpointRefused, Stopped.
         """
-        return Dialled(self, endpoint, until)
+        try:
+            _, sock = self.connect([endpoint], until)
+            connection = self.secure(endpoint, sock, until)
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except ConnectFailed as error:
+            raise error.reasons[endpoint] from None
+        except OSError as error:
+            raise self.explain(error, endpoint, until) from None
 
     def get(self, endpoint: str, path: str, until: float) -> tuple[int, bytes]:
         """HTTP status and body of a GET at this one endpoint. Raises as dial()."""
@@ -192,7 +203,6 @@ class Endpoints:
             self._log.info(f"DNS names these endpoints for {self._domain}: {', '.join(self._order)}")
 
     def _look_up_members(self) -> list[tuple[str, int]]:
-        find_packages()
         from . import srv
 
         return srv.look_up(self._domain or "", self._protocol)
@@ -238,30 +248,6 @@ class Endpoints:
 
     def _learn(self, endpoint: str, found: list[Any]) -> None:
         self._addresses[endpoint] = [Address(endpoint, family, sockaddr) for family, _, _, _, sockaddr in found]
-
-
-class Dialled:
-    """See Endpoints.dial; as a context manager of its own, because contextlib takes long to import."""
-
-    def __init__(self, endpoints: Endpoints, endpoint: str, until: float) -> None:
-        self._endpoints = endpoints
-        self._to = endpoint, until
-
-    def __enter__(self) -> Connection:
-        endpoint, until = self._to
-        try:
-            _, sock = self._endpoints.connect([endpoint], until)
-            self._connection = self._endpoints.secure(endpoint, sock, until)
-        except ConnectFailed as error:
-            raise error.reasons[endpoint] from None
-        except OSError as error:
-            raise self._endpoints.explain(error, *self._to) from None
-        return self._connection
-
-    def __exit__(self, _: object, error: object, __: object) -> None:
-        self._connection.close()
-        if isinstance(error, OSError):
-            raise self._endpoints.explain(error, *self._to) from None
 
 
 def endpoint_name(host: str, port: int) -> str:

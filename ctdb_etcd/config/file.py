@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import re
+import string
 
-from .. import find_packages
 from ..errors import Refused
-from .keys import ALPHANUMERIC, SECRETS, SPEC, faults_between, warnings_about
+from .keys import SECRETS, SPEC, faults_between, warnings_about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 # What a value may hold if it needs no ConfigObj, which takes a sixth of a contender's start to import.
-_PLAIN = ALPHANUMERIC | set("-./:@[]_")
+_PLAIN = frozenset(string.ascii_letters + string.digits + "-./:@[]_")
 
 _OLD_REFRESH = "lock_refresh"
 _NO_SECTIONS = "[sections] are not used here: remove the line"
@@ -138,7 +138,6 @@ def _read_plain(lines: list[str]) -> Values | None:
 
 
 def _read(path: str, lines: list[str], faults: list[str]) -> Values:
-    find_packages()
     from configobj import ConfigObj, ConfigObjError
 
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
+import string
 
 from ..fence import LEAST_TRY, fits
 
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
 NAME_ALLOWED = "at most 63 ASCII letters, digits and any of !@$&()_'{}~^.-, but not . or .. alone"
 
 # Sets, because a regular expression takes longer to compile than all values to check.
-_HEX = frozenset("0123456789abcdefABCDEF")
-ALPHANUMERIC = _HEX | set("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ")
-_NAME = ALPHANUMERIC | set("!@$&()_'{}~^.-")
-_LABEL = ALPHANUMERIC | set("_-")
-_IPV6 = _HEX | set(":.")
+_ALPHANUMERIC = frozenset(string.ascii_letters + string.digits)
+_NAME = _ALPHANUMERIC | set("!@$&()_'{}~^.-")
+_LABEL = _ALPHANUMERIC | set("_-")
+_IPV6 = set(string.hexdigits + ":.")
 # Of a name and of a label, and of a name in DNS, in characters.
 _NAME_MAX, _DNS_NAME_MAX = 63, 253
 
@@ -173,7 +173,7 @@ def domain(value: object) -> str:
 def cluster_id(value: object) -> str:
     text = _text(value)
     digits = text[2:] if text[:2] in ("0x", "0X") else text
-    if not (0 < len(digits) <= 16 and _HEX.issuperset(digits)):
+    if not (0 < len(digits) <= 16 and set(string.hexdigits).issuperset(digits)):
         raise ValueError(text)
     # As etcd's v2 API writes it, and python-etcd compares it.
     return f"{int(text, 16):x}"

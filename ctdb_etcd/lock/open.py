@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 
-from .. import find_packages
 from ..client.endpoints import Endpoints
 from ..errors import GivenUp, LockError, Refused, Unavailable
 from ..fence import Grant
@@ -189,7 +188,6 @@ def load(api: str) -> None:
     """Import what an API needs, which takes long with v2. Raises Refused."""
     try:
         if api == "2":
-            find_packages()
             from . import v2  # noqa: F401
         else:
             from . import v3  # noqa: F401
