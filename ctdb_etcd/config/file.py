@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The configuration file: `key = value` as ConfigObj reads it, checked against keys.SPEC.
+"""The configuration file: `key = value`, read by ConfigObj and checked against keys.SPEC.
 
 Either every value is valid, or all faults are reported at once: nothing is guessed or ignored, because a node
 that reads its file differently from its peers would hold a different lock. No part of a line that may hold a
@@ -11,22 +11,16 @@ from __future__ import annotations
 
 import os
 import re
-import string
+
+from configobj import ConfigObj, ConfigObjError
 
 from ..errors import Refused
 from .keys import SECRETS, SPEC, faults_between, warnings_about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Union
+    from typing import Any
 
-    from configobj import ConfigObjError
-
-    Values = Dict[str, Union[str, List[str]]]
-
-
-# What a value may hold if it needs no ConfigObj, which takes a sixth of a contender's start to import.
-_PLAIN = frozenset(string.ascii_letters + string.digits + "-./:@[]_")
 
 _OLD_REFRESH = "lock_refresh"
 _NO_SECTIONS = "[sections] are not used here: remove the line"
@@ -90,15 +84,12 @@ def read(path: str | None) -> bytes:
 def parse(path: str, data: bytes) -> Config:
     """Check the contents of the file at path, which is for messages only. Raises Refused: a line a fault."""
     try:
-        # Not utf-8-sig, a module of its own.
-        lines = _lines(data.removeprefix(b"\xef\xbb\xbf").decode())
+        lines = _lines(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = len(_lines(data[: error.start].decode("latin-1")))
         raise Refused(f"{path}: line {line}: is not UTF-8 text") from None
     faults: list[str] = []
-    values = _read_plain(lines)
-    if values is None:
-        values = _read(path, lines, faults)
+    values = _read(path, lines, faults)
     notes = _rename_lock_refresh(path, lines, values, faults)
     _refuse_unknown(path, lines, values, faults)
     for key in SECRETS:
@@ -122,24 +113,7 @@ def _lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _read_plain(lines: list[str]) -> Values | None:
-    """What ConfigObj would return; None if a line is anything but a comment or a known key with a plain value."""
-    values: Values = {}
-    for line in lines:
-        if not line or line.startswith("#"):
-            continue
-        key, _, text = line.partition("=")
-        key = key.strip(" ")
-        items = [item.strip(" ") for item in text.split(",")]
-        if key not in SPEC or key in values or not all(item and _PLAIN.issuperset(item) for item in items):
-            return None
-        values[key] = items if "," in text else items[0]
-    return values
-
-
-def _read(path: str, lines: list[str], faults: list[str]) -> Values:
-    from configobj import ConfigObj, ConfigObjError
-
+def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
     try:
         values = ConfigObj(lines, interpolation=False)
     except ConfigObjError as error:
@@ -154,8 +128,7 @@ def _read(path: str, lines: list[str], faults: list[str]) -> Values:
         for key in values[section].scalars:
             values.setdefault(key, values[section][key])
         del values[section]
-    found: Values = values.dict()
-    return found
+    return values
 
 
 def _syntax(lines: list[str], fault: ConfigObjError) -> str:
@@ -172,7 +145,7 @@ def _syntax(lines: list[str], fault: ConfigObjError) -> str:
     return "the value cannot be read: check its quotes, and put a value with a comma or # into quotes"
 
 
-def _rename_lock_refresh(path: str, lines: list[str], values: Values, faults: list[str]) -> list[str]:
+def _rename_lock_refresh(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> list[str]:
     """Take `lock_refresh`, which Samba's helper reads, for `refresh`."""
     if _OLD_REFRESH not in values:
         return []
@@ -183,7 +156,7 @@ def _rename_lock_refresh(path: str, lines: list[str], values: Values, faults: li
     return [f"{where}: is taken for refresh, its name here"]
 
 
-def _refuse_unknown(path: str, lines: list[str], values: Values, faults: list[str]) -> None:
+def _refuse_unknown(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> None:
     for key in list(values):
         if key in SPEC:
             continue
@@ -207,7 +180,7 @@ def _nearest(text: str) -> str:
     return "".join(get_close_matches(lower, SPEC, n=1, cutoff=0.7))
 
 
-def _checked(path: str, lines: list[str], values: Values, faults: list[str]) -> dict[str, Any]:
+def _checked(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> dict[str, Any]:
     """All values in their types, those that are not in the file too; wrong ones are added to the faults."""
     result = {key: default for key, (_, default, _) in SPEC.items()}
     for key, value in values.items():

@@ -45,26 +45,6 @@ def test_any_lines_are_a_file_that_is_good_or_refused(lines):
     is_refused_or_a_config("\n".join(lines).encode("utf-8", "surrogatepass"))
 
 
-PLAIN = st.text("aZ09 ,.:/-_@[]=#'\"\t\u00e9\\%$", max_size=12)
-EQUALS = st.sampled_from(["=", " = ", "  =\t"])
-PLAIN_LINES = st.lists(
-    st.one_of(
-        st.tuples(st.sampled_from([*keys.SPEC, "lock_refresh"]), EQUALS, PLAIN).map("".join),
-        st.sampled_from(["", "  ", "# x", " # x", "\t", "host = a, b:1,[::1]:2"]),
-    ),
-    max_size=4,
-)
-
-
-@examples(500)
-@given(PLAIN_LINES)
-def test_what_is_read_without_configobj_is_what_configobj_reads(lines):
-    plain = config._read_plain(lines)
-    if plain is not None:
-        faults = []
-        assert (config._read("the.conf", lines, faults), faults) == (plain, [])
-
-
 SECRET = "hunter2"
 AROUND = st.lists(
     st.sampled_from([*" \t:=,'\"[]#%@\r\n\u2028", "x", "username", "host", "'''", "port", SECRET]), max_size=5
