@@ -81,7 +81,8 @@ def test_a_socket_that_fails_after_it_was_made_is_closed(monkeypatch, listener, 
     before = descriptors()
     with pytest.raises(ConnectFailed):
         race([address("a:1", listener.getsockname()[1])], Patient(), soon())
-    assert descriptors() == before
+    # Threads that earlier tests left behind close theirs at any time.
+    assert descriptors() <= before
 
 
 def test_a_silent_candidate_costs_the_next_one_a_twentieth_of_a_second(monkeypatch, listener):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ctdb_etcd import __version__
-from ctdb_etcd.lock.holder import Holder, Key, describe, process_state, proof, read
+from ctdb_etcd.lock.holder import Holder, Key, Keys, describe, process_state, proof, read
 
 
 def test_the_value_says_who_and_how_and_is_the_same_each_time():
@@ -79,7 +79,8 @@ def test_a_value_of_4096_characters_is_read(length, good):
     assert read(who[:-2] + "x" * (length - len(who)) + who[-2:]) == ({"node": "n"} if good else {})
 
 
-LARGEST = [("node", "x" * 255), ("lock_ttl", 86400), ("refresh", 86400.0), ("pid", (1 << 63) - 1), ("pid", 0)]
+LARGEST = [("node", "x" * 255), ("lock_ttl", 86400), ("refresh", 86400.0), ("refresh", 0.5)]
+LARGEST += [("pid", (1 << 63) - 1), ("pid", 0)]
 
 
 @pytest.mark.parametrize("field, found", LARGEST, ids=lambda part: str(part)[:20])
@@ -95,6 +96,10 @@ def test_times_beyond_a_day_are_none(seconds):
 def test_a_key_has_what_it_was_given():
     key = Key("/x/1", "v", 2, 3, 4, 5, 6)
     assert vars(key) == {"name": "/x/1", "value": "v", "revision": 2, "modified": 3, "lease": 4, "left": 5, "ttl": 6}
+
+
+def test_keys_are_what_they_were_given_and_as_a_rule_not_stale():
+    assert (Keys([]).keys, Keys([]).stale) == ([], "") and Keys([], "no leader").stale == "no leader"
 
 
 def test_without_proc_a_process_says_no_more_than_its_number(monkeypatch):
@@ -118,7 +123,7 @@ def test_where_a_kind_of_namespace_is_missing_its_number_is_zero(monkeypatch):
     assert who["time_namespace"] == 0 and who["pid_namespace"] == real("/proc/self/ns/pid").st_ino
 
 
-@pytest.mark.parametrize("text", ["", "x", "1", "null", "[]", '"{}"', "[" * 100000, "{"])
+@pytest.mark.parametrize("text", ["", "x", "1", "null", "[]", '"{}"', "[" * 100000, "[" * 4096, "{"])
 def test_what_is_no_object_says_nothing_of_anybody(text):
     assert read(text) == {} and describe(text).startswith("somebody else")
 
@@ -126,8 +131,9 @@ def test_what_is_no_object_says_nothing_of_anybody(text):
 def test_line_breaks_and_brackets_in_a_process_name_hide_nothing():
     comm = Path("/proc/self/comm")
     name, state = comm.read_text().rstrip("\n"), process_state("self")
-    comm.write_text("a\nb) Z 1 2")
     try:
-        assert process_state("self") == state
+        for other in (b"a\nb) Z 1 2", b"\xff\xfe"):
+            comm.write_bytes(other)
+            assert process_state("self") == state
     finally:
         comm.write_text(name)
