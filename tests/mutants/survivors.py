@@ -16,14 +16,16 @@ FILE = Path(__file__).with_name("survivors.txt")
 def _read() -> Dict[str, str]:
     listed: Dict[str, str] = {}
     reason = ""
+    named = False
     for line in FILE.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
-            # A new reason begins after names or a blank line.
-            reason = f"{reason} {line[1:].strip()}".strip()
-        elif not line.strip():
-            reason = ""
-        else:
+            reason = line[1:].strip() if named else f"{reason} {line[1:].strip()}".strip()
+            named = False
+        elif line.strip():
             listed[line] = reason
+            named = True
+        else:
+            reason = ""
     return listed
 
 
