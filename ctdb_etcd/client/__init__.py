@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""etcd's client: where etcd is (endpoints, srv), how to connect (race) and talk to it (http1, tls, login), how long to
-keep trying (retry), one client for each API (v3, v2), with the same few verbs: call, health, and what v3's answers say
-(v3_answers) and mean where they are refusals (v3_errors).
+"""etcd's client: where etcd is (endpoints, srv), connecting to whichever address answers first (race), talking to it
+(http1, tls, login), how long to keep trying (retry), and one client for each API with the same few verbs, call and
+health: v3, whose answers have parts (v3_answers) or are refusals (v3_errors), and v2, by python-etcd over v2_http.
 
 May import config, errors, waiting and log; knows nothing of the lock or of CTDB.
 """

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,11 +81,18 @@ def test_rare_imports_stay_where_they_are_needed(name):
     assert users <= RARE[name]
 
 
+def test_plan_of_the_house_has_every_module():
+    plan = (TREE / "docs/DESIGN.md").read_text().partition("## The house")[2].partition("\n## ")[0]
+    assert not [module for module in MODULES if f"{Path(module).name}.py" not in plan and "__init__" not in module]
+
+
 def test_each_wing_describes_itself_in_one_paragraph():
     for init in PACKAGE.glob("*/__init__.py"):
         tree = ast.parse(init.read_text())
         text = ast.get_docstring(tree)
         assert text and len(tree.body) == 1 and "May import" in text, init
+        named = set(re.findall(r"\w+", text))
+        assert not {path.stem for path in init.parent.glob("*.py")} - named - {"__init__"}, init
 
 
 def test_a_contender_imports_no_report_and_no_rare_module(tmp_path):
