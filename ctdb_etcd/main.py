@@ -79,7 +79,9 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
     from .lock.open import apis_in_use, load, open_lock
     from .lock.takeover import Contender, NonceFile
 
-    config = file.parse(options.config or file.default_path(), data)
+    path = options.config or file.default_path()
+    config = file.parse(path, data)
+    config.follow(path, data, log)
     for warning in config.warnings:
         log.error(warning)
     for note in config.notes:

@@ -82,6 +82,10 @@ class Task:
         finally:
             os.close(self._finished)
 
+    def leave(self) -> None:
+        """Take no result; instead of result()."""
+        os.close(self.done)
+
     def result(self) -> Any:
         """Return or raise what the function did, once the descriptor `done` is ready; call it once."""
         os.close(self.done)

@@ -13,7 +13,7 @@ import socket
 import time
 from contextlib import contextmanager
 
-from ..errors import GrpcOnly, OtherCluster
+from ..errors import GrpcOnly, OtherCluster, Refused
 from ..waiting import Patient, Task
 from .http1 import Connection, Stream
 from .race import Address, ConnectFailed, race
@@ -40,22 +40,35 @@ class Endpoints:
 
     def __init__(self, config: Config, waiter: Waiter, log: Log) -> None:
         """Raises Refused: a file that TLS needs is unusable."""
-        self._domain = config.srv_domain
-        self._protocol = config.protocol
+        self._config = config
         self._waiter = waiter
         self._log = log
         self._hosts: dict[str, tuple[str, int]] = {}
         self._order: list[str] = []
-        self._stale = self._domain is not None
         self._search: Task | None = None
         self._addresses: dict[str, list[Address]] = {}
         self._doubtful: set[str] = set()
         self._lookups: dict[str, Task] = {}
         self._connected: dict[str, Address] = {}
         self.connections = 0  # to whichever is preferred
-        self._tls = _tls(config) if config.protocol == "https" else None
+        self._tls: Tls | None = None
         self._expected = config.expected_cluster_id
         self.cluster = int(self._expected, 16) if self._expected else None
+        self._read_config()
+
+    def _read_config(self) -> None:
+        """At the start, and when the file was read again. Raises Refused, nothing is changed then."""
+        config = self._config
+        if config.protocol == "http":
+            self._tls = None
+        elif self._tls is None:
+            self._tls = _tls(config, self._log)
+        self._edition = config.edition
+        self._domain = config.srv_domain
+        self._stale = self._domain is not None
+        if self._search:
+            self._search.leave()
+            self._search = None
         if not self._domain:
             self._adopt(config.hosts)
 
@@ -100,6 +113,8 @@ class Endpoints:
 
     def find(self, until: float) -> None:
         """Ask DNS for the endpoints if necessary. Raises OSError (TimeoutError when the time is over), Refused."""
+        if self._edition != self._config.edition:
+            self._read_config()
         if not self._stale:
             return
         # The previous endpoints may still be right.
@@ -170,7 +185,7 @@ class Endpoints:
             try:
                 if self._tls.grpc_only(lambda: self.connect([endpoint], until)[1], self._waiter, host, until):
                     return GrpcOnly()
-            except OSError:
+            except (OSError, Refused):
                 pass  # the first error says more
         return self._tls.explain(error, host)
 
@@ -205,7 +220,7 @@ class Endpoints:
     def _look_up_members(self) -> list[tuple[str, int]]:
         from . import srv
 
-        return srv.look_up(self._domain or "", self._protocol)
+        return srv.look_up(self._domain or "", self._config.protocol)
 
     def _candidates(self, endpoints: list[str], until: float) -> tuple[list[Address], dict[str, OSError]]:
         """The addresses known so far, and the reasons why others are not."""
@@ -260,8 +275,8 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _tls(config: Config) -> Tls:
+def _tls(config: Config, log: Log) -> Tls:
     # ssl takes a tenth of the start of a contender that does without it.
     from .tls import Tls
 
-    return Tls(config)
+    return Tls(config, log)

@@ -33,8 +33,7 @@ class Login:
     """The user of the file, if any, and the token of the moment."""
 
     def __init__(self, config: Config, log: Log) -> None:
-        self._user = config.username
-        self._password = config.password
+        self._config = config
         self._token = ""
         self._not_needed = False
         self._log = log
@@ -52,7 +51,7 @@ class Login:
 
     def headers(self, authenticate: Callable[[str], dict[str, Any]]) -> dict[str, str]:
         """Return the headers that a request must carry; `authenticate` posts a body to PATH and returns the answer."""
-        if self._user is None or self._not_needed:
+        if self._config.username is None or self._not_needed:
             return {}
         if not self._token:
             self._log_in(authenticate)
@@ -64,18 +63,19 @@ class Login:
         return {"Authorization": self._token} if self._token else {}
 
     def _log_in(self, authenticate: Callable[[str], dict[str, Any]]) -> None:
+        user = self._config.username
         try:
-            answer = authenticate(json.dumps({"name": self._user, "password": self._password}))
+            answer = authenticate(json.dumps({"name": user, "password": self._config.password}))
         except AuthDisabled:
             self._log.info("username is set, but etcd's auth is not enabled: going on without login")
             self._not_needed = True
             return
         except LoginRefused as refusal:
-            raise Refused(f"{refusal}: check username ({self._user}) and password") from None
+            raise Refused(f"{refusal}: check username ({user}) and password") from None
         token = answer.get("token")
         if not isinstance(token, str) or not token or not token.isprintable():
             raise Unavailable("etcd's answer makes no sense: a login without a token")
-        self._log.debug(f"logged in as {self._user}")
+        self._log.debug(f"logged in as {user}")
         self._token = token
 
     def forget(self) -> None:
@@ -84,7 +84,7 @@ class Login:
 
     def wanted(self, why: Unauthenticated) -> None:
         """etcd requires a login: prepare for one, or raise Refused where there is no user."""
-        if self._user is None:
+        if self._config.username is None:
             raise Refused(f"{why}: set username and password")
         self._not_needed = False
         self.forget()

@@ -31,7 +31,9 @@ _NO_ANSWER = "no etcd endpoint answers, still trying: "
 class Retry:
     """What all calls to one cluster share: since when no endpoint has answered."""
 
-    def __init__(self, waiter: Waiter, log: Log) -> None:
+    def __init__(self, waiter: Waiter, log: Log, again: Callable[[], bool] = lambda: False) -> None:
+        """`again` reads the file again and returns whether it has changed, so that another try may do better."""
+        self._again = again
         self._waiter = waiter
         self._log = log
         self._failing_since: float | None = None
@@ -56,19 +58,26 @@ class Retry:
         while True:
             self._waiter.check()
             failures = {endpoint: error for endpoint, error in failures.items() if isinstance(error, GrpcOnly)}
-            answer = attempt(failures)
-            if answer is not None:
-                self._answered()
-                return answer
-            reasons = "; ".join(f"{endpoint}: {reason(error)}" for endpoint, error in failures.items())
-            if failures and all(isinstance(error, EndpointRefused) for error in failures.values()):
-                kinds = {type(error) for error in failures.values()}
-                raise OtherCluster(reasons) if kinds == {OtherCluster} else Refused(reasons)
+            try:
+                answer = attempt(failures)
+                if answer is not None:
+                    self._answered()
+                    return answer
+                reasons = "; ".join(f"{endpoint}: {reason(error)}" for endpoint, error in failures.items())
+                if failures and all(isinstance(error, EndpointRefused) for error in failures.values()):
+                    kinds = {type(error) for error in failures.values()}
+                    raise OtherCluster(reasons) if kinds == {OtherCluster} else Refused(reasons)
+            except Refused:
+                if time.monotonic() < deadline and self._again():
+                    continue
+                raise
             if any(isinstance(error, TooLong) for error in failures.values()):
                 raise TooLong(reasons)
             self._failed(news + reasons)
             if time.monotonic() + pause >= deadline:
                 raise Unavailable(f"etcd gave no answer in time: {reasons}")
+            if self._again():
+                continue
             rest(self._waiter, time.monotonic() + pause)
             pause = min(2 * pause, _PAUSE_MOST)
 

@@ -8,6 +8,7 @@ that does not verify is a fault of its endpoint: another endpoint may be usable.
 
 from __future__ import annotations
 
+import os
 import select
 import ssl
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Callable
 
     from ..config.file import Config
+    from ..log import Log
     from ..waiting import Waiter
     from .http1 import Result
 
@@ -37,15 +39,34 @@ class _Encrypted(Exception):
 
 
 class Tls:
-    """How connections are secured."""
+    """How connections are secured: by the files as they are when the connection is made."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, log: Log) -> None:
         """Raises Refused, which names the file."""
         self._config = config
+        self._log = log
+        self._logged = ""
+        # First, so that a change of the files while they are read is seen.
+        self._stamp = stamp(config)
         self._context = context(config)
+
+    def _read_again(self) -> None:
+        """Read files that have changed; if they cannot be used, what was read before stays."""
+        now = stamp(self._config)
+        if now == self._stamp:
+            return
+        try:
+            self._context, self._stamp = context(self._config), now
+            self._logged = ""
+            self._log.info("certificates have changed and were read again")
+        except Refused as refusal:
+            if self._logged != str(refusal):
+                self._logged = str(refusal)
+                self._log.error(f"going on with the certificates that were read before: {refusal}")
 
     def stream(self, sock: socket.socket, waiter: Waiter, host: str, until: float) -> TlsStream:
         """Shake hands with this host. Raises OSError: ssl.SSLError for explain(), TimeoutError."""
+        self._read_again()
         return TlsStream(sock, waiter, self._context, host, until)
 
     def grpc_only(self, connect: Callable[[], socket.socket], waiter: Waiter, host: str, until: float) -> bool:
@@ -73,6 +94,20 @@ class Tls:
     def explain(self, error: Exception, host: str) -> Exception:
         """Return the error in words that say what to do, if it is one of TLS."""
         return explain(error, host, self._config) if isinstance(error, ssl.SSLError) else error
+
+
+def stamp(config: Config) -> list[tuple[object, ...]]:
+    """What changes when one of the files does."""
+    authorities = config.ca_cert or ssl.get_default_verify_paths().cafile
+    return [_stamp(path) for path in (authorities, *(config.cert or ())) if path]
+
+
+def _stamp(path: str) -> tuple[object, ...]:
+    try:
+        status = os.stat(path.encode())
+    except OSError:
+        return (path,)
+    return path, status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def context(config: Config) -> ssl.SSLContext:

@@ -48,10 +48,10 @@ class Client:
         self._config = config
         self._endpoints = endpoints
         self._order: list[str] = []
-        self._read_timeout = config.read_timeout
         self._waiter = waiter
         self._log = log
-        self._retry = Retry(waiter, log)
+        self._retry = Retry(waiter, log, config.again)
+        self._edition = config.edition
         self._clients: dict[str, etcd.Client] = {}
         # It logs what it then raises; we log it once, in our words.
         logging.getLogger("etcd").addHandler(logging.NullHandler())
@@ -67,7 +67,7 @@ class Client:
 
         def attempt(failures: dict[str, Exception]) -> Any:
             try:
-                self._find(share(deadline, 1, self._read_timeout))
+                self._find(share(deadline, 1, self._config.read_timeout))
             except OSError as error:
                 failures[f"srv_domain {self._config.srv_domain}"] = error
                 return None
@@ -76,7 +76,7 @@ class Client:
                     self._next()
                     continue
                 try:
-                    return self._ask(name, operation, share(deadline, untried, self._read_timeout), True)
+                    return self._ask(name, operation, share(deadline, untried, self._config.read_timeout), True)
                 except (Unavailable, EndpointRefused) as error:
                     failures[self._order[0]] = error
                     self._next()
@@ -89,11 +89,11 @@ class Client:
         """As `call`, but not repeated: raises Unanswered if its outcome is unknown."""
         self._waiter.check()
         try:
-            self._find(share(deadline, 1, self._read_timeout))
+            self._find(share(deadline, 1, self._config.read_timeout))
         except OSError as error:
             raise Unanswered(f"srv_domain {self._config.srv_domain}: {reason(error)}") from None
         try:
-            return self._ask(name, operation, share(deadline, 1, self._read_timeout), False)
+            return self._ask(name, operation, share(deadline, 1, self._config.read_timeout), False)
         except (Unavailable, EndpointRefused) as error:
             self._next()
             raise Unanswered(str(error)) from None
@@ -163,6 +163,12 @@ class Client:
         self._order.append(self._order.pop(0))
 
     def _find(self, until: float) -> None:
+        if self._edition != self._config.edition:
+            # The file may name another user.
+            self._edition = self._config.edition
+            for client in self._clients.values():
+                client.http.clear()
+            self._clients.clear()
         self._endpoints.find(until)
         names = self._endpoints.names()
         if set(names) != set(self._order):

@@ -45,7 +45,8 @@ class Client:
         self._connection: Connection | None = None
         self._watch: Connection | None = None
         self.endpoint = ""  # the one that was connected to last
-        self._retry = Retry(waiter, log)
+        self._retry = Retry(waiter, log, config.again)
+        self._edition = config.edition
 
     @property
     def logged_in(self) -> bool:
@@ -182,6 +183,11 @@ class Client:
 
         Every turn of the loop ends the connection in use or takes an endpoint from the list.
         """
+        if self._edition != self._config.edition:
+            # The file may name other endpoints and another user.
+            self._edition = self._config.edition
+            self._drop()
+            self._login.forget()
         if self._connection is None:
             try:
                 self._endpoints.find(share(deadline, 1, self._config.read_timeout))

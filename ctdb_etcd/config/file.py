@@ -21,6 +21,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..log import Log
+
+# What makes the lock: a running helper keeps it, whatever the file says by now.
+_OF_THE_LOCK = (
+    "netbios_name",
+    "lock_prefix",
+    "locks_dir",
+    "api",
+    "version_prefix",
+    "lock_ttl",
+    "refresh",
+    "expected_cluster_id",
+)
 
 _OLD_REFRESH = "lock_refresh"
 _NO_SECTIONS = "[sections] are not used here: remove the line"
@@ -51,15 +64,73 @@ class Config:
     per_host_pool_size: int
     warnings: list[str]
     notes: list[str]
+    # How often the values have changed since the start of the process.
+    edition = 0
+    _followed: Followed | None = None
 
     def __init__(self, values: dict[str, object], warnings: list[str], notes: list[str]) -> None:
         self.__dict__.update(values)
         self.warnings = warnings
         self.notes = notes
 
+    def follow(self, path: str, data: bytes, log: Log) -> None:
+        """Let again() read this file, whose contents are known to be `data`."""
+        self._followed = Followed(path, data, log)
+
+    def again(self) -> bool:
+        """Read the file again, if it is followed, and take over what may change. Returns whether anything has changed.
+
+        What makes the lock stays as it is, which is logged. So is a file that cannot be used: all values stay.
+        """
+        found = self._followed and self._followed.changed()
+        if not found:
+            return False
+        assert self._followed
+        self._followed.keeps([key for key in _OF_THE_LOCK if getattr(self, key) != getattr(found, key)])
+        self.__dict__.update({key: value for key, value in vars(found).items() if key not in _OF_THE_LOCK})
+        self.edition += 1
+        return True
+
     def directory(self, name: str) -> str:
         """The lock's directory in etcd for the cluster of this name, ending in a slash."""
         return f"{self.lock_prefix}/{self.locks_dir}/{name}/"
+
+
+class Followed:
+    """The file of a running helper. A fault is logged once, however often the file is read meanwhile."""
+
+    def __init__(self, path: str, data: bytes, log: Log) -> None:
+        self._path = path
+        self._data = data
+        self._log = log
+        self._logged = ""
+
+    def changed(self) -> Config | None:
+        """The new values, if the file holds anything but what was taken over last. It may block."""
+        try:
+            data = read(self._path)
+            if data == self._data:
+                return None
+            found = parse(self._path, data)
+        except Refused as refusal:
+            # There may never have been one.
+            if self._data:
+                self._log_once(f"going on with what the file said before: {refusal}")
+            return None
+        self._data = data
+        self._log.error(f"{self._path} has changed and was read again")
+        return found
+
+    def keeps(self, keys: list[str]) -> None:
+        """These have other values in the file."""
+        if keys:
+            self._log_once(f"{self._path}: a running helper keeps {', '.join(keys)} as before")
+
+    def _log_once(self, text: str) -> None:
+        if text != self._logged:
+            self._logged = text
+            for line in text.splitlines():
+                self._log.error(line)
 
 
 def default_path() -> str:

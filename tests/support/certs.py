@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Callable, Optional
 
 from .member import Tls
 
@@ -65,3 +66,46 @@ class Authority:
     def _openssl(*args: str) -> None:
         done = subprocess.run(["openssl", *args], capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 0, f'openssl {" ".join(args)}: {done.stderr}'
+
+
+class Renewal:
+    """Two authorities, one after the other, and the files that etcd and the helper are given.
+
+    Certificates are in one file with their keys, and a new file takes the old one's place at one moment. Programs see
+    the directory at `seen_at`, if that is another path.
+    """
+
+    def __init__(self, directory: Path, seen_at: Optional[str] = None, san: str = "IP:127.0.0.1") -> None:
+        self._directory = directory
+        self._san = san
+        self.old, self.new = Authority(directory, "old"), Authority(directory, "new")
+        seen_at = seen_at or str(directory)
+        trusted = f"{seen_at}/trusted.pem"
+        self.server = Tls(f"{seen_at}/server.pem", f"{seen_at}/server.pem", trusted)
+        self.client = Tls(f"{seen_at}/client.pem", f"{seen_at}/client.pem", trusted)
+        self.etcd_args = ["--client-cert-auth", "--trusted-ca-file", trusted]
+        self.keys = {"protocol": "https", "ca_cert": trusted, "cert": self.client.cert}
+        self._trust(self.old)
+        self._certify("server", self.old)
+        self._certify("client", self.old)
+
+    def steps(self) -> list[Callable[[], None]]:
+        """What an administrator does, one after the other; etcd has to be started again after each."""
+        return [
+            lambda: self._trust(self.old, self.new),
+            lambda: self._certify("server", self.new),
+            lambda: self._certify("client", self.new),
+            lambda: self._trust(self.new),
+        ]
+
+    def _trust(self, *authorities: Authority) -> None:
+        self._put("trusted", *(authority.ca for authority in authorities))
+
+    def _certify(self, which: str, authority: Authority) -> None:
+        issued = authority.issue("issued", self._san)
+        self._put(which, issued.cert, issued.key)
+
+    def _put(self, name: str, *files: str) -> None:
+        new = self._directory / "put"
+        new.write_text("".join(Path(file).read_text() for file in files))
+        new.rename(self._directory / f"{name}.pem")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import urllib.request
 
 import pytest
@@ -36,19 +37,25 @@ class V2:
             return answer.status
 
 
+def guard(etcd, lock_name, passwords):
+    """Let only the users ctdb0, ctdb1, ... with these passwords have the test's lock, and root everything."""
+    v2 = V2(etcd)
+    v2.put("/auth/users/root", {"user": "root", "password": "root"})
+    # The directory is read with all that is below it: for that the star must follow its very name.
+    paths = [f"/_locks/_ctdb/{lock_name}*"]
+    v2.put("/auth/roles/ctdb", {"role": "ctdb", "permissions": {"kv": {"read": paths, "write": paths}}})
+    for number, password in enumerate(passwords):
+        v2.put(f"/auth/users/ctdb{number}", {"user": f"ctdb{number}", "password": password, "roles": ["ctdb"]})
+    v2.put("/auth/enable", {})
+    none = {"kv": {"read": ["/*"], "write": ["/*"]}}
+    v2.put("/auth/roles/guest", {"role": "guest", "revoke": none}, "root:root")
+    return v2
+
+
 @pytest.mark.v2
 def test_the_v2_api_takes_its_own_user_with_just_the_locks_permission(conf, lock_name):
     with Etcd(1, release.v2_flags()) as etcd:
-        v2 = V2(etcd)
-        v2.put("/auth/users/root", {"user": "root", "password": "root"})
-        # The directory is read with all that is below it: for that the star must follow its very name.
-        paths = [f"/_locks/_ctdb/{lock_name}*"]
-        v2.put("/auth/roles/ctdb", {"role": "ctdb", "permissions": {"kv": {"read": paths, "write": paths}}})
-        for number, password in enumerate(PASSWORDS):
-            v2.put(f"/auth/users/ctdb{number}", {"user": f"ctdb{number}", "password": password, "roles": ["ctdb"]})
-        v2.put("/auth/enable", {})
-        none = {"kv": {"read": ["/*"], "write": ["/*"]}}
-        v2.put("/auth/roles/guest", {"role": "guest", "revoke": none}, "root:root")
+        guard(etcd, lock_name, PASSWORDS)
         for number, password in enumerate(PASSWORDS):
             with Helper(conf(etcd, f"ctdb{number}", password=password, api="2")) as helper:
                 assert helper.status() == "0", helper.describe()
@@ -60,3 +67,17 @@ def test_the_v2_api_takes_its_own_user_with_just_the_locks_permission(conf, lock
             line = refusal(conf(etcd, "ctdb0", password=wrong, api="2"), "-v")
             assert "check username and password" in line and wrong not in line
         assert "role grant ROLE --path '/_locks/_ctdb/NAME*' --readwrite" in line
+
+
+@pytest.mark.slow
+@pytest.mark.v2
+def test_v2_password_changed_in_etcd_and_in_the_file_costs_nothing(conf, lock_name):
+    with Etcd(1, release.v2_flags()) as etcd:
+        v2 = guard(etcd, lock_name, ["old"])
+        path = conf(etcd, "ctdb0", password="old", api="2", refresh=1)
+        with Helper(path) as helper:
+            assert helper.status() == "0", helper.describe()
+            v2.put("/auth/users/ctdb0", {"user": "ctdb0", "password": "new"}, "root:root")
+            path.write_text(path.read_text().replace("password = old", "password = new"))
+            time.sleep(10)
+            assert helper.alive and "has changed and was read again" in helper.stderr, helper.describe()

@@ -86,3 +86,47 @@ def test_trying_ends_early_only_if_each_endpoint_refuses_for_good(monkeypatch, f
 )
 def test_a_failure_is_named_in_words(error, words):
     assert reason(error) == words
+
+
+def test_round_without_an_answer_is_repeated_at_once_on_a_new_file(monkeypatch):
+    clock, changes, rounds = Clock(monkeypatch), [True, False], []
+
+    def attempt(failures):
+        rounds.append(clock.now)
+        failures["a"] = OSError("x")
+        return "yes" if len(rounds) == 3 else None
+
+    retry = Retry(Waiter(clock), Log(), lambda: changes.pop(0))
+    assert retry.call(attempt, clock.now + 4) == "yes"
+    assert rounds[0] == rounds[1] < rounds[2] and not changes
+
+
+@pytest.mark.parametrize("refusal", [Refused("the login"), None])
+def test_refusal_is_raised_only_if_the_file_has_not_changed(monkeypatch, refusal):
+    clock, changes, rounds = Clock(monkeypatch), [True, True, False], []
+
+    def attempt(failures):
+        rounds.append(clock.now)
+        if refusal:
+            raise refusal
+        failures["a"] = EndpointRefused("its certificate")
+
+    with pytest.raises(Refused):
+        Retry(Waiter(clock), Log(), lambda: changes.pop(0)).call(attempt, clock.now + 4)
+    assert len(rounds) == 3 and not changes
+
+
+@pytest.mark.parametrize("error", [Refused("x"), OSError("x")])
+def test_file_that_changes_all_the_time_does_not_delay_the_deadline(monkeypatch, error):
+    clock = Clock(monkeypatch)
+    began = clock.now
+
+    def attempt(failures):
+        clock.pass_(0.1)
+        if isinstance(error, Refused):
+            raise error
+        failures["a"] = error
+
+    with pytest.raises((Refused, Unavailable)):
+        Retry(Waiter(clock), Log(), lambda: True).call(attempt, began + 4)
+    assert clock.now < began + 4.2

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A holder reads its file and certificates again where that helps, and keeps the lock."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from tests.support import kinds, login, release
+from tests.support.certs import Renewal
+from tests.support.etcd import Etcd
+from tests.support.helper import Helper
+from tests.support.login import QUOTED, add_user, change_password
+from tests.support.machine import wait_until
+from tests.support.proxy import Proxy
+
+pytestmark = pytest.mark.slow
+
+guarded, login_conf = login.guarded, login.conf
+kind, etcd, conf, keys = kinds.kind, kinds.etcd, kinds.conf, kinds.keys
+
+TTL = 9
+TIMES = {"lock_ttl": TTL, "refresh": 1}
+READ_AGAIN = "has changed and was read again"
+
+
+def rewrite(path, old, new):
+    """As an administrator with an editor."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def outlive(helper, seconds=TTL + 1):
+    """The lock lasts for longer than a lease that is not renewed."""
+    time.sleep(seconds)
+    assert helper.alive, helper.describe()
+
+
+@pytest.mark.parametrize("first", ["file", "etcd"])
+def test_password_changed_in_file_and_etcd_costs_nothing(guarded, login_conf, lock_name, first):
+    user = add_user(guarded, lock_name)
+    path = login_conf(guarded, user, **TIMES)
+    with Helper(path) as helper:
+        assert helper.status() == "0"
+        (key,) = guarded.keys(f"/_locks/_ctdb/{lock_name}/")
+        steps = [lambda: rewrite(path, QUOTED, "another"), lambda: change_password(guarded, user, "another")]
+        for step in steps if first == "file" else reversed(steps):
+            step()
+            time.sleep(1)
+        outlive(helper)
+        assert guarded.keys(f"/_locks/_ctdb/{lock_name}/") == [key]
+        assert helper.stderr.count(READ_AGAIN) == 1 and "another" not in helper.stderr
+
+
+def test_new_user_of_the_file_is_used_once_etcd_refuses_the_old_one(guarded, login_conf, lock_name):
+    user = add_user(guarded, lock_name)
+    path = login_conf(guarded, user, **TIMES)
+    with Helper(path) as helper:
+        assert helper.status() == "0"
+        guarded.etcdctl("user", "add", f"{user}-2:secret")
+        guarded.etcdctl("user", "grant-role", f"{user}-2", user)
+        rewrite(path, f"username = {user}", f"username = {user}-2")
+        rewrite(path, QUOTED, "secret")
+        guarded.etcdctl("user", "delete", user)
+        outlive(helper)
+        assert READ_AGAIN in helper.stderr
+
+
+@pytest.mark.parametrize("end", [Proxy.refuse, Proxy.freeze])
+def test_endpoints_that_have_moved_are_taken_from_the_file(conf, etcd, keys, end):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        path = conf(host=proxy.endpoint, **TIMES)
+        with Helper(path) as helper:
+            assert helper.status() == "0"
+            before = keys()
+            rewrite(path, proxy.endpoint, etcd.endpoints[0])
+            seen = proxy.seen().count()
+            wait_until(lambda: proxy.seen().count() > seen + 4, 10, "refreshes at the old place")
+            assert helper.stderr == ""
+            end(proxy)
+            wait_until(lambda: READ_AGAIN in helper.stderr, 8, "the file to be read again")
+            outlive(helper)
+            assert [key["key"] for key in keys()] == [key["key"] for key in before]
+
+
+def test_broken_file_is_logged_once_and_the_old_values_stay(conf, etcd):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        path = conf(host=proxy.endpoint, **TIMES)
+        with Helper(path) as helper:
+            assert helper.status() == "0"
+            path.write_text("host = \nnonsense\n")
+            proxy.refuse()
+            wait_until(lambda: "nonsense" in helper.stderr or "line 2" in helper.stderr, 8, "the fault")
+            time.sleep(1)
+            proxy.forward()
+            outlive(helper)
+            assert helper.stderr.count("going on with what the file said before") == 1, helper.describe()
+            path.unlink()
+            proxy.refuse()
+            wait_until(lambda: "No such file" in helper.stderr, 8, "the fault")
+            proxy.forward()
+            outlive(helper)
+
+
+def test_what_makes_the_lock_stays_and_is_logged_once(conf, etcd, keys, lock_name):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        path = conf(host=proxy.endpoint, locks_dir="_ctdb", **TIMES)
+        with Helper(path) as helper:
+            assert helper.status() == "0"
+            before = keys()
+            rewrite(path, proxy.endpoint, etcd.endpoints[0])
+            rewrite(path, f"lock_ttl = {TTL}", "lock_ttl = 60")
+            rewrite(path, "locks_dir = _ctdb", "locks_dir = elsewhere")
+            rewrite(path, lock_name, "OTHER")
+            path.write_text(path.read_text() + "expected_cluster_id = 1\n")
+            proxy.refuse()
+            outlive(helper)
+            assert [key["key"] for key in keys()] == [key["key"] for key in before]
+            kept = "a running helper keeps netbios_name, locks_dir, lock_ttl, expected_cluster_id as before"
+            assert helper.stderr.count(kept) == 1, helper.describe()
+            assert helper.stderr.count(READ_AGAIN) == 1
+
+
+def wait_answers(helper):
+    """A refresh is answered."""
+    answered = helper.stderr.count(": 200 from")
+    wait_until(lambda: helper.stderr.count(": 200 from") > answered + 1, 9, "a refresh")
+
+
+@pytest.mark.parametrize("api", kinds.APIS)
+def test_lock_stays_while_all_certificates_are_renewed(helper_conf, tmp_path, api):
+    files = Renewal(tmp_path)
+    with Etcd(1, [*files.etcd_args, *release.v2_flags()], tls=files.server) as etcd:
+        with Helper(helper_conf(host=etcd.endpoints[0], api=api, **files.keys), "-vv") as helper:
+            assert helper.status() == "0"
+            for step in files.steps():
+                step()
+                etcd.members[0].restart()
+                etcd.wait_healthy()
+                wait_answers(helper)
+            outlive(helper, 10)
+            assert helper.stderr.count("certificates have changed and were read again") >= 3, helper.describe()
+
+
+def test_certificate_without_its_key_leaves_the_old_one_in_use(helper_conf, tmp_path):
+    files = Renewal(tmp_path)
+    with Etcd(1, files.etcd_args, tls=files.server) as etcd, Proxy(etcd.endpoints[0]) as proxy:
+        one, other = files.old.issue("one"), files.old.issue("other")
+        keys = {**files.keys, "host": proxy.endpoint, "cert": [one.cert, one.key], "api": "3"}
+        with Helper(helper_conf(**keys, **TIMES)) as helper:
+            assert helper.status() == "0"
+            shutil.copy(other.cert, one.cert)
+            for _ in range(2):
+                proxy.refuse()
+                proxy.forward()
+                time.sleep(1)
+            outlive(helper)
+            fault = "going on with the certificates that were read before"
+            assert helper.stderr.count(fault) == 1 and "does not belong to" in helper.stderr, helper.describe()
