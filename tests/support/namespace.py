@@ -162,15 +162,18 @@ class Namespace:
 class NamespaceEtcd:
     """`members` etcds at their own defaults plus `args`, listening on every address of the namespace at `ports`.
 
-    From outside they are reached only by commands that run inside. `program` and `args` may change between a member's
-    end and its next start.
+    From outside they are reached only by commands that run inside. `program`, `args` and `protocol` may change between
+    a member's end and its next start; `credentials` are etcdctl's arguments for TLS and login.
     """
 
     def __init__(self, namespace: Namespace, members: int, args: Sequence[str]) -> None:
         self._namespace = namespace
         self.program = release.program()
         self.args = args
+        self.protocol = "http"
+        self.credentials: list[str] = []
         self.ports = [2379 + 100 * i for i in range(members)]
+        self._first = list(self.ports)
 
     def start(self) -> None:
         """Start all members and wait until they answer."""
@@ -183,8 +186,10 @@ class NamespaceEtcd:
         peers = {f"etcd{p}": f"http://127.0.0.1:{p + 1}" for p in self.ports}
         name = f"etcd{port}"
         cluster = ",".join(f"{member}={peer}" for member, peer in peers.items())
-        client, listen = f"http://127.0.0.1:{port}", f"http://0.0.0.0:{port}"
+        client, listen = (f"{self.protocol}://{host}:{port}" for host in ("127.0.0.1", "0.0.0.0"))
         command = [self.program, *arguments(name, f"/run/{name}", client, peers[name], cluster, listen)]
+        if port not in self._first:
+            command += ["--initial-cluster-state", "existing"]
         daemonise = ["sh", "-c", 'exec >>"$0" 2>&1; "$@" &', f"/run/{name}.log"]
         self._namespace.run(*daemonise, *command, *self.args)
 
@@ -196,6 +201,19 @@ class NamespaceEtcd:
         """SIGTERM, as a service manager stops it, and wait for its end: a leader hands over first."""
         self._namespace.kill(self._pids(port), "TERM")
         wait_until(lambda: not self._pids(port), 30, f"the end of the etcd at {port}")
+
+    def replace_member(self, port: int, new: int) -> None:
+        """Take a member out of the cluster for good, and put one at another port in its place."""
+        members = [line.split(", ") for line in self.ctl("member", "list").splitlines()]
+        number = next(one for one, _, name, *_ in members if name == f"etcd{port}")
+        self.ctl("member", "remove", number)
+        self.kill_member(port)
+        self.ports[self.ports.index(port)] = new
+        added = f"etcd{new}", f"--peer-urls=http://127.0.0.1:{new + 1}"
+        # Refused for as long as the members do not all know each other for 5 s.
+        wait_until(lambda: "added to cluster" in self.ctl("member", "add", *added, check=False), 30, "a member to add")
+        self.start_member(new)
+        self.wait_healthy()
 
     def _pids(self, port: int) -> list[int]:
         name = ("--name", f"etcd{port}")
@@ -209,10 +227,12 @@ class NamespaceEtcd:
 
         wait_until(healthy, timeout, "all members of etcd to be healthy")
 
-    def ctl(self, *args: str, check: bool = True) -> str:
-        """What etcdctl says, of the v3 API."""
-        endpoints = ",".join(f"127.0.0.1:{port}" for port in self.ports)
-        return self._namespace.run("etcdctl", "--endpoints", endpoints, *args, env={"ETCDCTL_API": "3"}, check=check)
+    def ctl(self, *args: str, check: bool = True, typed: str = "") -> str:
+        """What etcdctl says, of the v3 API, when this line is typed into it."""
+        endpoints = ",".join(f"{self.protocol}://127.0.0.1:{port}" for port in self.ports)
+        type_in = ["sh", "-c", 'echo "$0" | "$@"', typed]
+        command = [*type_in, "etcdctl", "--endpoints", endpoints, *self.credentials, *args]
+        return self._namespace.run(*command, env={"ETCDCTL_API": "3"}, check=check)
 
     def keys(self, prefix: str) -> dict[str, str]:
         """The keys that begin so, and their values; newlines in neither."""

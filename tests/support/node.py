@@ -39,9 +39,11 @@ class Node:
         return f"node {self.number}"
 
     def write_lock_conf(self, options: Mapping[str, object]) -> None:
-        """The whole of the node's ctdb_etcd_lock.conf; a running helper has read it already."""
+        """The whole of the node's ctdb_etcd_lock.conf, in the place of the old one at one moment."""
         text = "".join(f"{key} = {value}\n" for key, value in options.items())
-        (self.files / "ctdb_etcd_lock.conf").write_text(text)
+        (self.files / "new.conf").write_text(text)
+        (self.files / "new.conf").chmod(0o600)
+        (self.files / "new.conf").rename(self.files / "ctdb_etcd_lock.conf")
 
     def start(self) -> None:
         """Start ctdbd, which daemonises; `Cluster.wait_healthy` waits until it takes part."""
