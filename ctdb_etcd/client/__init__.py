@@ -2,7 +2,7 @@
 # Copyright 2026 The ctdb-etcd authors
 """etcd's client: where etcd is (endpoints, srv), connecting to whichever address answers first (race), talking to it
 (http1, tls, login), how long to keep trying (retry), and one client for each API with the same few verbs, call and
-health: v3, whose answers have parts (v3_answers) or are refusals (v3_errors), and v2, by python-etcd over v2_http.
+health: v3, with what its answers mean (v3_answers), and v2, by python-etcd over v2_http.
 
 May import config, errors, waiting and log; knows nothing of the lock or of CTDB.
 """

@@ -20,8 +20,7 @@ from .endpoints import CLOSED, NO_LEADER
 from .http1 import Disconnected, HttpError
 from .race import ConnectFailed
 from .retry import Retry, reason, share
-from .v3_answers import cluster_of
-from .v3_errors import advice, understand
+from .v3_answers import advice, cluster_of, understand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ secret is quoted in a message, and what stands in the place of a key only if it 
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 
@@ -154,8 +155,9 @@ def read(path: str | None) -> bytes:
 
 def parse(path: str, data: bytes) -> Config:
     """Check the contents of the file at path, which is for messages only. Raises Refused: a line a fault."""
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        lines = _lines(data.decode("utf-8-sig"))
+        lines = _lines(data.decode())
     except UnicodeDecodeError as error:
         line = len(_lines(data[: error.start].decode("latin-1")))
         raise Refused(f"{path}: line {line}: is not UTF-8 text") from None

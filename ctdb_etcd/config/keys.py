@@ -113,7 +113,7 @@ def hosts(value: object) -> list[tuple[str, int | None]]:
 
 
 def _host(text: str) -> tuple[str, int | None]:
-    if re.fullmatch(_BARE_V6, text):
+    if text.count(":") > 1 and re.fullmatch(_BARE_V6, text):
         return text, None
     match = re.fullmatch(_HOST, text, re.ASCII)
     if not match:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _OWN_NAME = "set netbios_name in the configuration file, the same on all nodes"
 # SELinux forbids root too. testparm reports it as an error in the file.
 _FORBIDDEN = "reading it is not permitted (SELinux?): see SELINUX in ctdb-etcd(7)"
-_IN_SMB_CONF = re.compile(r"^\s*netbios\s*name\s*=\s*\S", re.IGNORECASE | re.MULTILINE)
+_IN_SMB_CONF = r"(?im)^\s*netbios\s*name\s*=\s*\S"
 
 
 def find(config: Config, started: Command | None, waiter: Waiter, deadline: float) -> tuple[str, str]:
@@ -72,7 +72,7 @@ def _default_name() -> str:
 def _set_in_smb_conf(messages: str) -> bool:
     """A cluster may have the name of one of its hosts: then smb.conf must set it."""
     try:
-        return bool(_IN_SMB_CONF.search(_smb_conf(messages)))
+        return bool(re.search(_IN_SMB_CONF, _smb_conf(messages)))
     except OSError:
         return False
 

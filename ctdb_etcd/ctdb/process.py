@@ -51,7 +51,7 @@ def _started() -> float:
     """When this process was forked: a busy machine may need long to run it up to here."""
     now = time.monotonic()
     try:
-        with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
+        with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
             ticks = int(file.read().rpartition(")")[2].split()[19])
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
@@ -62,7 +62,7 @@ def _started() -> float:
 def elects(parent: int) -> bool:
     """Whether CTDB's recovery daemon runs us, to become the leader; ctdbd itself runs us to check a recovery."""
     try:
-        with open(f"/proc/{parent}/comm", encoding="ascii", errors="replace") as file:
+        with open(f"/proc/{parent}/comm", encoding="utf-8", errors="replace") as file:
             return file.read() == "ctdb_recoverd\n"
     except OSError:
         return False

@@ -174,7 +174,7 @@ def proof(nonce: str) -> dict[str, Any]:
 
 def process_state(pid: str) -> tuple[str, int]:
     """The state and the start time (clock ticks since boot) of a process, see proc(5). Raises OSError."""
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         # All of it: the name of a process may hold line breaks, too.
         fields = file.read().rpartition(")")[2].split()
     return fields[0], int(fields[19])
@@ -197,5 +197,5 @@ def _namespace(kind: str) -> int:
 
 
 def _first_line(path: str) -> str:
-    with open(path, encoding="ascii", errors="replace") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         return file.readline().strip()

@@ -120,7 +120,7 @@ class NonceFile:
         os.makedirs(_RUN, 0o755, exist_ok=True)
         # Never through a link: root writes here.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(self._path, flags, 0o600), "w", encoding="ascii") as file:
+        with open(os.open(self._path, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(self._nonce)
 
     def remove(self) -> None:
@@ -142,7 +142,7 @@ class NonceFile:
             return False
 
     def _found(self) -> str:
-        with open(self._path, encoding="ascii", errors="replace") as file:
+        with open(self._path, encoding="utf-8", errors="replace") as file:
             return file.read(64)
 
 

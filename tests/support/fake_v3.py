@@ -11,7 +11,7 @@ import base64
 import json
 from typing import Any, Dict, List, Tuple
 
-from ctdb_etcd.client.v3_errors import understand
+from ctdb_etcd.client.v3_answers import understand
 
 from .fake_wire import Request, Wire
 from .fakes import Clock, Waiter

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from ctdb_etcd.config import file as config
-from ctdb_etcd.client.v3_errors import understand
+from ctdb_etcd.client.v3_answers import understand
 from ctdb_etcd.errors import LockError
 from ctdb_etcd.client.endpoints import Endpoints
 from ctdb_etcd.client.v3 import Client
