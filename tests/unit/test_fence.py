@@ -12,7 +12,7 @@ import pytest
 
 from ctdb_etcd import fence as fence_module
 from ctdb_etcd.errors import Lost
-from ctdb_etcd.fence import Fence, Grant, Moment, margin
+from ctdb_etcd.fence import Fence, Grant, Moment, fits, margin
 from tests.support.fakes import Clock, Killed
 from tests.support.forks import fork
 
@@ -223,6 +223,14 @@ def test_the_clock_that_says_it_sooner_counts(clock):
     clock.pass_(4)
     clock.suspend(-3)
     assert grant.left() == 5
+
+
+@pytest.mark.parametrize(
+    "ttl, refresh, one_try, good",
+    [(9, 2, 3, True), (9, 2.125, 3, False), (9, 2, 3.125, False), (2, 0.5, 0.5, True), (2, 0.625, 0.5, False)],
+)
+def test_after_a_refresh_that_fails_there_is_time_for_two_tries(ttl, refresh, one_try, good):
+    assert fits(ttl, refresh, one_try) is good
 
 
 def test_a_moment_is_of_both_clocks(clock):

@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from ctdb_etcd.errors import LockError, Refused, Unavailable
+from ctdb_etcd.client.login import Login
+from ctdb_etcd.errors import AuthDisabled, LockError, Refused, Unavailable
 from tests.support.fake_network import FINE, Cluster, always, answer, fine, says
+from tests.support.fakes import Log
 
 
 @pytest.fixture
@@ -162,3 +166,39 @@ def test_a_password_that_is_a_word_of_the_log_is_not_given_away(cluster):
     cluster.a.serve = guard
     cluster.call()
     assert [line for line in cluster.log.lines if line.startswith("debug: kv/range: 200")]
+
+
+# The login by itself
+
+
+def login_of(user="u", log=None):
+    return Login(SimpleNamespace(username=user, password="p"), log or Log())
+
+
+def test_without_a_user_nobody_logs_in():
+    def fail(body):
+        raise AssertionError("logs in")
+
+    assert login_of(None).headers(fail) == {} and login_of(None).present() == {}
+
+
+def test_a_copy_has_the_token_and_forgets_it_alone():
+    login = login_of()
+    assert login.headers(lambda body: {"token": "t"}) == {"Authorization": "t"}
+    copy = login.copy()
+    assert copy.present() == {"Authorization": "t"} and copy.active
+    copy.forget()
+    assert not copy.active and login.active
+
+
+def test_the_log_says_that_somebody_logged_in_or_need_not():
+    def refuse(body):
+        raise AuthDisabled("x")
+
+    log = Log()
+    login_of(log=log).headers(lambda body: {"token": "t"})
+    assert login_of(log=log).headers(refuse) == {}
+    assert log.lines == [
+        "debug: logged in as u",
+        "info: username is set, but etcd's auth is not enabled: going on without login",
+    ]

@@ -126,6 +126,8 @@ def test_outages_that_come_and_go_are_logged_once_a_minute_and_counted(trial):
         trial.clock.until(began + number * 15)
         trial.call(FAILED, "x")
     logged = errors(trial)
+    quiet = [line for line in trial.log.lines if line.startswith("debug: ")]
+    assert len(quiet) == 8 and quiet[0] == "debug: no etcd endpoint answers, still trying: a: Connection refused"
     assert len(logged) == 4 and logged[2].endswith("(and 3 times since it was last logged)")
     trial.clock.until(began + 200)
     trial.call(FAILED, "x")

@@ -136,6 +136,19 @@ def test_proc_of_another_pid_namespace_is_not_believed(other, nonce_file, monkey
     assert nonce_file.proves_dead({**other.who, "start_time": other.who["start_time"] - 1}) is False
 
 
+def test_the_lowest_number_that_a_helper_can_have_is_two(other, nonce_file, monkeypatch):
+    asked = []
+
+    def gone(pid, number):
+        asked.append((pid, number))
+        raise ProcessLookupError(3, "No such process")
+
+    monkeypatch.setattr(os, "kill", gone)
+    assert [nonce_file.proves_dead({**other.who, "pid": pid}) for pid in (0, 1, 2)] == [False, False, True]
+    # Signal 0 only asks.
+    assert asked == [(2, 0)]
+
+
 def test_a_process_that_may_not_be_signalled_lives(other, nonce_file, monkeypatch):
     def refuse(pid, number):
         raise PermissionError(1, "Operation not permitted")
@@ -165,6 +178,26 @@ def test_without_its_nonce_on_this_machine_nobody_is_dead(other, run_directory):
 
 
 # The nonce's file
+
+
+def test_a_file_that_holds_no_nonce_proves_nothing_and_stays(other, run_directory):
+    other.end()
+    run_directory.mkdir()
+    path = run_directory / "ctdb_etcd_lock.X"
+    path.write_bytes(b"\xff\xfe")
+    nonce_file = NonceFile("X", "z")
+    assert nonce_file.proves_dead(other.who) is False
+    nonce_file.remove()
+    assert path.exists()
+
+
+def test_the_directory_is_one_that_all_may_look_into(run_directory):
+    before = os.umask(0)
+    try:
+        NonceFile("X", NONCE).leave()
+    finally:
+        os.umask(before)
+    assert run_directory.stat().st_mode & 0o777 == 0o755
 
 
 def test_the_nonce_is_for_root_alone_and_replaces_the_last_holders(run_directory):

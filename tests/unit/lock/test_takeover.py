@@ -26,6 +26,7 @@ class Front:
         self.clock, self.text, self.looks = clock, text, []
         self.until = clock.now + left
         self.asked = 0
+        self.deadlines = []
 
     def __call__(self, deadline):
         self.looks.append(self.clock.now)
@@ -33,6 +34,7 @@ class Front:
 
     def left(self, deadline):
         self.asked += 1
+        self.deadlines.append(deadline)
         return self.until - self.clock.now
 
     def goes(self, seconds, text=None):
@@ -134,8 +136,39 @@ def test_an_etcd_that_falls_silent_during_the_wait_leaves_it_contended(clock, co
             return looks.pop()
         raise Unavailable("no answer")
 
-    with pytest.raises(Contended):
+    began = clock.now
+    with pytest.raises(Contended) as contention:
         contender.contend(look, clock.now + 60)
+    assert contention.value.value == front.text and clock.now < began + 0.25
+
+
+@pytest.mark.parametrize("seconds", [1, 60])
+def test_the_lease_is_asked_about_until_the_later_of_both_deadlines(clock, contender, seconds):
+    front = Front(clock, value(1, **NINE), 3)
+    front.goes(0.5)
+    began = clock.now
+    contender.contend(front, began + seconds)
+    # First nothing but the look is awaited, then the end of the lease and etcd's two seconds.
+    assert front.deadlines == [began + seconds] + [began + max(seconds, 5)] * 2
+
+
+def test_the_log_says_once_whose_end_is_awaited(clock, waiter):
+    front, log = Front(clock, value(1, **NINE), 3), Log()
+    front.goes(1)
+    Contender(Holder("us"), NonceFile(), True, float("inf"), waiter, log).contend(front, clock.now + 60)
+    (line,) = log.lines
+    assert line.startswith("info: waiting for the end of a lease that is not renewed: node n, pnn 1, pid 1, ")
+
+
+@pytest.mark.parametrize("left, paused", [(60, 0.2), (0.125, 0.125)])
+def test_a_pause_is_a_fifth_of_a_second_or_until_the_deadline(clock, contender, left, paused):
+    began = clock.now
+    contender.pause(began + left)
+    assert clock.now - began == pytest.approx(paused)
+
+
+def test_a_contender_knows_what_it_would_write(contender):
+    assert contender.holder.text() == "us"
 
 
 def test_lease_renewed_while_it_is_waited_for_is_contended_at_once(clock, contender):

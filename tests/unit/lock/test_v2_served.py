@@ -10,7 +10,7 @@ import pytest
 
 from ctdb_etcd.client.http1 import HttpError
 from ctdb_etcd.errors import GrpcOnly, LockError, Unavailable
-from ctdb_etcd.lock.v2_served import serves_v2, v2_served
+from ctdb_etcd.lock.v2_served import serves_v2, serves_v2_now, v2_served
 from tests.support.fakes import Clock, Log, Waiter
 
 YES, NO, UNKNOWN = (200, b'{"node":{}}'), (404, b"404 page not found"), (500, b"")
@@ -109,3 +109,27 @@ def test_a_404_without_an_object_is_a_no(body):
 @pytest.mark.parametrize("status", [200, 401, 404, 500])
 def test_any_object_in_json_is_an_answer_of_v2(status):
     assert answer(status, b'{"message": "x"}') is True
+
+
+def test_the_log_names_endpoints_that_gave_no_answer(monkeypatch):
+    clock, log = Clock(monkeypatch), Log()
+    endpoints = Answers(clock, [NO, NO, STRANGER])
+    assert v2_served(CONFIG, "/x/", endpoints, Waiter(clock), log, clock.now + 6) is False
+    assert log.lines == ["info: c is not known to serve the v2 API: what answers does not speak HTTP"]
+
+
+@pytest.mark.parametrize("said, served", [(YES, True), (NO, False), (SILENT, None), (STRANGER, None), (UNKNOWN, None)])
+def test_one_endpoint_is_asked_for_a_second_at_most_and_may_not_say(monkeypatch, said, served):
+    clock, log = Clock(monkeypatch), Log()
+    endpoints = Answers(clock, [said])
+    assert serves_v2_now(CONFIG, "/x/", endpoints, "a", log, clock.now + 6) is served
+    assert endpoints.untils == [1]
+    assert [line.partition(": ")[2].startswith("a is not known") for line in log.lines] == [True] * (served is None)
+
+
+@pytest.mark.parametrize("seconds, most", [(1.5, 0.75), (2.0, 1.0), (60.0, 1.0)])
+def test_one_endpoint_may_take_half_of_the_time_and_a_second_at_most(monkeypatch, seconds, most):
+    clock = Clock(monkeypatch)
+    endpoints = Answers(clock, [NO])
+    assert serves_v2_now(CONFIG, "/x/", endpoints, "a", Log(), clock.now + seconds) is False
+    assert endpoints.untils == [most]
