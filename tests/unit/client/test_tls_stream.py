@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A stream through TLS, to a server in a thread: the handshake, both directions, its end, and our certificate."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from types import SimpleNamespace
+
+import pytest
+
+from ctdb_etcd.client.tls import Tls, TlsStream, context
+from ctdb_etcd.errors import EndpointRefused, Refused
+from ctdb_etcd.waiting import Patient
+from tests.support.certs import Authority
+from tests.support.fakes import Log
+
+pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def certificate(pki):
+    """That of the server, and of a client."""
+    return pki.issue("server", "IP:127.0.0.1,IP:fe80::1")
+
+
+@pytest.fixture
+def tls(pki):
+    return Tls(SimpleNamespace(ca_cert=pki.ca, cert=None), Log())
+
+
+def soon(seconds=20.0):
+    return time.monotonic() + seconds
+
+
+class Server:
+    """One connection, on which the server shakes hands and then does this with it. `alpn` is what it agreed on."""
+
+    def __init__(self, certificate, action, require=None):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate.cert, certificate.key)
+        self.context.set_alpn_protocols(["h2"])
+        if require:
+            self.context.load_verify_locations(require)
+            self.context.verify_mode = ssl.CERT_REQUIRED
+        self.action, self.alpn, self.client = action, None, None
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+
+    def connect(self):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.settimeout(20)
+        self._theirs = theirs
+        self.client = ours
+        self.thread.start()
+        return ours
+
+    def _serve(self):
+        with suppress(OSError), self.context.wrap_socket(self._theirs, server_side=True) as secured:
+            self.alpn = secured.selected_alpn_protocol()
+            self.action(secured)
+
+    def end(self):
+        """Wait for the server's end."""
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+def nothing(secured):
+    secured.recv(1)
+
+
+def echo(secured):
+    while True:
+        data = secured.recv(65536)
+        if not data:
+            break
+        secured.sendall(data)
+
+
+def test_bytes_go_both_ways_however_many(tls, certificate):
+    server = Server(certificate, echo)
+    stream = tls.stream(server.connect(), Patient(), "127.0.0.1", soon())
+    sent = bytes(range(256)) * 4096
+    got = bytearray()
+    assert stream.deadline > time.monotonic()
+    # The buffers of both directions are smaller: it is sent and received in turns.
+    for start in range(0, len(sent), 16384):
+        stream.send(sent[start : start + 16384])
+        while len(got) < start + 16384:
+            got += stream.receive()
+    assert bytes(got) == sent
+    stream.close()
+    server.end()
+    assert server.alpn is None
+
+
+def test_a_zone_is_in_no_certificate(tls, certificate):
+    server = Server(certificate, nothing)
+    tls.stream(server.connect(), Patient(), "fe80::1%eth0", soon()).close()
+    server.end()
+
+
+def test_a_server_of_another_name_is_refused(tls, certificate):
+    server = Server(certificate, nothing)
+    with pytest.raises(ssl.SSLError) as failure:
+        tls.stream(server.connect(), Patient(), "127.0.0.2", soon())
+    assert server.client.fileno() == -1
+    meaning = tls.explain(failure.value, "127.0.0.2")
+    assert isinstance(meaning, EndpointRefused) and "is not for 127.0.0.2" in str(meaning)
+    assert tls.explain(OSError("x"), "h").args == ("x",)
+
+
+def test_a_name_that_cannot_be_one_leaves_no_socket_open(tls):
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with theirs, pytest.raises((ValueError, OSError)):
+        tls.stream(ours, Patient(), ".", soon())
+    assert ours.fileno() == -1
+
+
+def test_a_handshake_that_never_ends_is_a_timeout_that_says_so(tls):
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with theirs, pytest.raises(TimeoutError, match=r"no end of the TLS handshake in 0\.[12] s"):
+        tls.stream(ours, Patient(), "127.0.0.1", soon(0.1))
+
+
+def test_a_connection_closed_in_the_handshake_may_need_http(tls):
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.close()
+    with pytest.raises(OSError, match="it may need protocol = http") as failure:
+        tls.stream(ours, Patient(), "127.0.0.1", soon())
+    assert not isinstance(failure.value, ConnectionError) and ours.fileno() == -1
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_the_end_of_a_stream_is_one_however_it_comes(tls, certificate, in_order):
+    def end(secured):
+        if in_order:
+            with suppress(OSError):
+                secured.unwrap()
+
+    server = Server(certificate, end)
+    stream = tls.stream(server.connect(), Patient(), "127.0.0.1", soon())
+    try:
+        assert stream.receive() == b""
+    except ConnectionResetError as error:
+        assert str(error) == "the connection was closed"
+    stream.close()
+
+
+def test_a_server_that_sends_nothing_is_a_timeout(tls, certificate):
+    server = Server(certificate, nothing)
+    stream = tls.stream(server.connect(), Patient(), "127.0.0.1", soon())
+    stream.deadline = soon(0.1)
+    with pytest.raises(TimeoutError):
+        stream.receive()
+    stream.close()
+    server.end()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_that_wants_a_certificate_says_so_at_the_latest_when_we_send(tls, pki, certificate, version):
+    server = Server(certificate, nothing, require=pki.ca)
+    server.context.maximum_version = version
+    with pytest.raises(ssl.SSLError) as failure:
+        stream = tls.stream(server.connect(), Patient(), "127.0.0.1", soon())
+        server.end()
+        for _ in range(9):
+            stream.send(b"x")
+        stream.receive()
+    assert "set cert" in str(tls.explain(failure.value, "h"))
+
+
+def test_our_certificate_is_shown_to_a_server_that_wants_one(pki, certificate):
+    tls = Tls(SimpleNamespace(ca_cert=pki.ca, cert=(certificate.cert, certificate.key)), Log())
+    server = Server(certificate, echo, require=pki.ca)
+    stream = tls.stream(server.connect(), Patient(), "127.0.0.1", soon())
+    stream.send(b"x")
+    assert stream.receive() == b"x"
+    stream.close()
+
+
+# A server that speaks gRPC only
+
+
+def closes(secured):
+    """At once."""
+
+
+def settings(secured):
+    secured.sendall(SETTINGS)
+    secured.recv(1)
+
+
+def bad_request(secured):
+    secured.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    secured.recv(1)
+
+
+@pytest.mark.parametrize(
+    "first, second, only",
+    [(closes, settings, True), (closes, closes, False), (closes, bad_request, False), (bad_request, None, False)],
+)
+def test_who_ends_a_connection_without_http2_and_begins_it_speaks_grpc_only(tls, certificate, first, second, only):
+    servers = [Server(certificate, action) for action in (first, second) if action]
+    waiting = list(servers)
+    found = None
+    with suppress(ConnectionError):
+        found = tls.grpc_only(lambda: waiting.pop(0).connect(), Patient(), "127.0.0.1", soon())
+    assert bool(found) is only and not waiting
+    assert [server.client.fileno() for server in servers] == [-1] * len(servers)
+    # Who agrees on h2 has been offered it.
+    assert [server.alpn for server in servers] == [None, "h2"][: len(servers)]
+
+
+def test_who_waits_for_a_request_speaks_http1(tls, certificate):
+    server = Server(certificate, nothing)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        tls.grpc_only(server.connect, Patient(), "127.0.0.1", soon())
+    assert 0.5 <= time.monotonic() - began < 15 and server.client.fileno() == -1
+
+
+# The files of our certificate
+
+
+def refusal(*files):
+    with pytest.raises(Refused) as failure:
+        context(SimpleNamespace(ca_cert=None, cert=files))
+    return str(failure.value)
+
+
+def test_a_key_may_be_in_the_certificates_file(tmp_path, certificate):
+    both = tmp_path / "both.pem"
+    both.write_text(open(certificate.cert).read() + open(certificate.key).read())
+    context(SimpleNamespace(ca_cert=None, cert=(str(both),)))
+    context(SimpleNamespace(ca_cert=None, cert=(certificate.cert, certificate.key)))
+
+
+def test_what_is_wrong_with_the_files_is_said_with_their_names(tmp_path, pki, certificate):
+    other, none = pki.issue("other"), tmp_path / "none.pem"
+    none.write_text("x")
+    encrypted = tmp_path / "encrypted.key"
+    command = ["openssl", "ec", "-aes128", "-passout", "pass:x", "-in", certificate.key, "-out", str(encrypted)]
+    subprocess.run(command, check=True, capture_output=True)
+    cert = certificate.cert
+    assert refusal(str(none), certificate.key) == f"cert: {none} holds no certificate in PEM form"
+    assert refusal(cert, str(none)) == f"cert: {none} holds no private key in PEM form"
+    assert refusal(cert).endswith(f"no private key in PEM form: name its file, too: cert = {cert}, KEYFILE")
+    assert refusal(cert, other.key) == f"cert: the key in {other.key} does not belong to the certificate in {cert}"
+    assert refusal(cert, str(encrypted)) == (
+        f"cert: the key in {encrypted} is encrypted: store it without a passphrase"
+    )
+    assert refusal(cert, "/missing") == "cert: /missing: No such file or directory: name a file that can be read"
+
+
+def test_a_stream_is_made_with_what_it_is_given(tls, certificate):
+    server = Server(certificate, nothing)
+    until = soon()
+    stream = TlsStream(server.connect(), Patient(), tls._context, "127.0.0.1", until)
+    assert stream.deadline == until
+    stream.close()
