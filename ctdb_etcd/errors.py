@@ -2,8 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """The closed set of exceptions that the wings raise to each other.
 
-Whoever catches one of them knows what to answer: Contended is `1`, Unavailable is `2`, Refused is `3`, and Lost and
-Stopped end a holder. The text is the line for CTDB's log; a text of several lines is several lines of the log.
+Each stands for one answer: Contended is `1`, Unavailable is `2`, Refused is `3`, and Lost and Stopped end a holder. The
+text is the line for CTDB's log; each line of a longer text is a line of the log.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Lost(LockError):
 
 
 class GivenUp(Lost):
-    """The lock is still ours, and must not be held any longer: it is released."""
+    """The lock is still ours, but must not be held any longer: release it."""
 
 
 class Unavailable(LockError):
@@ -34,7 +34,7 @@ class Unavailable(LockError):
 
 
 class TooLong(Unavailable):
-    """An answer that is longer than what is read; it will be the next time, too."""
+    """The answer is longer than the limit; the next one will be as well."""
 
 
 class Refused(LockError):

@@ -3,7 +3,7 @@
 """The fence: the process is gone before its lease can end. The one inequality of times lives here.
 
 A lease counts from the moment *before* the request that granted or renewed it was sent, for as long as the
-server said, less a margin. The kernel's real-time timer is set to that moment and SIGALRM keeps its default
+server granted, less a margin. The kernel's real-time timer is set to that moment and SIGALRM keeps its default
 action. So the process ends in time even if Python is blocked in a resolver, a full pipe or a stuck disk, or was
 stopped and is continued later. The limit: it trusts the rate of this machine's clock.
 """
@@ -21,7 +21,7 @@ LEAST_TRY = 1.0
 # The longest lease in seconds: etcd's (MaxLeaseTTL in lease/lessor.go). The kernel's timer takes no more either.
 TTL_MAX = 9_000_000_000
 
-# Seconds by which the first timer may be late, out of the margin: more, and the process was stopped while it set it.
+# Seconds by which the first timer may be late, out of the margin. If it is later, the process was stopped meanwhile.
 _LATE = 0.05
 
 

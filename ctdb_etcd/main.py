@@ -2,8 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """The command: its options, and the few lines that join the parts.
 
-On every node CTDB waits for this command in every recovery. So what takes time by itself starts first, and a module
-is imported only where it is needed.
+CTDB waits for this command on every node in every recovery. So what takes time by itself starts first, and a module is
+imported only where it is needed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the helper; the exit status repeats the status character, which is all that CTDB looks at."""
+    """Run the helper. The exit status repeats the status character; CTDB reads only the character."""
     # First, since a parent that dies meanwhile gives us another one.
     parent = os.getppid()
-    # The garbage collector took a twentieth of a start, which leaves no garbage. A holder switches it on again.
+    # The garbage collector takes a twentieth of a start, which leaves no garbage. A holder switches it on again.
     gc.disable()
-    # Until there is something to release, every signal may simply end us.
+    # As long as there is nothing to release, a signal may simply end the process.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not {"--status", "--check", "--json"}.isdisjoint(arguments):
         return _report(arguments)
@@ -47,12 +47,12 @@ def main(arguments: list[str]) -> int:
     except Stopped:
         pass
     except Exception as error:
-        # CTDB must get its character in any case, and nobody a traceback.
+        # CTDB must get its character in any case; nobody can use a traceback.
         status.fail(error)
         if process.is_scarcity(error):
             lines.error(f"this machine has no resources left: {error}: raise its limits or find what uses them up")
         else:
-            # Not its text, which may quote the file: a secret.
+            # Without its text, which may quote a secret from the file.
             lines.error(f"this is a bug, please report it: {type(error).__name__} {_place(error)}")
     return int(status.written or process.HOLDING)
 
@@ -116,7 +116,7 @@ def _elsewhere() -> str:
 
 
 def _report(arguments: list[str]) -> int:
-    """What an operator asks: no status character, and no ctdbd above us. As a Nagios plugin: 3 for unknown."""
+    """The operator's commands: no status character, no ctdbd as the parent. 3 is unknown, as for a Nagios plugin."""
     try:
         options = parse_options(arguments)
         if options.status == options.check:
@@ -136,7 +136,7 @@ def _report(arguments: list[str]) -> int:
 
 
 def _place(error: Exception) -> str:
-    """Folder, file and line: file names repeat between the wings."""
+    """Folder, file and line: two wings may have files of one name."""
     at = error.__traceback__
     while at and at.tb_next:
         at = at.tb_next
@@ -168,7 +168,7 @@ def parse_options(arguments: list[str]) -> Options:
 
 
 def _parse_all(arguments: list[str]) -> Options:
-    # For people only: a contender, whose command line is simple, would spend a tenth of its start on it.
+    # For people only: argparse would take a tenth of the start of a contender, whose command line is simple.
     import argparse
 
     from .config.file import default_path
@@ -178,7 +178,7 @@ def _parse_all(arguments: list[str]) -> Options:
             raise Refused(f"{message}: see --help")
 
         def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-            # What --help or --version has printed. The interpreter would try that later, and show a traceback.
+            # Flush what --help or --version printed: at its end the interpreter would try, and show a traceback.
             try:
                 print(end="", flush=True)
             except OSError as error:
@@ -194,7 +194,7 @@ def _parse_all(arguments: list[str]) -> Options:
         " 3 error.",
     )
     parser.add_argument("-c", dest="config", metavar="FILE", help=f"configuration file ({default_path()})")
-    parser.add_argument("-v", dest="verbose", action="count", default=0, help="say more on stderr, up to -vvv")
+    parser.add_argument("-v", dest="verbose", action="count", default=0, help="log more on stderr, up to -vvv")
     parser.add_argument(
         "--status", action="store_true", help="show holder and endpoints; 0 good, 1 warning, 2 critical, 3 unknown"
     )

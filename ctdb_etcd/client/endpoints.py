@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..waiting import Waiter
     from .tls import Tls
 
-# Seconds to wait for DNS where older answers would do.
+# Seconds to wait for DNS where older answers are known.
 _DNS_GRACE = 0.25
 # What etcd 3.4 does at a port for https only.
 CLOSED = "the connection was closed without an answer: it may need protocol = https"
@@ -86,7 +86,7 @@ class Endpoints:
         return str(connected.sockaddr[0]) if connected else ""
 
     def apart(self, endpoint: str) -> Endpoints:
-        """Only this endpoint, for a thread of its own: of whatever cluster, and only time ends the waits."""
+        """This endpoint alone, of any cluster, for a thread of its own; only time ends its waits."""
         own = Endpoints.__new__(Endpoints)
         own.__dict__.update(self.__dict__)
         own._waiter = Patient()
@@ -96,14 +96,14 @@ class Endpoints:
         return own
 
     def register(self, host: str, port: int) -> str:
-        """Make an endpoint known that is none of names(); return its name."""
+        """Add an endpoint that names() does not have; return its name."""
         name = endpoint_name(host, port)
         self._hosts.setdefault(name, (host, port))
         return name
 
     @property
     def source(self) -> str:
-        """What says which they are and should be, for messages."""
+        """The keys of the file that say which endpoints there are, for messages."""
         named = f"the SRV records of {self._domain}" if self._domain else "host"
         return f"{named} and expected_cluster_id" if self._expected else named
 
@@ -145,7 +145,7 @@ class Endpoints:
             raise ConnectFailed({**reasons, **error.reasons}) from None
 
     def secure(self, endpoint: str, sock: socket.socket, until: float) -> Connection:
-        """Make an HTTP connection of a connected socket. Raises OSError for explain(), Stopped."""
+        """Return an HTTP connection over a connected socket. Raises OSError for explain(), Stopped."""
         if self._tls is None:
             return Connection(endpoint, Stream(sock, self._waiter))
         return Connection(endpoint, self._tls.stream(sock, self._waiter, self.host(endpoint)[0], until))
@@ -190,7 +190,7 @@ class Endpoints:
         return self._tls.explain(error, host)
 
     def stay_with(self, cluster: int) -> None:
-        """Take no answer of another etcd cluster than the one expected or, if there is none, that of the first answer.
+        """Accept only answers of the expected etcd cluster or, if none is expected, of the cluster of the first answer.
 
         Raises OtherCluster.
         """
@@ -200,7 +200,7 @@ class Endpoints:
             raise OtherCluster(f"it is of cluster {cluster:x}, not {self.cluster:x}: check {self.source}")
 
     def prefer(self, endpoint: str) -> None:
-        """Stay with what has just been connected to, and go on from there when it fails."""
+        """Stay with the endpoint just connected to; when it fails, continue with the one after it."""
         self.connections += 1
         if endpoint not in self._order:
             return
@@ -266,7 +266,7 @@ class Endpoints:
 
 
 def endpoint_name(host: str, port: int) -> str:
-    """What messages call an endpoint."""
+    """An endpoint's name, for messages too."""
     return f"{bracketed(host)}:{port}"
 
 
@@ -276,7 +276,7 @@ def bracketed(host: str) -> str:
 
 
 def _tls(config: Config, log: Log) -> Tls:
-    # ssl takes a tenth of the start of a contender that does without it.
+    # ssl would take a tenth of a contender's start.
     from .tls import Tls
 
     return Tls(config, log)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""HTTP/1.1, as much of it as is needed to ask etcd one thing after the other, and the stream below it.
+"""The part of HTTP/1.1 that is needed to ask etcd one thing after the other, and the stream below it.
 
 Not the standard library's client: with its email parser and ssl it takes as long to import as everything else that a
 contender does, and it cannot keep to a deadline. An answer is used only if it is complete; after an incomplete one, or
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-# What one read takes at most; most answers have less.
+# The most bytes that one read takes; most answers are shorter.
 _READ = 1 << 16
 # etcd takes no request of more than 1.5 MiB by default, so no key is longer. Base64 in v3 makes 2 MiB of it, JSON's
 # escapes in v2 up to 9 MiB.
@@ -34,11 +34,11 @@ _TOO_LONG = f"an answer of more than {_BODY_MAX} bytes"
 
 
 class HttpError(Exception):
-    """What came is not an answer in HTTP/1.1, or an incomplete one."""
+    """What arrived is no HTTP/1.1 answer, or an incomplete one."""
 
 
 class Disconnected(ConnectionResetError):
-    """The connection was closed, and no byte of an answer had come."""
+    """The connection was closed before the first byte of an answer."""
 
 
 class Stream:
@@ -57,7 +57,7 @@ class Stream:
 
     def receive(self) -> bytes:
         """Return what comes next; nothing at the end of the stream."""
-        # A server that sends a byte now and then never lets us wait.
+        # A server that sends a byte now and then leaves nothing to wait for, so no wait would see the deadline.
         if time.monotonic() >= self.deadline:
             raise TimeoutError
         return self.when_ready(select.POLLIN, lambda: self._sock.recv(_READ))
@@ -221,7 +221,7 @@ class Connection:
 
     def _taken(self, size: int, beyond: int) -> bytes:
         taken = bytes(self._got[:size])
-        # Of all ways only this one does not copy the rest.
+        # Unlike a slice this does not copy the rest.
         del self._got[: size + beyond]
         return taken
 

@@ -67,7 +67,7 @@ class Login:
         try:
             answer = authenticate(json.dumps({"name": user, "password": self._config.password}))
         except AuthDisabled:
-            self._log.info("username is set, but etcd's auth is not enabled: going on without login")
+            self._log.info("username is set, but etcd's auth is not enabled: continuing without login")
             self._not_needed = True
             return
         except LoginRefused as refusal:

@@ -2,8 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """Keep trying: round after round over the endpoints, until one answers or the deadline has come.
 
-CTDB's log gets one line for the first round without an answer and one for the first answer after it. Of outages that
-come and go it gets one a minute.
+CTDB's log gets one line for the first round without an answer and one for the first answer after it. Repeated
+outages are logged once a minute.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Retry:
     ) -> Answer:
         """Repeat `attempt` until it returns something; it tries each endpoint once and notes their failures.
 
-        An endpoint whose failure is noted already can only fail again.
+        An endpoint whose failure is noted already can only fail again, so it is skipped.
 
         `news` is what the log says before the failures of a round that returns nothing.
 

@@ -44,7 +44,7 @@ def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
         resolver = dns.resolver.Resolver()
         for service in services(protocol):
             try:
-                # By its types a record of any kind, though there are only those of the kind asked for.
+                # For the type checker it may be a record of any kind; there are only those that were asked for.
                 answer: Iterable[Any] = resolver.resolve(f"{service}.{domain}.", "SRV", lifetime=_LIFETIME)
             except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
                 continue

@@ -92,7 +92,7 @@ class Tls:
             stream.close()
 
     def explain(self, error: Exception, host: str) -> Exception:
-        """Return the error in words that say what to do, if it is one of TLS."""
+        """Return an error of TLS in words that say what to do; any other as it is."""
         return explain(error, host, self._config) if isinstance(error, ssl.SSLError) else error
 
 
@@ -131,7 +131,7 @@ def _load_cert(made: ssl.SSLContext, files: tuple[str, ...]) -> None:
     texts = [_read("cert", file) for file in files]
 
     def password() -> str:
-        # OpenSSL would ask at the terminal.
+        # OpenSSL would ask for a passphrase at the terminal.
         raise _Encrypted
 
     try:
@@ -203,7 +203,7 @@ class TlsStream(Stream):
 
 
 def _without_zone(host: str) -> str:
-    # No certificate holds the zone of a link-local address.
+    # No certificate has the zone of a link-local address.
     return host.partition("%")[0]
 
 

@@ -192,7 +192,7 @@ class Client:
         if isinstance(error, etcd.EtcdInsufficientPermissions):
             path = f"{self._config.lock_prefix}/{self._config.locks_dir}/NAME*"
             return Refused(
-                f"etcd says: {text}: check username and password, which are others in the v2 API, and for NAME, the"
+                f"etcd reports: {text}: check username and password, which are others in the v2 API, and for NAME, the"
                 f" lock's: ETCDCTL_API=2 etcdctl role grant ROLE --path '{path}' --readwrite"
             )
         if text.startswith(_NOT_SERVED) and "404" in text:
@@ -200,7 +200,7 @@ class Client:
                 "the v2 API is not served: start etcd (before 3.6) with --enable-v2=true, or set api = 3"
             )
         if isinstance(error, etcd.EtcdException):
-            return Unavailable(f"etcd says: {text}")
+            return Unavailable(f"etcd reports: {text}")
         return Unavailable(f"etcd's answer makes no sense: {type(error).__name__}")
 
     def _explain(self, error: Exception, endpoint: str, until: float) -> Exception:
@@ -241,5 +241,5 @@ def client_keywords(config: Config, endpoint: tuple[str, int]) -> dict[str, Any]
 
 
 def _for_latin_1(text: str) -> str:
-    """What has the bytes of this text in UTF-8, as etcd wants them, once urllib3 has encoded it in Latin-1."""
+    """A text that urllib3, which encodes in Latin-1, sends as this text in UTF-8, which etcd expects."""
     return text.encode().decode("latin-1")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What python-etcd sends its requests with, in the place of urllib3: this package's own connections.
+"""The connections that python-etcd sends its requests over: this package's own, instead of urllib3's.
 
 urllib3 waits where nothing can interrupt it, its time-outs start again with each read, it reads a body of any length,
 and it follows redirects anywhere, from https to http as well.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .endpoints import Endpoints
     from .http1 import Connection
 
-# Those that repeat method and body at another place; the others make a GET of a write, which looks as if it had worked.
+# Those that keep method and body. The others turn a write into a GET, which looks as if the write had worked.
 _REDIRECTS = (307, 308)
 _REDIRECTS_MOST = 3
 # What may stand in a request's target as it is (RFC 3986).
@@ -48,7 +48,7 @@ class Answer:
 
 
 class Http:
-    """What python-etcd calls of a urllib3.PoolManager, for one endpoint. Raises as Connection.ask, EndpointRefused."""
+    """What python-etcd calls of urllib3.PoolManager, for one endpoint. Raises as Connection.ask, EndpointRefused."""
 
     def __init__(self, endpoints: Endpoints, endpoint: str, protocol: str, log: Log) -> None:
         self._endpoints = endpoints
@@ -60,7 +60,7 @@ class Http:
         self._until = 0.0
 
     def begin(self, operation: str, until: float, repeatable: bool) -> None:
-        """What comes next has this name in the log, must be over by then, and may reach etcd twice or must not."""
+        """The next request: its name in the log, its deadline, and whether it may reach etcd twice."""
         self._operation = operation
         self._until = until
         if not repeatable:

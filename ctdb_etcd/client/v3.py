@@ -87,7 +87,7 @@ class Client:
     def changes(self, body: dict[str, Any], until: float) -> dict[int, int]:
         """What to wait for: the end of the idle connection, and an event of a watch for this create_request.
 
-        A watch that cannot be opened in time costs nothing but its news. Raises Stopped.
+        Without a watch, if none can be opened in time, only its news is missing. Raises Stopped.
         """
         if self._watch and (self._watch.endpoint != self.endpoint or self._watch.has_more()):
             # Its event is old news: the lock has been renewed since.

@@ -70,10 +70,10 @@ def understand(status: int, body: bytes, at_login: bool = False) -> dict[str, An
     message = str(error.get("message") if isinstance(error, dict) else answer.get("message") or error)[:_QUOTED_MAX]
     for part, kind, what_to_do in _MESSAGES:
         if part in message:
-            raise kind(f"etcd says: {part if at_login else message}" + (f": {what_to_do}" if what_to_do else ""))
+            raise kind(f"etcd reports: {part if at_login else message}" + (f": {what_to_do}" if what_to_do else ""))
     if at_login:
         message = next((part for part in _AT_LOGIN if part in message), "what may repeat the password")
-    raise Unavailable(f"etcd says: {message} (HTTP status {status})")
+    raise Unavailable(f"etcd reports: {message} (HTTP status {status})")
 
 
 def _understand_text(status: int, body: bytes, at_login: bool) -> Exception:
@@ -85,7 +85,7 @@ def _understand_text(status: int, body: bytes, at_login: bool) -> Exception:
     if _COMMON_NAME.encode() in body:
         # With auth enabled etcd could not know which of two users is meant.
         text = _COMMON_NAME if at_login else body[:200].decode("utf-8", "replace").strip()
-        return Refused(f"etcd says: {text}: let cert be a certificate without a CN, the user is username")
+        return Refused(f"etcd reports: {text}: let cert be a certificate without a CN, the user is username")
     return Unavailable(f"an answer that is not JSON (HTTP status {status})")
 
 

@@ -4,7 +4,7 @@
 
 Either every value is valid, or all faults are reported at once: nothing is guessed or ignored, because a node
 that reads its file differently from its peers would hold a different lock. No part of a line that may hold a
-secret is quoted in a message, and what stands in the place of a key only if it is like one.
+secret is quoted in a message; a text in the place of a key only if it resembles a known key.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def parse(path: str, data: bytes) -> Config:
     notes = _rename_lock_refresh(path, lines, values, faults)
     _refuse_unknown(path, lines, values, faults)
     for key in SECRETS:
-        # ConfigObj takes what follows for a comment, and the login would fail for no reason that one can see.
+        # ConfigObj takes the rest for a comment, and the login would fail for no visible reason.
         if key in values and re.search(r"""=\s*[^'"\s][^'"]*#""", lines[_line_of_key(lines, key) - 1]):
             faults.append(f"{_where(path, lines, key)}: a # begins a comment: put the value into quotes")
     given = list(values)
@@ -197,7 +197,7 @@ def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
     for section in values.sections:
         number = _line_of(lines, rf"\[+\s*['\"]?{re.escape(section)}\b")
         faults.append(f"{path}: line {number}: {_NO_SECTIONS}")
-        # ConfigObj puts what follows into the section; it belongs to the whole, as the reader meant it.
+        # ConfigObj puts the following lines into the section; here they belong to the whole file.
         for key in values[section].scalars:
             values.setdefault(key, values[section][key])
         del values[section]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The commands that we ask something (testparm, ctdb): bounded in time and output, beside our other work.
+"""The commands that we ask (testparm, ctdb): bounded in time and output, run beside our other work.
 
-A kernel timer of its own ends a command, so it doesn't outlive its use even if we are killed.
+A kernel timer of its own ends each command, so it does not outlive its use even if we are killed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Command:
     def __init__(self, argv: list[str], seconds: float) -> None:
         """Raises OSError: no descriptor or process can be had."""
         self.argv = argv
-        # Ignored, it would hide how the command ends.
+        # If SIGCHLD were ignored, the kernel would discard the command's exit status.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._out, out = os.pipe()
         try:
@@ -97,15 +97,15 @@ class Command:
 
     def _kill(self) -> None:
         os.kill(self._pid, signal.SIGKILL)
-        # A holder must not keep a zombie for months; but one that hangs in the kernel must not keep us.
+        # A holder must not keep a zombie for months, nor wait for a command that hangs in the kernel.
         for _ in range(_KILL_POLLS):
             if os.waitpid(self._pid, os.WNOHANG)[0]:
                 return
-            # As all our waits; time.sleep fails under libfaketime, by which the chaos run moves wall clocks.
+            # As in all our waits: time.sleep fails under libfaketime, with which the chaos run moves wall clocks.
             select.select([], [], [], _EXIT_POLL)
 
     def _end(self, waiter: Waiter, deadline: float) -> int:
-        """Wait for the exit: a command may have closed its output and go on."""
+        """Wait for the exit: a command may close its output and continue."""
         while True:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:

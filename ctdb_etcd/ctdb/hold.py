@@ -37,7 +37,7 @@ _TO_LOG = 0.2
 _RETRY = 0.5
 # Seconds that opening a watch may take out of the rest between two refreshes.
 _WATCH = 0.5
-# With fewer seconds left than this the next line is the loss, which gives the reason: one line is enough.
+# With fewer seconds left only the loss is logged, which gives the reason.
 _LAST_LINE = 1.5
 
 
@@ -70,7 +70,7 @@ def run(refresh: float, lock: Lock, contender: Contender, limit: Limit, watch: W
         try:
             contender.nonce_file.leave()
         except OSError as error:
-            log.info(f"if killed it will be missed for a whole lease: {error.filename}: {error.strerror}")
+            log.info(f"after a kill the lock is free only when its lease ends: {error.filename}: {error.strerror}")
         _hold(refresh, lock, grant, fence, watch, log)
     except Contended as contention:
         status.write(CONTENTION)
@@ -80,7 +80,7 @@ def run(refresh: float, lock: Lock, contender: Contender, limit: Limit, watch: W
     except Lost as loss:
         log.error(f"lost {lock} at {lock.endpoint} after {time.monotonic() - began:.0f} s: {loss}")
         if not status.written:
-            # It came too late, or of two locks held as one the first ended while the second was taken.
+            # It came too late; or there are two locks, and the first ended while the second was taken.
             status.write(TIMEOUT)
             _release_lock(lock, watch, log)
         elif isinstance(loss, GivenUp):
@@ -88,12 +88,12 @@ def run(refresh: float, lock: Lock, contender: Contender, limit: Limit, watch: W
             _release_lock(lock, watch, log)
             contender.nonce_file.remove()
     except (Unavailable, Refused) as failure:
-        # First, since CTDB waits for it no longer than Limit says.
+        # First: CTDB waits for the character no longer than Limit says.
         status.write(TIMEOUT if isinstance(failure, Unavailable) else ERROR)
         log.error(str(failure))
         _release_lock(lock, watch, log)
     except Stopped as stop:
-        # First, because somebody else may hold as soon as the release has reached etcd; its answer may come late.
+        # First: somebody else may hold as soon as the release has reached etcd, and its answer may come late.
         status.end()
         _release_lock(lock, watch, log)
         contender.nonce_file.remove()
@@ -110,7 +110,7 @@ def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, 
     early = False
     while True:
         due = grant.sent.monotonic + refresh
-        # News renews at once, but not twice in a row: whoever sends it for no reason must not keep us busy.
+        # News causes a renewal at once, but not twice in a row: news without a reason must not keep us busy.
         events = {} if early else lock.changes(min(due, time.monotonic() + _WATCH))
         early = watch.rest(events, due)
         grant = _renew(lock, fence, watch, log)
@@ -143,4 +143,4 @@ def _release_lock(lock: Lock, watch: Watch, log: Log) -> None:
     try:
         lock.release(time.monotonic() + _RELEASE)
     except (Unavailable, Refused) as failure:
-        log.info(f"{lock} is left to its lease's end: {failure}")
+        log.info(f"{lock} is not released and ends with its lease: {failure}")

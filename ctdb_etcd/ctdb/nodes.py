@@ -22,13 +22,13 @@ def elsewhere() -> str:
             lines = [line.strip() for line in file]
     except OSError:
         return ""
-    # A deleted node is one behind a #.
+    # A # marks a deleted node.
     addresses = [line for line in lines if line and not line.startswith("#")]
     return next((f"{address} (in {path})" for address in addresses if not _is_ours(address)), "")
 
 
 def _is_ours(address: str) -> bool:
-    """Whether the address is this machine's; true for what is no address, as it names no other machine."""
+    """Whether the address is this machine's; true for a text that is no address: it names no other machine."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         socket.inet_pton(family, address.partition("%")[0])

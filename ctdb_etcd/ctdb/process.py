@@ -2,7 +2,7 @@
 # Copyright 2026 The ctdb-etcd authors
 """The process as ctdbd sees it: one status character, and an end at the right moment.
 
-ctdbd reads one character from our stdout, once; after `0` it takes the end of that stream for the loss of the lock, and
+ctdbd reads one character from our stdout, once. After `0` the end of that stream means the loss of the lock; ctdbd
 ignores everything else (cluster_mutex_helper.txt in Samba). So the process ends when it is asked to (SIGTERM), when its
 parent is gone, and when nobody reads its stdout.
 """
@@ -48,7 +48,7 @@ def begin() -> float:
 
 
 def _started() -> float:
-    """When this process was forked: a busy machine may need long to run it up to here."""
+    """When this process was forked: on a busy machine that may be long ago."""
     now = time.monotonic()
     try:
         with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
@@ -86,10 +86,10 @@ class Status:
             try:
                 os.write(1, character.encode())
             except OSError:
-                pass  # nobody reads it any more: the watch on stdout reports that too
+                pass  # nobody reads it any more; the watch on stdout notices that too
 
     def fail(self, error: Exception) -> None:
-        """Give CTDB its answer, whatever is wrong with us: the character, or the end after `0`."""
+        """Answer CTDB after any error: write the character, or end stdout after `0`."""
         if self.written:
             self.end()
         else:

@@ -2,9 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """The value in the lock's key: who holds it, as JSON, for people and as proof of the process.
 
-Anybody with access to etcd may write anything there. So all that is known of a value comes from `read`, which is total
-over every text: a field that holds what it cannot hold is as if it were not there, and a value without its fields is a
-holder about whom nothing is known.
+Anybody with access to etcd may write anything there. So every value goes through `read`, which accepts any text: it
+leaves out a field with an impossible content, and a value without its fields is a holder about whom nothing is known.
 
 The value is a protocol between versions of this program, which meet while a cluster is upgraded node by node. Allowed
 from one version to the next:
@@ -165,7 +164,7 @@ def describe(value: str) -> str:
 
 
 def proof(nonce: str) -> dict[str, Any]:
-    """What makes this process unmistakable. A pid, even with its start time, proves nothing by itself."""
+    """What identifies this process. A pid, even with its start time, proves nothing by itself."""
     try:
         return {"pid": os.getpid(), "start_time": process_state("self")[1], **surroundings(), "nonce": nonce}
     except OSError:

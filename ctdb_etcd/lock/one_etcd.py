@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""One etcd, and one that all nodes share: what a node makes sure of before it holds the lock.
+"""One etcd that all nodes share: what a node checks before it holds the lock.
 
 Two nodes would both hold it if the endpoints were of several etcd clusters, or if each node had an etcd of its own.
 Neither etcd could know. So the lock just taken must be known to every endpoint that answers in time, and an etcd that
@@ -41,7 +41,7 @@ class OneEtcd:
         self._log = log
 
     def confirm(self, lock: ApiLock, deadline: float) -> None:
-        """Ask for this lock, or its lease, which must be taken. Raises Refused, Lost, Unavailable, Stopped."""
+        """Ask all endpoints for this lock, which is taken, or its lease. Raises Refused, Lost, Unavailable, Stopped."""
         self._shared(lock, deadline)
         until = min(deadline, time.monotonic() + _ANSWER_TIME)
         seen = self._ask_others(lock, until)
@@ -58,11 +58,11 @@ class OneEtcd:
             self._look_again(lock, until)
             raise Refused(
                 f"what {lock.endpoint} has stored is not known at {', '.join(apart)}, though all say that they are of"
-                f" cluster {own:x}: they are etcds of their own with the same settings: check {self._endpoints.source}"
+                f" cluster {own:x}: they are separate etcds with the same settings: check {self._endpoints.source}"
             )
 
     def _ask_others(self, lock: ApiLock, until: float) -> dict[str, tuple[int, bool]]:
-        """By endpoint: what known_at returns. Those that give no answer are missing."""
+        """What known_at returns, by endpoint, without those that give no answer."""
         tasks: dict[int, tuple[str, Task]] = {}
         seen: dict[str, tuple[int, bool]] = {}
         missing: dict[str, str] = {}
@@ -97,7 +97,7 @@ class OneEtcd:
         except (OSError, HttpError) as error:
             raise Unavailable(f"{lock.endpoint} no longer answers: {reason(error)}") from None
         if not known:
-            raise Lost("it was gone again at once: it was deleted, or its lease was revoked")
+            raise Lost("it disappeared at once: it was deleted, or its lease was revoked")
 
     def _shared(self, lock: ApiLock, deadline: float) -> None:
         if not _is_local(self._endpoints.address(lock.endpoint)):
@@ -108,8 +108,8 @@ class OneEtcd:
         try:
             members = lock.members(deadline)
         except PermissionDenied:
-            # Its users have been set up, so it is not the etcd that a package has just installed.
-            self._log.error(f"{lock.endpoint} does not let us see its members: see that it is not this machine's alone")
+            # It has users, so it is not an etcd that a package has just installed.
+            self._log.error(f"{lock.endpoint} does not let us list its members: check that all nodes share it")
             return
         if len(members) == 1 and members[0] and all(map(_is_local_url, members[0])):
             raise Refused(

@@ -105,7 +105,7 @@ def open_lock(config: Config, name: str, elsewhere: Callable[[], str], waiter: W
 
 
 class Terms:
-    """What must be true of etcd for the lock to be held, and which locks it consists of accordingly."""
+    """What must be true of etcd before the lock is held, and which locks it consists of."""
 
     def __init__(
         self, config: Config, directory: str, elsewhere: Callable[[], str], waiter: Waiter, log: Log
@@ -117,7 +117,7 @@ class Terms:
         self._log = log
         self._endpoints = Endpoints(config, waiter, log)
         self._first = self._lock(apis_in_use(config, None)[0])
-        # The number of the connection for which it is known that v2 is not served; None if that does not matter.
+        # The number of the connection on which v2 was found not to be served; None if that does not matter.
         self._without_v2: int | None = None
 
     def _lock(self, api: str) -> ApiLock:
@@ -226,7 +226,7 @@ class JointLock:
         """See Lock.take."""
         grant = _first_to_end([lock.take(contender, deadline) for lock in self._locks])
         self._terms.confirm(deadline)
-        # What was seen of v2 may be old: this process may have been stopped since.
+        # What is known of v2 may be old: this process may have been stopped since.
         self._terms.recheck(deadline)
         # The grants aged meanwhile.
         return grant if grant.fresh() else self.refresh(deadline)
@@ -262,5 +262,5 @@ class JointLock:
 
 
 def _first_to_end(grants: list[Grant]) -> Grant:
-    """The grant that ends first, judged once all are there: each ages while the next one is awaited."""
+    """The grant that ends first, judged once all are there: the others age until the last one comes."""
     return min(grants, key=Grant.usable)

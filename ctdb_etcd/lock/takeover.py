@@ -2,8 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """A lock that is held and can be taken nevertheless: from a dead process of this machine, or when its lease ends.
 
-Neither is ever guessed. The death of a process is proven, and its key goes under a compare of etcd's; a lease that
-nobody renews is waited for. If in doubt, report contention: that costs only time.
+Neither is guessed. The death of a process is proven, and its key is replaced under a compare of etcd's. A contender
+waits for the end of a lease that nobody renews. If in doubt, report contention: that costs only time.
 
 The proof: of two machines that continue from one snapshot each has the other's boot ID, and none of the processes that
 the other has started since. So a holder leaves a random number, the nonce, where only processes of the same running
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 _RUN = "/run/ctdb"
 # A live holder may be late by this many seconds with its renewal before it looks dead.
 _LATE = 1.0
-# etcd looks for expired leases twice a second, and what it reports is up to a second less.
+# etcd looks for expired leases twice a second, and reports up to a second less than is left.
 _EXPIRY_DELAY = 2.0
 _PAUSE = 0.2
 
 
 class Rival:
-    """The owner of the key in front: its value, and a function that asks (by a deadline) for its lease's rest in s."""
+    """The owner of the key in front: its value, and a function that asks for the seconds left of its lease."""
 
     def __init__(self, value: str, left: Callable[[float], float]) -> None:
         self.value = value
@@ -118,7 +118,7 @@ class NonceFile:
     def leave(self) -> None:
         """Leave ours. Raises OSError where that is not possible, which costs only time at a takeover."""
         os.makedirs(_RUN, 0o755, exist_ok=True)
-        # Never through a link: root writes here.
+        # Without following links: root writes here.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(self._path, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(self._nonce)

@@ -56,7 +56,7 @@ class Lock:
         while True:
             grant = self._append(deadline)
             keys = self._keys(deadline)
-            # More than one is ours if an append succeeded that seemed to fail.
+            # More than one is ours if an append seemed to fail and had succeeded.
             mine = self._mine(keys)
             if mine:
                 self._key = mine[0].name
@@ -64,14 +64,14 @@ class Lock:
                 return grant if grant and grant.fresh() else self.refresh(deadline)
             contender.pause(deadline)
             if time.monotonic() >= deadline:
-                raise Unavailable("etcd gave no answer in time to the making of a key")
+                raise Unavailable("etcd did not answer the creation of a key in time")
 
     def refresh(self, deadline: float) -> Grant:
         """See open.Lock.refresh."""
         try:
             return self._refresh(deadline)
         except OtherCluster as refusal:
-            raise Lost(f"etcd is not the one that granted it: {refusal}") from None
+            raise Lost(f"this is not the etcd that granted it: {refusal}") from None
 
     def _refresh(self, deadline: float) -> Grant:
         sent = Moment.now()
@@ -111,7 +111,7 @@ class Lock:
         except etcd.EtcdKeyNotFound:
             found = None
         except Refused as refusal:
-            # Who may not read learns nothing but the cluster.
+            # Without permission to read only the cluster is known.
             if client.cluster is None:
                 raise refusal
             found = self._value
@@ -181,7 +181,7 @@ class Lock:
             try:
                 directory = client.read(self._directory, recursive=True, sorted=True, quorum=True)
             except etcd.EtcdCompareFailed:
-                raise Unavailable("etcd's answer makes no sense: nothing was to be compared") from None
+                raise Unavailable("etcd's answer makes no sense: a compare failed that was not requested") from None
             return sorted((_key(leaf) for leaf in directory.leaves if not leaf.dir), key=lambda key: key.name)
 
         try:
@@ -209,7 +209,7 @@ def _key(leaf: Any) -> Key:
     numbers = leaf.createdIndex, leaf.modifiedIndex, 0 if leaf.ttl is None else leaf.ttl
     value = "" if leaf.value is None else leaf.value
     if not (isinstance(leaf.key, str) and isinstance(value, str) and all(map(is_int64, numbers))):
-        raise Unavailable("etcd's answer makes no sense: a key that is none")
+        raise Unavailable("etcd's answer makes no sense: this is not a key")
     return Key(leaf.key, value, leaf.createdIndex, leaf.modifiedIndex, left=leaf.ttl)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # How often one refresh renews because etcd's leader changed in between.
 _TERMS = 3
-# Seconds for a clean-up that the lease's end would do as well.
+# Seconds for a clean-up; without it the lease's end does the same.
 _CLEAN_UP = 1.0
 
 
@@ -66,7 +66,7 @@ class Lock:
                 assert self._lease
                 # etcd was away for longer than the lease: start again. The deadline bounds every call.
                 self._log.info(f"not taken yet: {loss}")
-                # A put that was given up may still be on its way, and must find no lease to put its key under.
+                # An abandoned put may still be on its way. Without the lease it fails.
                 self._lease.end(min(deadline, time.monotonic() + _CLEAN_UP))
                 contender.pause(deadline)
 
@@ -75,7 +75,7 @@ class Lock:
         try:
             return self._refresh(deadline)
         except OtherCluster as refusal:
-            raise Lost(f"etcd is not the one that granted it: {refusal}") from None
+            raise Lost(f"this is not the etcd that granted it: {refusal}") from None
 
     def _refresh(self, deadline: float) -> Grant:
         assert self._lease
@@ -90,8 +90,8 @@ class Lock:
             # leader that counts now. The renewal counts only if the same term answered it.
             if raft_term(answer) == term:
                 return grant
-            self._log.info("renewed by a leader that etcd no longer had: once more")
-        raise Unavailable("etcd changes its leader again and again")
+            self._log.info("renewed by a deposed leader of etcd: renewing again")
+        raise Unavailable("etcd keeps changing its leader")
 
     def _is_there(self, answer: dict[str, Any]) -> bool:
         """Whether an answer has our key."""
@@ -173,7 +173,7 @@ class Lock:
         never = {**self._all_created(0), "result": "LESS"}
         body = {"compare": [never], "success": [{"request_put": put}]}
         if self._client.call("kv/txn", body, deadline).get("succeeded"):
-            raise Refused("etcd took a condition for true that cannot be: it must not be trusted with a lock")
+            raise Refused("etcd accepted an impossible condition: do not trust it with a lock")
 
     def _with_lease(self, key: Key, until: float) -> Key:
         if key.lease and time.monotonic() < until:
@@ -215,7 +215,7 @@ class Lock:
         try:
             return _keys(self._client.call("kv/range", search, deadline))
         except TooLong:
-            # Whoever writes such values: to know that there is a key is enough.
+            # Nobody should write such values; that there is a key is all that counts.
             keys = _keys(self._client.call("kv/range", {**search, "keys_only": True}, deadline))
             for key in keys:
                 key.value = TOO_LONG
@@ -266,7 +266,7 @@ class Lock:
             self._revision = mine[0].revision
             return None
         if not first:
-            raise Lost("its holder of a moment ago has just gone")
+            raise Lost("the holder seen a moment ago is gone")
         return first[0]
 
     def _all_created(self, revision: int) -> dict[str, Any]:

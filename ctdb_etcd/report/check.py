@@ -95,7 +95,7 @@ class Check:
                 text += ", leader" if endpoint["leader"] else ""
                 self.note("ok", item, text + (f"; {endpoint['note']}" if endpoint["note"] else ""))
             else:
-                # Not a fault of this node as long as the others work, which the next items show.
+                # No fault of this node as long as the other endpoints work, which the next items show.
                 alarms = f"alarm {' '.join(endpoint['alarms'])}" if endpoint["alarms"] else ""
                 self.note("warning", item, " ".join(filter(None, (endpoint["error"], alarms))))
 

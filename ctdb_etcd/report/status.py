@@ -55,7 +55,7 @@ def blank(path: str) -> dict[str, Any]:
 
 
 class Status:
-    """One look; `report` fills while it goes on."""
+    """One look at the lock; it fills `report`."""
 
     def __init__(self, path: str, log: Log) -> None:
         self.report = blank(path)
@@ -158,7 +158,7 @@ class Status:
             what = "etcdctl, or a program like it," if holder["kind"] == "etcdctl" else "something unknown"
             self.problem(WARNING, f"{what} holds the lock: CTDB can have no leader until {holder['key']} is gone")
         elif len(same) < len(found):
-            # For a moment at every taking; for longer only if something is wrong.
+            # Normal for a moment while the lock is taken; for longer only if something is wrong.
             why = "its helper has api = 3, or took the lock before etcd served v2"
             self.problem(WARNING, f"{who(holder)} holds the lock in v3 only, another holder has v2: {why}")
         elif holder["kind"] == "ctdb-etcd" and holder["apis"] == ["3"] and self.report["v2_served"]:

@@ -230,7 +230,7 @@ def test_another_cluster_at_the_address_is_a_loss_at_the_next_refresh(both, stra
             switched = time.monotonic()
             assert helper.wait_eof() - switched < 4
             helper.wait_exit()
-            assert "lost " in helper.stderr and "etcd is not the one that granted it" in helper.stderr
+            assert "lost " in helper.stderr and "this is not the etcd that granted it" in helper.stderr
 
 
 @APIS_OF_TWO

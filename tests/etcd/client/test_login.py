@@ -68,7 +68,7 @@ def test_no_user_where_etcd_wants_one_is_refused_at_once(guarded, conf):
 def test_a_login_that_etcd_has_not_enabled_is_noted_with_v_and_needless(etcd, conf):
     with Helper(conf(etcd, "somebody"), "-v") as helper:
         assert helper.status() == "0"
-        assert "etcd's auth is not enabled: going on without login" in helper.stderr
+        assert "etcd's auth is not enabled: continuing without login" in helper.stderr
         helper.terminate()
         helper.wait_exit()
     with Helper(conf(etcd, "somebody")) as helper:

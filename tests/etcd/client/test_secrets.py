@@ -51,7 +51,7 @@ def test_password_repeated_at_the_login_does_not_reach_the_log(guarded, conf, lo
         with Helper(conf(guarded, user, host=proxy.endpoint, acquire_timeout=2), "-vvv") as helper:
             assert helper.status() == "2"
             helper.wait_exit()
-            assert "etcd says: what may repeat the password (HTTP status 500)" in helper.stderr
+            assert "etcd reports: what may repeat the password (HTTP status 500)" in helper.stderr
             assert PASSWORD not in helper.stderr and json.dumps(PASSWORD, ensure_ascii=False) not in helper.stderr
 
 

@@ -114,7 +114,7 @@ def test_a_passing_error_of_any_release_is_waited_out(etcd, proxy, helper_conf, 
     proxy.answer_with(503, body)
     with Helper(helper_conf(host=proxy.endpoint)) as helper:
         wait_until(lambda: helper.stderr, 5, "a line after the first round")
-        assert "etcd says: etcdserver: no leader" in helper.stderr
+        assert "etcd reports: etcdserver: no leader" in helper.stderr
         proxy.forward()
         assert helper.status() == "0"
 
@@ -167,7 +167,7 @@ def test_what_a_deposed_leader_of_etcd_renews_does_not_count(etcd, proxy, helper
         proxy.answer_with(200, json.dumps(stale).encode(), matching=b"lease/keepalive")
         gone = etcd.wait_gone(f"/_locks/_ctdb/{lock_name}/", TTL + 5)
         assert helper.eof is not None and helper.eof < gone, helper.describe()
-        assert "a leader that etcd no longer had" in helper.stderr
+        assert "renewed by a deposed leader" in helper.stderr
 
 
 def test_a_leader_of_etcd_that_was_paused_renews_nothing_for_us(etcd3, helper_conf, lock_name):

@@ -167,7 +167,7 @@ def test_etcds_of_their_own_with_one_and_the_same_id_are_refused(helper_conf, lo
         assert cluster_id(one) == cluster_id(other)
         conf = helper_conf(host=[one.endpoints[0], other.endpoints[0]], api=api)
         character, stderr = ends(conf)
-        assert character == "3" and "etcds of their own" in stderr, stderr
+        assert character == "3" and "separate etcds" in stderr, stderr
         assert fault_of_check(conf) in stderr
         assert one.keys(f"/_locks/_ctdb/{lock_name}") == other.keys(f"/_locks/_ctdb/{lock_name}") == []
 

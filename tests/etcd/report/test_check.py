@@ -169,7 +169,7 @@ def test_who_is_not_let_ask_for_the_state_of_a_member_learns_the_rest(etcd_with_
     assert endpoint["clock_offset"] is not None
     if STATUS_REFUSED.fullmatch(endpoint["version"]):
         assert endpoint["leader"] is None and endpoint["alarms"] == []
-        assert endpoint["note"] == "which member leads is not known: etcd says: etcdserver: permission denied"
+        assert endpoint["note"] == "which member leads is not known: etcd reports: etcdserver: permission denied"
         assert endpoint["note"] in View(conf, "--status").text and endpoint["note"] in View(conf, "--check").text
     else:
         assert endpoint["leader"] is True and endpoint["note"] is None

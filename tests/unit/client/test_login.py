@@ -147,7 +147,7 @@ def test_no_answer_to_the_login_is_shown(cluster, repeated):
 def test_what_etcd_is_known_to_say_to_a_login_is_shown(cluster, message):
     cluster.configured(1, "username = u\npassword = p\n")
     cluster.a.serve = says(message)
-    with pytest.raises(Unavailable, match=f"etcd says: {message[12:29].rstrip(',')} .HTTP status 503"):
+    with pytest.raises(Unavailable, match=f"etcd reports: {message[12:29].rstrip(',')} .HTTP status 503"):
         cluster.call(2)
 
 
@@ -200,5 +200,5 @@ def test_the_log_says_that_somebody_logged_in_or_need_not():
     assert login_of(log=log).headers(refuse) == {}
     assert log.lines == [
         "debug: logged in as u",
-        "info: username is set, but etcd's auth is not enabled: going on without login",
+        "info: username is set, but etcd's auth is not enabled: continuing without login",
     ]

@@ -128,7 +128,7 @@ def test_what_cannot_be_given_back_changes_nothing(life, failure):
     life.lock.plan("take", Contended("them"))
     life.lock.plan("release", failure)
     life.run()
-    assert life.written == "1" and any("is left to its lease's end: x" in line for line in life.log.lines)
+    assert life.written == "1" and any("is not released and ends with its lease: x" in line for line in life.log.lines)
 
 
 # What the log says

@@ -260,7 +260,7 @@ def test_etcd_that_shows_no_members_is_used_with_a_line_in_the_log():
     etcd.lists, etcd.other = PermissionDenied("permission denied"), "198.51.100.1"
     etcd.confirm()
     (line,) = etcd.log.lines
-    assert line.startswith("error: a does not let us see its members")
+    assert line.startswith("error: a does not let us list its members")
 
 
 def test_members_that_cannot_be_had_keep_the_lock_from_being_held():

@@ -155,7 +155,7 @@ def test_members_that_may_not_be_seen_are_a_line_in_the_log(etcd):
     denied = answer(403, b'{"error": "etcdserver: permission denied", "code": 7}')
     etcd.a.serve = lambda path, body: [(0.0, denied)] if path.endswith("member/list") else good(path, body)
     etcd.take(etcd.lock("api = 3", "198.51.100.1"))
-    assert any(line.startswith("error: 127.0.0.1:1 does not let us see its members") for line in etcd.log.lines)
+    assert any(line.startswith("error: 127.0.0.1:1 does not let us list its members") for line in etcd.log.lines)
 
 
 # v2 that comes back

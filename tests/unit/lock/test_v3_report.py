@@ -211,5 +211,5 @@ def test_a_write_is_tried_in_the_directory_and_writes_nothing(rig, keys):
 
 def test_an_etcd_that_writes_all_the_same_is_not_trusted(rig):
     rig.wire.fault("kv/txn", Fault(answer={"succeeded": True}))
-    with pytest.raises(Refused, match="must not be trusted"):
+    with pytest.raises(Refused, match="do not trust it"):
         rig.lock.try_write(rig.deadline)
