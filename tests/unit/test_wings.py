@@ -19,6 +19,8 @@ PACKAGE = TREE / "ctdb_etcd"
 FLOORS = ["__init__", "errors", "waiting", "fence", "log", "config", "client", "lock", "ctdb", "report", "main"]
 # The only ones that may import these, which are slow to import or not installed everywhere.
 RARE = {"etcd": {"client/v2", "lock/v2"}, "dns": {"client/srv"}, "ssl": {"client/tls", "client/v2"}}
+# Not needed by who finds the lock held, or no etcd: CTDB waits for each import, on every node in every recovery.
+FOR_TAKING = {"lock/v3_lease", "lock/v2_served", "lock/one_etcd", "ctdb/nodes", "ctdb/commands", "client/tls"}
 MODULES = sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))
 
 
@@ -109,3 +111,4 @@ def test_a_contender_imports_no_report_and_no_rare_module(tmp_path):
     assert "ctdb_etcd.lock.v3" in loaded
     assert not {"etcd", "dns", "ssl", "threading", "argparse", "http", "email", "urllib3"} & set(loaded)
     assert not [module for module in loaded if module.startswith("ctdb_etcd.report")]
+    assert not {f"ctdb_etcd.{module.replace('/', '.')}" for module in FOR_TAKING} & set(loaded)
