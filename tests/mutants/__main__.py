@@ -82,7 +82,8 @@ def _module(module: str, quick: bool) -> int:
 
 
 class _Memory:
-    """What is known of a module's mutants from earlier runs, for as long as what it depends on is unchanged."""
+    """What is known of a module's mutants from earlier runs: of those that were killed for as long as their function
+    and the test that failed are unchanged, of survivors for as long as all tests are."""
 
     def __init__(self, module: str, steps: List[List[str]]) -> None:
         self._path = RESULTS / f"{module.replace('/', '.')}.jsonl"
@@ -94,8 +95,8 @@ class _Memory:
                 self._known[known["key"]] = known
 
     def _key(self, mutant: Mutant) -> str:
-        """The mutant in its surroundings: its name, and the module without this change."""
-        return hashlib.sha256((guards.PACKAGE / mutant.module).read_bytes() + mutant.name.encode()).hexdigest()[:20]
+        """The mutant in its surroundings: its name, and its function without this change."""
+        return hashlib.sha256(f"{mutant.whole}\n{mutant.name}".encode()).hexdigest()[:20]
 
     def killer(self, mutant: Mutant) -> Any:
         """The test that killed it, False if it survived; None if that is not known for the files as they are now."""

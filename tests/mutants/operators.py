@@ -41,12 +41,13 @@ _TEXT_METHODS = {"lower", "upper", "strip", "rstrip", "lstrip"}
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: the bytes from `start` to `end` of the module become `new`."""
+    """One change: the bytes from `start` to `end` of the module become `new`. `whole` is the text of the function."""
 
     module: str
     function: str
     text: str
     change: str
+    whole: str
     line: int
     start: int
     end: int
@@ -92,6 +93,7 @@ class _Finder(ast.NodeVisitor):
         for line in self._lines:
             self._offsets.append(self._offsets[-1] + len(line.encode()))
         self._within: List[str] = []
+        self._whole = ""
         self.found: List[Mutant] = []
 
     def _span(self, node: ast.AST) -> Tuple[int, int]:
@@ -108,7 +110,8 @@ class _Finder(ast.NodeVisitor):
         start, end = span or self._span(node)
         line = self._data[:start].count(b"\n") + 1
         text = self._lines[line - 1].strip()
-        self.found.append(Mutant(self._module, ".".join(self._within), text, change, line, start, end, new))
+        function, whole = ".".join(self._within), self._whole or text
+        self.found.append(Mutant(self._module, function, text, change, whole, line, start, end, new))
 
     def _between(self, node: ast.AST, left: ast.AST, right: ast.AST, old: str, new: str) -> None:
         """Change an operator between two operands."""
@@ -128,10 +131,12 @@ class _Finder(ast.NodeVisitor):
         self._scope(node, node.name, node.body)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        before, self._whole = self._whole, self._source(node)
         for default in [*node.args.defaults, *node.args.kw_defaults]:
             if default:
                 self.visit(default)
         self._scope(node, node.name, node.body)
+        self._whole = before
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ctdb_etcd.errors import Refused, Unavailable
@@ -128,6 +130,13 @@ CHANGED = (412, b'{"errorCode": 101, "message": "Compare failed"}')
 
 def test_a_key_that_somebody_has_all_the_same_is_not_changed(rig):
     rig.wire.fault("PUT", Fault(answer=CHANGED))
+    rig.lock.try_write(rig.deadline)
+
+
+def test_a_key_that_was_there_all_the_same_is_no_error(rig):
+    node = {"key": rig.key(1), "value": "", "ttl": 1, "createdIndex": 9, "modifiedIndex": 9}
+    done = json.dumps({"action": "compareAndSwap", "node": node}).encode()
+    rig.wire.fault("PUT", Fault(effect=False, answer=(200, done)))
     rig.lock.try_write(rig.deadline)
 
 
