@@ -48,6 +48,7 @@ help:
 	@echo "make check       lint and all tests; TESTS='tests/etcd/lock' PYTEST_ARGS='-x' narrow it;"
 	@echo "                 ETCD=PATH: what needs etcd, on another one (also chaos, bench and demo);"
 	@echo "                 tests/releases/build-etcd VERSION builds some"
+	@echo "make check-long  a holder's long life in ten minutes: all that may change under it, at random; SECONDS=60"
 	@echo "make check-unit  only the tests that need neither root nor etcd, in seconds"
 	@echo "make chaos       the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
 	@echo "                 SABOTAGE='no fence' breaks the program first; SABOTAGE=all: in every known way"
@@ -81,6 +82,11 @@ check:
 
 # In seconds: one in twenty examples of the fuzz tests, which take most of the time; "make check" has them all.
 check-unit: export FUZZ ?= quick
+check-long:
+	.ci/install-deps check
+	$(AS_ROOT) SOAK_SECONDS=$(or $(SECONDS),600) $(PYTEST) -s tests/etcd/lock/test_soak.py; \
+		status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
+
 check-unit:
 	$(call require,configobj pytest,unit)
 	$(PYTEST) $(or $(TESTS),tests/unit $(shell $(PYTHON) -c "import xdist; print('-n 2')" 2>/dev/null)); status=$$?; $(REMOVE_LEFTOVERS); exit $$status
@@ -159,4 +165,4 @@ clean:
 	$(REMOVE_LEFTOVERS)
 	rm -rf dist man/ctdb-etcd.7
 
-.PHONY: help demo check check-unit chaos model coverage mutants bench lint man dist deb rpm install clean
+.PHONY: help demo check check-long check-unit chaos model coverage mutants bench lint man dist deb rpm install clean

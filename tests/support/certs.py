@@ -86,22 +86,23 @@ class Renewal:
         self.etcd_args = ["--client-cert-auth", "--trusted-ca-file", trusted]
         self.keys = {"protocol": "https", "ca_cert": trusted, "cert": self.client.cert}
         self._trust(self.old)
-        self._certify("server", self.old)
-        self._certify("client", self.old)
+        self.certify("server", self.old)
+        self.certify("client", self.old)
 
     def steps(self) -> list[Callable[[], None]]:
         """What an administrator does, one after the other; etcd has to be started again after each."""
         return [
             lambda: self._trust(self.old, self.new),
-            lambda: self._certify("server", self.new),
-            lambda: self._certify("client", self.new),
+            lambda: self.certify("server", self.new),
+            lambda: self.certify("client", self.new),
             lambda: self._trust(self.new),
         ]
 
     def _trust(self, *authorities: Authority) -> None:
         self._put("trusted", *(authority.ca for authority in authorities))
 
-    def _certify(self, which: str, authority: Authority) -> None:
+    def certify(self, which: str, authority: Authority) -> None:
+        """Let the server or the client have a new certificate of this one."""
         issued = authority.issue("issued", self._san)
         self._put(which, issued.cert, issued.key)
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import time
 
 import pytest
@@ -129,6 +131,20 @@ def wait_answers(helper):
     """A refresh is answered."""
     answered = helper.stderr.count(": 200 from")
     wait_until(lambda: helper.stderr.count(": 200 from") > answered + 1, 9, "a refresh")
+
+
+def test_file_whose_reading_does_not_end_does_not_delay_the_fence(conf, etcd):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        path = conf(host=proxy.endpoint, **TIMES)
+        with Helper(path) as helper:
+            assert helper.status() == "0"
+            path.unlink()
+            # Nobody writes to it: as a file server that hangs.
+            os.mkfifo(path)
+            gone = time.monotonic()
+            proxy.refuse()
+            assert helper.wait_exit(2 * TTL) - gone < TTL
+            assert helper.returncode == -signal.SIGALRM, helper.describe()
 
 
 @pytest.mark.parametrize("api", kinds.APIS)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""A holder's long life in a short time: all that may change under it, at random. `make check-long` takes ten minutes.
+
+It keeps its lock, contenders answer `1`, and it uses no more memory, descriptors and threads at the end than before.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import secrets
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.certs import Renewal
+from tests.support.helper import Helper
+from tests.support.login import add_user, change_password, with_login
+from tests.support.machine import wait_until
+from tests.support.proxy import Proxy
+
+pytestmark = pytest.mark.slow
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
+# What a run of ten minutes may add, after its first quarter, in kB: 50 allocations of Python's.
+GROWTH = 512
+# Bytes: three of them at least.
+SOME_RENEWALS = 2500
+
+
+class Life:
+    """etcd, the files of the holder, and what happens to them."""
+
+    def __init__(self, etcd, path, files, user, chance):
+        self.etcd, self.path, self.files, self.user, self.chance = etcd, path, files, user, chance
+        self.password = "first"
+        self.proxies = [Proxy(endpoint) for endpoint in etcd.endpoints]
+        self.write()
+
+    def write(self, more=""):
+        """The file as it should be, and more."""
+        keys = {"host": ", ".join(proxy.endpoint for proxy in self.proxies), **self.files.keys}
+        keys.update(netbios_name=self.name, refresh=0.2, api="3", username=self.user, password=self.password)
+        text = "".join(f"{key} = {value}\n" for key, value in keys.items())
+        new = self.path.with_suffix(".new")
+        new.write_text(text + more)
+        new.chmod(0o600)
+        new.rename(self.path)
+
+    @property
+    def name(self):
+        return self.user.partition("-")[2]
+
+    def sent(self):
+        """Bytes to etcd."""
+        return sum(proxy.seen().bytes_to_etcd for proxy in self.proxies)
+
+    def password_changes(self):
+        self.password = secrets.token_hex(4)
+        steps = [self.write, lambda: change_password(self.etcd, self.user, self.password)]
+        for step in self.chance.sample(steps, 2):
+            step()
+
+    def certificate_is_renewed(self):
+        self.files.certify(self.chance.choice(["server", "client"]), self.files.old)
+
+    def endpoint_moves(self):
+        at = self.chance.randrange(3)
+        old, self.proxies[at] = self.proxies[at], Proxy(self.etcd.endpoints[at])
+        self.write()
+        old.close()
+
+    def all_endpoints_move(self):
+        old, self.proxies = self.proxies, [Proxy(endpoint) for endpoint in self.etcd.endpoints]
+        self.write()
+        for proxy in old:
+            proxy.close()
+
+    def member_is_restarted(self):
+        self.chance.choice(self.etcd.members).restart()
+        self.etcd.wait_healthy()
+
+    def connections_end(self):
+        for proxy in self.proxies:
+            proxy.reset()
+
+    def file_is_broken_for_a_while(self):
+        self.write("nonsense = 1\n")
+        self.etcd_is_away_for_a_moment()
+        self.write()
+
+    def other_lock_is_named_for_a_while(self):
+        self.write("lock_ttl = 20\nlocks_dir = elsewhere\n")
+        self.etcd_is_away_for_a_moment()
+        self.write()
+
+    def etcd_is_away_for_a_moment(self):
+        for proxy in self.proxies:
+            proxy.refuse()
+        time.sleep(0.5)
+        for proxy in self.proxies:
+            proxy.forward()
+
+    def happen(self):
+        """Any of these."""
+        names = [name for name in vars(Life) if name[0] != "_" and name not in ("write", "name", "sent", "happen")]
+        getattr(self, self.chance.choice(names))()
+
+
+def used(pid):
+    """Memory in kB, descriptors, threads."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    memory, threads = (int(re.search(rf"^{name}:\s+(\d+)", status, re.M)[1]) for name in ("VmRSS", "Threads"))
+    return memory, len(os.listdir(f"/proc/{pid}/fd")), threads
+
+
+def test_holder_outlives_all_that_may_change_and_uses_no_more(tmp_path, lock_name):
+    files = Renewal(tmp_path)
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    # A login costs etcd little.
+    with with_login([*files.etcd_args, "--bcrypt-cost=4"], members=3, tls=files.server) as etcd:
+        user = add_user(etcd, lock_name, password="first")
+        life = Life(etcd, tmp_path / "x.conf", files, user, random.Random(seed))
+        try:
+            with Helper(life.path) as holder:
+                assert holder.status() == "0", holder.describe()
+                (key,) = etcd.keys(f"/_locks/_ctdb/{lock_name}/")
+                uses = _live(life, holder)
+                assert etcd.keys(f"/_locks/_ctdb/{lock_name}/") == [key]
+        finally:
+            for proxy in life.proxies:
+                proxy.close()
+    print(*uses, sep="\n")
+    quarter = len(uses) // 4
+    early, late = uses[quarter : 2 * quarter], uses[-quarter:]
+    for at, growth in enumerate((GROWTH, 1, 0)):
+        assert max(use[at] for use in late) <= max(use[at] for use in early) + growth
+
+
+def _live(life, holder):
+    """What the holder used after each change."""
+    uses = []
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        life.happen()
+        with Helper(life.path) as contender:
+            assert contender.status() == "1", f"{contender.describe()}\n{holder.describe()}"
+        sent = life.sent()
+        wait_until(lambda: life.sent() > sent + SOME_RENEWALS or not holder.alive, 9, "renewals")
+        assert holder.alive, holder.describe()
+        uses.append(used(holder.pid))
+    return uses
