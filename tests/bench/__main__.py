@@ -20,11 +20,11 @@ from tests.support import release
 from tests.support.etcd import Etcd
 from tests.support.machine import Scratch
 
-from . import clusters, crowds, holding, plot, report, starts
+from . import clusters, crowds, holding, losses, plot, report, starts
 from .figures import Figures
-from .peers import FCNTL, SAMBAS, V3, V3_NAMED, Peers
+from .peers import BOTH, FCNTL, SAMBAS, V2, V3, V3_NAMED, Peers
 
-PARTS = ("starts", "holding", "contenders", "endpoints", "clusters")
+PARTS = ("starts", "holding", "losses", "contenders", "endpoints", "clusters")
 
 
 def main() -> int:
@@ -69,6 +69,12 @@ def _holding(figures: Figures, quick: bool) -> None:
         holding.measure_minute(peers, 15 if quick else 60, figures)
 
 
+def _losses(figures: Figures, quick: bool) -> None:
+    with _etcds() as peers:
+        some = [peer for peer in peers.all() if peer.name in (V3, BOTH, V2, SAMBAS, FCNTL)]
+        losses.measure(some, 1 if quick else 5, figures)
+
+
 def _contenders(figures: Figures, quick: bool) -> None:
     with _etcds() as peers:
         some = [peer for peer in peers.all() if peer.name in (V3, V3_NAMED, SAMBAS, FCNTL)]
@@ -91,6 +97,7 @@ def _clusters(figures: Figures, quick: bool) -> None:
 MEASURE: dict[str, Callable[[Figures, bool], None]] = {
     "starts": _starts,
     "holding": _holding,
+    "losses": _losses,
     "contenders": _contenders,
     "endpoints": _endpoints,
     "clusters": _clusters,

@@ -35,11 +35,15 @@ FCNTL_PROGRAM = "/usr/libexec/ctdb/ctdb_mutex_fcntl_helper"
 
 @dataclass
 class Peer:
-    """`start(**options of Helper)` runs it once; `keys()` are the locks of its name that are held, one an API."""
+    """`start(**options of Helper)` runs it once; `keys()` are the locks of its name that are held, one an API.
+
+    `take_away()` takes the lock from whoever holds it, as an administrator could by mistake.
+    """
 
     name: str
     start: Callable[..., Helper]
     keys: Callable[[], list[str]]
+    take_away: Callable[[], object]
     clean: Callable[[], object]
     contends: bool = True  # else it waits for the lock
 
@@ -61,10 +65,13 @@ class View:
 
     def v3(self, directory: str) -> list[str]:
         """The oldest key below it."""
-        ends = {"key": directory, "range_end": directory[:-1] + "0"}
-        body = {name: b64encode(key.encode()).decode() for name, key in ends.items()}
-        answer = self.ask("POST", "/v3/kv/range", {**body, "limit": 1, "sort_order": "ASCEND", "sort_target": "CREATE"})
+        body = {**_below(directory), "limit": 1, "sort_order": "ASCEND", "sort_target": "CREATE"}
+        answer = self.ask("POST", "/v3/kv/range", body)
         return [key["key"] for key in answer.get("kvs", [])]
+
+    def delete_v3(self, directory: str) -> None:
+        """All keys below it."""
+        self.ask("POST", "/v3/kv/deleterange", _below(directory))
 
     def v2(self, directory: str) -> list[str]:
         """The lowest key in it."""
@@ -74,6 +81,11 @@ class View:
     def clean_v2(self, directory: str) -> None:
         """Delete the directory: Samba's helper leaves keys there."""
         self.ask("DELETE", f"/v2/keys{quote(directory.rstrip('/'))}?recursive=true")
+
+
+def _below(directory: str) -> dict[str, Any]:
+    ends = {"key": directory, "range_end": directory[:-1] + "0"}
+    return {name: b64encode(key.encode()).decode() for name, key in ends.items()}
 
 
 class Peers:
@@ -113,14 +125,16 @@ class Peers:
             in_v3 = view.v3(directory) if name != V2 else []
             return in_v3 + (view.v2(directory) if name in (V2, BOTH) else [])
 
-        return Peer(name, lambda **options: Helper(conf, env=env, **options), held, lambda: None)
+        delete = view.clean_v2 if name == V2 else view.delete_v3
+        start = lambda **options: Helper(conf, env=env, **options)  # noqa: E731
+        return Peer(name, start, held, lambda: delete(directory), lambda: None)
 
     def sambas(self, endpoint: str) -> Peer:
         """Samba's own etcd helper."""
         samba = self._surroundings("SAMBAS", endpoint)
         directory = "/_locks/_ctdb/SAMBAS/"
         clean = lambda: self._view.clean_v2(directory)  # noqa: E731
-        return Peer(SAMBAS, samba.helper, lambda: self._view.v2(directory), clean)
+        return Peer(SAMBAS, samba.helper, lambda: self._view.v2(directory), clean, clean)
 
     def fcntl(self) -> Peer:
         """What CTDB has for a lock in a file that all nodes share; here it is a local one."""
@@ -135,7 +149,12 @@ class Peers:
                     return [str(path)]
 
         start = lambda **options: Helper(None, str(path), program=FCNTL_PROGRAM, **options)  # noqa: E731
-        return Peer(FCNTL, start, held, lambda: None)
+
+        def take_away() -> None:
+            path.with_name("other").touch()
+            path.with_name("other").rename(path)
+
+        return Peer(FCNTL, start, held, take_away, lambda: None)
 
     def etcdctl(self, endpoint: str) -> Peer:
         """etcd's own command: Go, gRPC, and no word for contention."""
@@ -145,7 +164,8 @@ class Peers:
         def start(**options: Any) -> Helper:
             return Helper(None, *arguments, program="etcdctl", env={"ETCDCTL_API": "3"}, **options)
 
-        return Peer(ETCDCTL, start, lambda: self._plain_view.v3(f"{path}/"), lambda: None, contends=False)
+        view, keys = self._plain_view, f"{path}/"
+        return Peer(ETCDCTL, start, lambda: view.v3(keys), lambda: view.delete_v3(keys), lambda: None, contends=False)
 
     def _surroundings(self, cluster: str, endpoint: str = "127.0.0.1:1") -> Samba:
         """smb.conf with the cluster's name, and the stand-in for ctdb."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from typing import Callable, Iterable, Optional
 
-from . import clusters, crowds, holding, starts
+from . import clusters, crowds, holding, losses, starts
 from .figures import Figures
 from .peers import BOTH, DEFAULTS, ETCDCTL, FCNTL, SAMBAS, V2, V3, V3_NAMED
 
@@ -20,7 +20,8 @@ def text(figures: Figures) -> str:
     parts = [
         "# How fast it is beside others",
         f"Made by `make bench` on {figures.date}: {versions}. All on one machine, by turns; medians, and in brackets"
-        " the quartiles. Behind a stroke: in proportion to Samba's helper (in clusters: to the fcntl helper).",
+        " the quartiles. Behind a stroke: in proportion to Samba's helper (in clusters and of losses: to the fcntl"
+        " helper).",
         *_section(
             "From start to status, and from SIGTERM to the moment when others could have the lock (ms)",
             figures,
@@ -29,6 +30,13 @@ def text(figures: Figures) -> str:
             SAMBAS,
         ),
         *_section("A minute of holding", figures, holding.TABLE, _plain, None),
+        *_section(
+            f'From a lock taken away to the exit of its holder (s; "never": not in {losses.LONGEST:g} s)',
+            figures,
+            losses.TABLE,
+            _seconds,
+            FCNTL,
+        ),
         *_section(
             "Let loose at one instant: until the last one has its status (s)",
             figures,
@@ -112,7 +120,7 @@ def _milliseconds(value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.2f}"
+    return "never" if math.isinf(value) else f"{value:.2f}"
 
 
 def _plain(value: float) -> str:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import clusters, plot, report, starts
+from tests.bench import clusters, losses, plot, report, starts
 from tests.bench.figures import Figures
 from tests.bench.peers import FCNTL, SAMBAS, V3
 
@@ -22,12 +22,15 @@ def figures():
             made.add(starts.TABLE, row, starts.CONTENTION, value)
     made.add(clusters.TABLE, SAMBAS, clusters.HELPER_KILLED, float("inf"))
     made.add(clusters.TABLE, FCNTL, clusters.RECOVERY, 0.1)
+    made.add(losses.TABLE, V3, losses.EXIT, 0.02)
+    made.add(losses.TABLE, SAMBAS, losses.EXIT, float("inf"))
     return made
 
 
 def test_tables_give_medians_their_spread_and_ratio_to_sambas_helper(figures):
     assert f"| {V3} | 50 (45 to 70) / 0.25 |" in report.text(figures)
     assert "2026-01-02: etcd 3.5." in report.text(figures)
+    assert f"| {V3} | 0.02 |\n| {SAMBAS} | never |" in report.text(figures)
     assert f"| {SAMBAS} | never |  |" in report.text(figures)
     assert f"| {V3} |  | 50 ms (0.25) |" in report.short(figures)
 
