@@ -72,7 +72,7 @@ def test_what_ends_it_has_its_character_and_exit_status(conf, error, out, err, c
     assert start(conf, run) == (out, err, code)
 
 
-def test_a_fault_of_our_own_has_a_character_and_one_line_that_says_where(conf):
+def test_an_unforeseen_error_gives_a_character_and_one_line_with_its_place(conf):
     def run(contender):
         raise ValueError("hunter2")
 

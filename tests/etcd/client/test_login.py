@@ -60,7 +60,7 @@ def test_a_wrong_user_or_password_is_refused_at_once(guarded, conf, lock_name):
         assert "authentication failed" in line and "check username (" in line
 
 
-def test_no_user_where_etcd_wants_one_is_refused_at_once(guarded, conf):
+def test_a_missing_user_is_refused_at_once_where_etcd_requires_one(guarded, conf):
     line = refusal(conf(guarded, None, password=None))
     assert "user name is empty: set username and password" in line
 

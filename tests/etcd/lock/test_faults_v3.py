@@ -82,7 +82,7 @@ def test_etcd_away_for_3_s_while_acquiring_still_gives_the_lock(etcd, proxy, hel
         assert helper.alive and len(keys(etcd, lock_name)) == 1
 
 
-def test_a_late_answer_is_no_lock(etcd, proxy, helper_conf, lock_name):
+def test_a_late_answer_gives_no_lock(etcd, proxy, helper_conf, lock_name):
     """The answer to the transaction comes when the lease is over and another one has the lock."""
     proxy.hold_next_request(b"kv/txn")
     with Helper(helper_conf(host=proxy.endpoint, read_timeout=60, acquire_timeout=20)) as helper:
@@ -136,7 +136,7 @@ def test_a_refusal_of_any_release_is_answered_with_3_at_once(proxy, helper_conf,
         assert len(helper.stderr.splitlines()) == 1 and "permission denied" in helper.stderr
 
 
-def test_etcd_without_the_gateway_is_answered_with_3_and_what_to_do(helper_conf):
+def test_etcd_without_the_gateway_gives_3_and_says_what_to_do(helper_conf):
     with Etcd(1, ["--enable-grpc-gateway=false"]) as etcd, Helper(helper_conf(host=etcd.endpoints[0])) as helper:
         assert helper.status() == "3"
         assert helper.answered_after < 3

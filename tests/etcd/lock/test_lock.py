@@ -21,7 +21,7 @@ def directory(lock_name):
 
 
 @pytest.mark.slow
-def test_the_holder_says_0_once_and_holds_for_longer_than_the_ttl(etcd, helper_conf, lock_name):
+def test_the_holder_answers_0_once_and_holds_for_longer_than_the_ttl(etcd, helper_conf, lock_name):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0"
         (first,) = etcd.keys(directory(lock_name))
@@ -82,7 +82,7 @@ def test_contention_is_silent_and_writes_nothing_to_etcd(etcd, helper_conf, lock
         assert next_one.status() == "0"
 
 
-def test_contention_says_with_v_who_holds_the_lock(etcd, helper_conf, lock_name):
+def test_contention_is_logged_at_v_with_the_holder(etcd, helper_conf, lock_name):
     with Helper(helper_conf()) as holder, Helper(helper_conf(), "-v") as helper:
         assert sorted([holder.status(), helper.status()]) == ["0", "1"]
         loser, winner = (holder, helper) if holder.stdout == b"1" else (helper, holder)
@@ -92,7 +92,7 @@ def test_contention_says_with_v_who_holds_the_lock(etcd, helper_conf, lock_name)
 
 
 @pytest.mark.slow
-def test_of_16_started_at_once_one_holds_and_15_are_contended(etcd, helper_conf, lock_name):
+def test_16_started_at_once_give_one_holder_and_15_contentions(etcd, helper_conf, lock_name):
     for _ in range(6):
         with contend(16, lambda _: helper_conf(acquire_timeout=30)) as helpers:
             answers = sorted(helper.stdout for helper in helpers)
@@ -105,7 +105,7 @@ def test_of_16_started_at_once_one_holds_and_15_are_contended(etcd, helper_conf,
 
 
 @pytest.mark.slow
-def test_of_16_on_three_members_one_holds(etcd3, helper_conf, lock_name):
+def test_one_of_16_holds_on_three_members(etcd3, helper_conf, lock_name):
     hosts = etcd3.endpoints
     for _ in range(3):
         rotated = lambda n: helper_conf(host=hosts[n % 3 :] + hosts[: n % 3], acquire_timeout=30)  # noqa: E731

@@ -133,7 +133,7 @@ def two():
 
 @APIS
 @pytest.mark.parametrize("order", [1, -1])
-def test_endpoints_of_two_clusters_are_refused_with_who_is_of_which(two, helper_conf, lock_name, api, order):
+def test_endpoints_of_two_clusters_are_refused_and_listed_by_cluster(two, helper_conf, lock_name, api, order):
     one, other = two[::order]
     conf = helper_conf(host=[one.endpoints[0], other.endpoints[0]], api=api)
     character, stderr = ends(conf)

@@ -94,7 +94,7 @@ def test_key_left_by_a_loser_of_sambas_blocks_us_until_it_expires(samba, conf, k
 
 
 @pytest.mark.slow
-def test_of_16_of_all_kinds_one_holds(samba, conf, etcd_v2, lock_name):
+def test_one_of_16_of_all_kinds_holds(samba, conf, etcd_v2, lock_name):
     for start in range(4):
         with ExitStack() as stack:
             kinds = ["samba", "auto", "2", "auto"]
@@ -242,7 +242,7 @@ def test_v2_taken_from_the_members_one_by_one_leaves_one_holder(helper_conf):
                     assert after.status() == "0" and "(v2" not in after.stderr
 
 
-def test_v2_is_not_thought_unserved_while_nobody_says_so(conf, etcd_v2):
+def test_v2_counts_as_served_until_a_member_denies_it(conf, etcd_v2):
     with Proxy(etcd_v2.endpoints[0]) as proxy, closing(Port()) as dead, closing(Port()) as another:
         proxy.answer_with(500, b"", matching=b"/v2/keys")
         with Helper(conf("auto", host=[proxy.endpoint, dead.endpoint, another.endpoint], acquire_timeout=3)) as helper:

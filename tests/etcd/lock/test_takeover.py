@@ -81,7 +81,7 @@ def test_a_stopped_holder_is_not_dead(conf, nonce_file):
         assert answer(conf()) == "1"
 
 
-def test_a_holder_of_which_anything_is_in_doubt_is_not_dead(conf, keys, change, nonce_file):
+def test_a_holder_is_not_dead_if_anything_about_it_is_in_doubt(conf, keys, change, nonce_file):
     me = proof("")
     doubts = [
         {"boot_id": "00000000-0000-4000-8000-000000000000"},
@@ -147,7 +147,7 @@ def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, nonce_fil
 
 
 @pytest.mark.slow
-def test_of_16_who_find_a_dead_holder_one_replaces_it(conf, keys, nonce_file):
+def test_one_of_16_contenders_replaces_a_dead_holder(conf, keys, nonce_file):
     for _ in range(2):
         with Helper(conf(), own_parent=True) as holder:
             crash(holder, nonce_file)
@@ -162,7 +162,7 @@ def test_of_16_who_find_a_dead_holder_one_replaces_it(conf, keys, nonce_file):
 
 
 @pytest.mark.parametrize("kind", [kinds.KINDS["v3"]], ids=["v3"])
-def test_nobody_is_replaced_over_the_head_of_who_waits_for_the_lock(etcd, conf, nonce_file, lock_name):
+def test_a_dead_holder_is_not_replaced_ahead_of_a_waiting_client(etcd, conf, nonce_file, lock_name):
     with Helper(conf(), own_parent=True) as holder:
         assert holder.status() == "0"
         with etcd.lock_process(f"/_locks/_ctdb/{lock_name}") as waiting:

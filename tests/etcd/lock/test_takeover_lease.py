@@ -46,7 +46,7 @@ def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, n
 
 
 @pytest.mark.slow
-def test_of_4_who_wait_for_the_end_of_a_lease_one_gets_the_lock(conf, keys, nonce_file, elected):
+def test_one_of_4_that_wait_for_a_lease_to_end_gets_the_lock(conf, keys, nonce_file, elected):
     with Helper(conf()) as holder:
         crash(holder, nonce_file, elsewhere=True)
         time.sleep(6.5)
@@ -111,7 +111,7 @@ def test_a_live_holder_costs_the_check_one_request_and_an_election_two(request, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kinds.KINDS["v3"]], ids=["v3"])
-def test_who_renews_in_another_rhythm_is_not_waited_for(etcd, conf, lock_name, elected):
+def test_a_holder_with_another_refresh_is_not_waited_for(etcd, conf, lock_name, elected):
     # etcdctl renews every third of its lease; a holder whose file has a longer refresh says so.
     with etcd.lock_process(f"/_locks/_ctdb/{lock_name}", ttl=6) as other:
         other.wait_acquired()

@@ -159,7 +159,7 @@ def test_login_and_permissions_are_really_tried_and_no_secret_is_shown(
         assert (password or PASSWORD) not in loud.text + loud.errors
 
 
-def test_who_is_not_let_ask_for_the_state_of_a_member_learns_the_rest(etcd_with_login, helper_conf):
+def test_without_permission_for_a_members_state_the_rest_is_reported(etcd_with_login, helper_conf):
     login = {"username": "rw", "password": PASSWORD, "netbios_name": "TEST"}
     conf = helper_conf(host=etcd_with_login.endpoints[0], **login)
     os.chmod(conf, 0o600)

@@ -64,7 +64,7 @@ def test_stdout_that_takes_nothing_is_named_in_one_line(helper_conf, command, js
 
 
 @COMMANDS
-def test_where_stderr_takes_nothing_as_well_there_is_an_exit_status(helper_conf, command):
+def test_the_exit_status_is_right_where_stderr_is_unwritable_too(helper_conf, command):
     for where in ">/dev/full 2>/dev/full", ">&- 2>&-", ">/dev/null 2>&-":
         done = run("-c", helper_conf(), command, shell=f'exec "$@" {where}')
         assert done.returncode == (3 if "null" not in where else {"--status": 1, "--check": 0}[command])
@@ -78,7 +78,7 @@ def test_help_that_cannot_be_printed_is_an_error_in_one_line(option):
 
 
 @COMMANDS
-def test_bytes_that_are_no_text_on_the_command_line_are_no_reason_to_fail(command, latin):
+def test_bytes_that_are_not_text_on_the_command_line_do_no_harm(command, latin):
     done = run(command, os.fsdecode(b"\xff"))
     assert done.returncode == 3
     assert done.stderr.startswith(b"UNKNOWN: unrecognized arguments: ") and done.stderr.count(b"\n") == 1

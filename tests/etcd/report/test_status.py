@@ -70,7 +70,7 @@ def test_etcdctl_is_shown_as_what_it_is_as_holder_and_in_the_queue(etcd, helper_
     assert "etcdctl" in view.json["summary"]
 
 
-def test_what_nobody_knows_is_shown_without_moving_the_cursor(etcd, helper_conf, lock_name):
+def test_unknown_values_are_shown_without_moving_the_cursor(etcd, helper_conf, lock_name):
     etcd.put(f"/_locks/_ctdb/{lock_name}/x", "\033[2J|strange")
     view = View(helper_conf(), "--status")
     assert view.code == 1 and "something unknown" in view.text and "strange" in view.text
@@ -103,7 +103,7 @@ def test_where_v2_is_served_a_holder_is_one_whatever_the_apis(etcd_v2, helper_co
 
 
 @pytest.mark.slow
-def test_one_of_three_members_dead_is_a_warning_and_says_which(etcd3, helper_conf):
+def test_one_dead_member_of_three_is_a_warning_that_names_it(etcd3, helper_conf):
     conf = helper_conf(host=etcd3.endpoints)
     with Helper(conf) as holder:
         assert holder.status() == "0"
@@ -161,7 +161,7 @@ def test_a_file_that_is_wrong_is_unknown_with_every_fault(helper_conf, keys, fau
 
 
 @pytest.mark.parametrize("args", [["--status", "--check"], ["--json"], ["--status", "--frob"]])
-def test_a_wrong_command_line_is_no_status_character(helper_conf, args):
+def test_a_wrong_command_line_prints_no_status_character(helper_conf, args):
     view = View(helper_conf(host="127.0.0.1"), *args)
     assert (view.code, view.text) == (3, "") and "see --help" in view.errors
 

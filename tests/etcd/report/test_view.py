@@ -218,7 +218,7 @@ def raise_alarm(etcd, alarm):
         ({"expected_cluster_id": "1"}, "expected_cluster_id"),
     ],
 )
-def test_whatever_fails_the_json_is_whole_and_names_it(etcd, helper_conf, keys, fault):
+def test_json_is_complete_and_names_the_fault_whatever_fails(etcd, helper_conf, keys, fault):
     status, check = both(helper_conf(**keys), enter=["env", "PATH=/nonexistent"])
     assert (status["exit"], check["exit"]) == (3, 1)
     assert any(fault in problem for problem in status["problems"])

@@ -27,7 +27,7 @@ def test_fence_is_armed_for_the_grant_before_the_character_is_written(life):
 
 
 @pytest.mark.parametrize("left, character", [(1.25, "0"), (1.0, "2"), (0.0, "2"), (-5.0, "2")])
-def test_a_grant_of_which_nothing_is_left_but_the_margin_is_no_lock(life, left, character):
+def test_a_grant_with_only_the_margin_left_gives_no_lock(life, left, character):
     life.lock.plan("take", lambda: life.granted(TTL, TTL - left))
     life.lock.plan("refresh", Lost(""))
     life.run()
@@ -96,7 +96,7 @@ OUTCOMES = [
 
 @pytest.mark.parametrize("outcome, character", OUTCOMES, ids=lambda part: type(part).__name__)
 @pytest.mark.parametrize("verb", ["look", "take"])
-def test_without_the_lock_all_is_given_back_and_then_the_character_written(life, verb, outcome, character):
+def test_without_the_lock_the_character_comes_before_the_release(life, verb, outcome, character):
     life.lock.plan(verb, outcome)
     life.run()
     assert life.events == ["look", "take"][: 1 + (verb == "take")] + [f"say {character}", "release"]

@@ -111,20 +111,20 @@ ODD = [
 
 
 @pytest.mark.parametrize("field, text", FOREIGN + ODD)
-def test_a_dead_process_of_which_one_thing_is_not_as_here_is_not_dead(other, nonce_file, field, text):
+def test_a_process_of_other_surroundings_is_not_proven_dead(other, nonce_file, field, text):
     other.end()
     assert nonce_file.proves_dead({**other.who, field: text}) is False
 
 
 @pytest.mark.parametrize("field", ["nonce", "boot_id", "pid_namespace", "time_namespace", "pid", "start_time"])
-def test_a_proof_without_one_of_its_parts_is_none(other, nonce_file, field):
+def test_an_incomplete_proof_proves_nothing(other, nonce_file, field):
     other.end()
     del other.who[field]
     with pytest.raises(KeyError):
         nonce_file.proves_dead(other.who)
 
 
-def test_a_number_beyond_all_numbers_is_that_of_nobody(other, nonce_file):
+def test_an_impossible_pid_belongs_to_nobody(other, nonce_file):
     assert nonce_file.proves_dead({**other.who, "pid": 2**70}) is True
 
 
@@ -157,7 +157,7 @@ def test_a_process_that_may_not_be_signalled_lives(other, nonce_file, monkeypatc
     assert nonce_file.proves_dead(other.who) is False
 
 
-def test_a_process_of_which_only_the_first_thread_has_ended_lives(nonce_file):
+def test_a_process_whose_first_thread_alone_has_ended_lives(nonce_file):
     def end_first_thread():
         threading.Thread(target=signal.pause).start()
         ctypes.CDLL(None).pthread_exit(None)
@@ -170,7 +170,7 @@ def test_a_process_of_which_only_the_first_thread_has_ended_lives(nonce_file):
     other.end()
 
 
-def test_without_its_nonce_on_this_machine_nobody_is_dead(other, run_directory):
+def test_nobody_is_proven_dead_without_a_nonce_on_this_machine(other, run_directory):
     other.end()
     assert NonceFile("X", "z").proves_dead(other.who) is False
     NonceFile("Y", NONCE).leave()

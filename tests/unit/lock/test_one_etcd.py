@@ -95,7 +95,7 @@ def test_endpoint_that_does_not_say_is_none_of_another_cluster(silence):
     assert line.startswith("info: b is not known to be of the same etcd cluster: ")
 
 
-def test_endpoints_of_different_clusters_are_refused_with_who_is_of_which():
+def test_endpoints_of_different_clusters_are_refused_and_listed():
     etcd = Etcd((OURS, True), (THEIRS, False), OSError(111, "refused"), (THEIRS, False))
     text = refusal(etcd)
     assert text == "the endpoints are of different etcd clusters: a, b of cluster a; c, e of cluster b: check host"

@@ -62,7 +62,7 @@ def contender(clock, waiter):
     return contender_of(waiter)
 
 
-def test_with_nobody_in_front_there_is_nothing_to_wait_for(clock, contender):
+def test_without_a_holder_in_front_nothing_is_waited_for(clock, contender):
     front = Front(clock, None, 0)
     contender.contend(front, clock.now + 4)
     assert len(front.looks) == 1

@@ -100,7 +100,7 @@ ODD += [("modifiedIndex", 1 << 63), ("ttl", "5"), ("ttl", 5.5), ("ttl", True)]
 
 
 @pytest.mark.parametrize("field, found", ODD)
-def test_a_key_with_a_field_that_is_none_makes_no_sense(rig, field, found):
+def test_a_key_with_an_impossible_field_makes_no_sense(rig, field, found):
     rig.wire.fault("GET", Fault(answer=keys(**{field: found})))
     with pytest.raises(Unavailable, match="makes no sense: this is not a key"):
         rig.lock.keys(rig.deadline, 9)

@@ -69,7 +69,7 @@ def test_a_dead_process_whose_key_has_gone_meanwhile_is_out_of_the_way(rig):
 
 
 @pytest.mark.parametrize("left, waits", [(3.0, True), (6.0, False)])
-def test_who_elects_sees_how_long_the_key_in_front_has(monkeypatch, left, waits):
+def test_an_electing_contender_sees_how_long_the_key_in_front_has(monkeypatch, left, waits):
     rig = RigV2(monkeypatch, electing=True)
     rig.etcd.put(rig.key(1), value(1, lock_ttl=9, refresh=2), left + Wire.OUT)
     if waits:

@@ -99,7 +99,7 @@ WAITS = [(3.0, 60, True), (6.0, 60, False), (3.0, 6.0, True), (3.0, 2.5, False)]
 
 
 @pytest.mark.parametrize("left, latest, waits", WAITS)
-def test_who_elects_asks_how_long_the_lease_in_front_has(monkeypatch, left, latest, waits):
+def test_an_electing_contender_asks_how_long_the_lease_in_front_has(monkeypatch, left, latest, waits):
     rig = RigV3(monkeypatch, electing=True)
     rig.wait_until(latest)
     # A live holder's lease never has less than 9 - 2 - 1 seconds.

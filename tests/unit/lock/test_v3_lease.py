@@ -91,7 +91,7 @@ def test_a_lease_that_has_ended_is_the_loss(rig):
 
 
 @pytest.mark.parametrize("ttl", [{}, {"TTL": "0"}, {"TTL": "-1"}])
-def test_a_renewal_without_time_is_the_loss(rig, ttl):
+def test_a_renewal_without_time_left_is_a_loss(rig, ttl):
     rig.held()
     rig.wire.fault("lease/keepalive", Fault(effect=False, answer={"result": {"header": {"raft_term": "7"}, **ttl}}))
     with pytest.raises(Lost, match="its lease is gone"):

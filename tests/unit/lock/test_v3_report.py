@@ -88,7 +88,7 @@ def test_members_are_lists_of_the_urls_that_they_have_for_clients(rig):
 
 
 @pytest.mark.parametrize("answer", [{}, {"members": {}}, {"members": [[]]}, {"members": [{"clientURLs": "x"}]}])
-def test_a_list_of_members_that_is_none_makes_no_sense(rig, answer):
+def test_a_members_answer_that_is_not_a_list_makes_no_sense(rig, answer):
     rig.wire.fault("cluster/member/list", Fault(answer=answer))
     with pytest.raises(Unavailable, match="makes no sense"):
         rig.lock.members(rig.deadline)
