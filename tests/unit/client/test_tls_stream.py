@@ -175,7 +175,7 @@ def test_a_server_that_sends_nothing_is_a_timeout(tls, certificate):
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_server_that_wants_a_certificate_says_so_at_the_latest_when_we_send(tls, pki, certificate, version):
+def test_a_server_that_requires_a_certificate_says_so_by_the_first_send(tls, pki, certificate, version):
     server = Server(certificate, nothing, require=pki.ca)
     server.context.maximum_version = version
     with pytest.raises(ssl.SSLError) as failure:
@@ -217,7 +217,7 @@ def bad_request(secured):
     "first, second, only",
     [(closes, settings, True), (closes, closes, False), (closes, bad_request, False), (bad_request, None, False)],
 )
-def test_who_ends_a_connection_without_http2_and_begins_it_speaks_grpc_only(tls, certificate, first, second, only):
+def test_a_server_that_ends_every_connection_but_http2_speaks_grpc_only(tls, certificate, first, second, only):
     servers = [Server(certificate, action) for action in (first, second) if action]
     waiting = list(servers)
     found = None
