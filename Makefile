@@ -15,7 +15,7 @@ selinuxdir = $(prefix)/share/selinux/packages
 # What narrows "check" and "check-unit": files or test names, and options of pytest.
 TESTS ?=
 PYTEST_ARGS ?=
-# Another etcd than the distribution's; tests/releases/build-etcd makes some.
+# Another etcd than the distribution's; tests/releases/build-etcd builds some.
 ETCD ?=
 ETCD_TESTS = tests/etcd tests/cluster tests/chaos
 # Tests at a time. Most of them wait for something, so more than there are processors.
@@ -29,7 +29,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 AS_ROOT = $(SUDO) env PYTHONDONTWRITEBYTECODE=1 ETCD="$(ETCD)"
 PYTEST = $(PYTHON) -m pytest $(PYTEST_ARGS)
 
-# Python modules that a target cannot do without, and for which purpose of install-deps they are: named, not installed.
+# $(call require,MODULES,PURPOSE): name the Python modules that are missing, and the command that installs them.
 require = @missing=; for module in $(1); do $(PYTHON) -c "import $$module" 2>/dev/null || missing="$$missing $$module"; done; \
 	[ -z "$$missing" ] || { echo "make $@: $(PYTHON) lacks$$missing; run as root: .ci/install-deps $(2)" >&2; exit 1; }
 
@@ -37,10 +37,10 @@ require = @missing=; for module in $(1); do $(PYTHON) -c "import $$module" 2>/de
 REMOVE_LEFTOVERS = find . -type d \( -name __pycache__ -o -name .hypothesis \
 	-o -name .mypy_cache -o -name .pytest_cache \) -prune -exec rm -rf {} +
 
-# Found through the catalog of XML: the distribution's own copy, nothing is fetched.
+# Found through the XML catalog: the distribution's own copy; nothing is downloaded.
 STYLESHEET = http://docbook.sourceforge.net/release/xsl/current/manpages/docbook.xsl
 
-# What is in the working tree, or else the last commit; each time the same bytes for the same commit.
+# The working tree, or the last commit if nothing is changed. The same commit gives the same bytes.
 TARBALL = dist/ctdb-etcd-$(VERSION).tar.gz
 
 help:
@@ -67,7 +67,7 @@ help:
 	@echo "make dist        make the source archive in dist/"
 	@echo "make clean       remove what the above left in the tree"
 	@echo
-	@echo "demo, check, chaos, model, coverage, mutants, bench, deb and rpm first install what they miss, with apt or dnf;"
+	@echo "demo, check, chaos, model, coverage, mutants, bench, deb and rpm first install what is missing, with apt or dnf;"
 	@echo "check-unit and lint only name it. demo, check, chaos and bench need root for network namespaces, and ask sudo for it."
 
 demo:
@@ -91,7 +91,7 @@ check-unit:
 	$(call require,configobj pytest,unit)
 	$(PYTEST) $(or $(TESTS),tests/unit $(shell $(PYTHON) -c "import xdist; print('-n 2')" 2>/dev/null)); status=$$?; $(REMOVE_LEFTOVERS); exit $$status
 
-# "all" and the names of sabotages have blanks, so they go by the environment.
+# The names of sabotages have blanks, so the environment carries them.
 chaos: export SABOTAGE ?=
 chaos:
 	.ci/install-deps check
