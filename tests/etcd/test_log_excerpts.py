@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 PAGE = ElementTree.parse(TREE / "man" / "ctdb-etcd.7.xml").getroot()
 PREFIX = "ctdb_etcd_lock: "
 VARIABLE = (
+    (r"/\S+\.conf", "FILE"),
     (r"/_locks/_ctdb/[^/ ]+/", "LOCK"),
     (r"127\.0\.\d+\.\d+:\d+", "ENDPOINT"),
     (r"\d+-\d+-\d+T\d+:\d+:\d+Z", "DATE"),
@@ -60,12 +61,12 @@ class Node:
     """Where the helpers of a story run: their file, their verbosity, and all that they have logged."""
 
     def __init__(self, helper_conf, level, **keys):
-        self._conf = helper_conf(lock_ttl=4, refresh=0.5, **keys)
+        self.conf = helper_conf(lock_ttl=4, refresh=0.5, **keys)
         self._args = [f"-{'v' * level}"] if level else []
         self._helpers = []
 
     def helper(self, status=None):
-        helper = Helper(self._conf, *self._args)
+        helper = Helper(self.conf, *self._args)
         self._helpers.append(helper)
         assert status is None or helper.status() == status, helper.describe()
         return helper
@@ -205,6 +206,14 @@ def test_away_for_a_moment(behind, proxy, level):
     proxy.forward()
     wait_until(lambda: "answers again" in helper.stderr, 5, "an answer")
     assert behind.logged() - excerpt("taken", level) == excerpt("moment", level)
+
+
+def test_moved(etcd, behind, proxy, level):
+    helper = behind.helper("0")
+    behind.conf.write_text(behind.conf.read_text().replace(proxy.endpoint, etcd.endpoints[0]))
+    proxy.refuse()
+    wait_until(lambda: "answers again" in helper.stderr, 5, "an answer")
+    assert behind.logged() - excerpt("taken", level) == excerpt("moved", level)
 
 
 def test_away_for_longer(behind, proxy, level):
