@@ -54,7 +54,7 @@ def measure_try(scratch: Path, figures: Figures) -> None:
 
 
 def measure_endpoints(scratch: Path, turns: int, figures: Figures) -> None:
-    """Exec to `1` with endpoints of which the first ones are dead; all ways by turns."""
+    """Exec to `0`, before which all endpoints are asked, and to `1`; some of them are dead. All ways by turns."""
     with Etcd(3) as etcd, ExitStack() as stack:
         alive = etcd.endpoints
         refusing = [stack.enter_context(_refusing()) for _ in range(2)]
@@ -68,6 +68,13 @@ def measure_endpoints(scratch: Path, turns: int, figures: Figures) -> None:
             "5, the first 2 are silent": _conf(scratch, "e5s", silent + alive),
             ALL_KEYS: _all_keys(scratch, alive[0]),
         }
+        for _ in range(turns):
+            for way, conf in ways.items():
+                with Helper(conf) as helper:
+                    assert helper.status() == "0", helper.describe()
+                    figures.add(ENDPOINTS, way, "0", helper.answered_after)
+                    helper.terminate()
+                    helper.wait_exit()
         with Helper(ways["3"]) as holder:
             assert holder.status() == "0", holder.describe()
             for _ in range(turns):
