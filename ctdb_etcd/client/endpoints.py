@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 # Seconds to wait for DNS where older answers are known.
 _DNS_GRACE = 0.25
+# Seconds to connect to an endpoint that others can answer for. A machine that is up takes a moment; what the network
+# loses is sent again after a second, by which a dead machine would delay every takeover.
+_IMPATIENT = 0.25
 # What etcd 3.4 does at a port for https only.
 CLOSED = "the connection was closed without an answer: it may need protocol = https"
 # Why a member that answers is of no use.
@@ -50,6 +53,7 @@ class Endpoints:
         self._doubtful: set[str] = set()
         self._lookups: dict[str, Task] = {}
         self._connected: dict[str, Address] = {}
+        self._most = float("inf")  # seconds to connect
         self.connections = 0  # to whichever is preferred
         self._tls: Tls | None = None
         self._expected = config.expected_cluster_id
@@ -85,10 +89,16 @@ class Endpoints:
         connected = self._connected.get(endpoint)
         return str(connected.sockaddr[0]) if connected else ""
 
-    def apart(self, endpoint: str) -> Endpoints:
-        """This endpoint alone, of any cluster, for a thread of its own; only time ends its waits."""
+    def impatient(self) -> Endpoints:
+        """The same for get(), where an endpoint that cannot be connected to soon is as good as a dead one."""
         own = Endpoints.__new__(Endpoints)
         own.__dict__.update(self.__dict__)
+        own._most = _IMPATIENT
+        return own
+
+    def apart(self, endpoint: str) -> Endpoints:
+        """This endpoint alone, of any cluster, for a thread of its own; only time ends its waits."""
+        own = self.impatient()
         own._waiter = Patient()
         own._order, own._addresses = [endpoint], dict(self._addresses)
         own._doubtful, own._lookups, own._connected = set(), {}, {}
@@ -136,7 +146,7 @@ class Endpoints:
         """Connect to one of these, in order, whichever answers first. Raises ConnectFailed, Stopped."""
         candidates, reasons = self._candidates(endpoints, until)
         try:
-            address, sock = race(candidates, self._waiter, until)
+            address, sock = race(candidates, self._waiter, min(until, time.monotonic() + self._most))
             self._connected[address.endpoint] = address
             return address, sock
         except ConnectFailed as error:

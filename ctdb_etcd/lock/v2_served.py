@@ -79,7 +79,7 @@ def serves_v2(config: Config, directory: str, endpoints: Endpoints, endpoint: st
     A member with v2 answers in JSON, errors too; one without it has a plain 404. Raises OSError, HttpError, LockError
     if the answer is neither.
     """
-    status, body = endpoints.get(endpoint, f"{config.version_prefix}/keys{directory}", until)
+    status, body = endpoints.impatient().get(endpoint, f"{config.version_prefix}/keys{directory}", until)
     try:
         answer: Any = json.loads(body)
     except (ValueError, RecursionError):

@@ -21,6 +21,7 @@ from ctdb_etcd.client.race import ConnectFailed
 from ctdb_etcd.waiting import Patient
 from tests.support.conf import parse
 from tests.support.fakes import Clock, Log, Waiter
+from tests.support.names import black_hole
 
 NO_DESCRIPTOR = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -79,6 +80,16 @@ def connect_in_vain(endpoints, names):
     with pytest.raises(ConnectFailed) as failure:
         endpoints.connect(names, soon())
     return {endpoint: str(reason) for endpoint, reason in failure.value.reasons.items()}
+
+
+def test_an_endpoint_apart_is_waited_for_a_moment_if_it_is_dead():
+    with black_hole("127.0.0.1") as port:
+        name = f"127.0.0.1:{port}"
+        apart = Endpoints(parse(f"host = {name}"), Patient(), Log()).apart(name)
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            apart.get(name, "/x", began + 60)
+        assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("what", ["thread", "descriptor"])

@@ -14,7 +14,7 @@ from ctdb_etcd.client import srv, v3
 from ctdb_etcd.client.endpoints import Endpoints
 from ctdb_etcd.errors import Unavailable
 from tests.support.conf import parse
-from tests.support.fake_network import FINE, A, B, Cluster
+from tests.support.fake_network import FINE, A, B, Cluster, always, answer
 
 NUMBERS = {"m1": ("127.0.0.1", 1), "m2": ("127.0.0.2", 2)}
 
@@ -243,6 +243,22 @@ def test_one_endpoint_that_fails_is_not_replaced_by_another(cluster, dns, how, e
     with pytest.raises(error):
         endpoints.get(A, "/x", until)
     assert cluster.clock.now <= until and not cluster.network.open() and not cluster.b.requests
+
+
+@pytest.mark.parametrize("impatient, seconds", [(True, 0.25), (False, 1)])
+def test_who_is_impatient_waits_a_moment_for_a_connection_to_a_dead_one(cluster, dns, impatient, seconds):
+    endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2")
+    cluster.a.never_connect()
+    began = cluster.clock.now
+    with pytest.raises(TimeoutError, match="no connection in time"):
+        (endpoints.impatient() if impatient else endpoints).get(A, "/x", began + 1)
+    assert cluster.clock.now == began + seconds and not cluster.network.open()
+
+
+def test_who_is_impatient_waits_for_an_answer_all_the_same(cluster, dns):
+    endpoints = configured(cluster, "host = 127.0.0.1:1")
+    cluster.a.serve = always((0.75, answer(200, FINE)))
+    assert endpoints.impatient().get(A, "/x", cluster.clock.now + 1)[0] == 200
 
 
 def test_of_the_addresses_of_a_name_a_dead_one_is_passed_by(cluster, dns, monkeypatch):

@@ -60,7 +60,10 @@ class Answers:
     def names(self):
         return list(self.answers)
 
-    def get(self, endpoint, path, until):
+    def impatient(self):
+        return SimpleNamespace(get=self._get)
+
+    def _get(self, endpoint, path, until):
         assert path == "/v2/keys/x/"
         self.asked.append(endpoint)
         self.untils.append(until - self._clock.now)
@@ -92,7 +95,8 @@ def test_whether_v2_is_served_and_that_what_nobody_knows_is_no_lock(monkeypatch,
 
 
 def answer(status, body):
-    return serves_v2(CONFIG, "/x/", SimpleNamespace(get=lambda endpoint, path, until: (status, body)), "a", 0)
+    endpoints = SimpleNamespace(get=lambda endpoint, path, until: (status, body))
+    return serves_v2(CONFIG, "/x/", SimpleNamespace(impatient=lambda: endpoints), "a", 0)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 500, 503, 200])
