@@ -44,7 +44,7 @@ def text(figures: Figures) -> str:
             _seconds,
             SAMBAS,
         ),
-        *_section("From start to status by the number of endpoints (ms)", figures, crowds.ENDPOINTS, _milliseconds, None),
+        *_section("Start to status by the number of endpoints (ms)", figures, crowds.ENDPOINTS, _milliseconds, None),
         *_section("What a contended try costs etcd", figures, crowds.TRY, _plain, None),
         *_section(
             'Real clusters of three nodes (ms; "never": not in ' f"{clusters.LONGEST:g} s)",

@@ -85,7 +85,7 @@ SABOTAGES = {
             (
                 V3,
                 "first = self._replace(value, first, deadline)",
-                "first = (time.sleep(0.5), self._replace(value, first, deadline))[1]",
+                "first = (__import__('select').select([], [], [], 0.5), self._replace(value, first, deadline))[1]",
             ),
         ],
         faults="helper killed",
