@@ -246,7 +246,7 @@ def test_one_endpoint_that_fails_is_not_replaced_by_another(cluster, dns, how, e
 
 
 @pytest.mark.parametrize("impatient, seconds", [(True, 0.25), (False, 1)])
-def test_who_is_impatient_waits_a_moment_for_a_connection_to_a_dead_one(cluster, dns, impatient, seconds):
+def test_dead_endpoint_costs_who_is_impatient_a_moment(cluster, dns, impatient, seconds):
     endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2")
     cluster.a.never_connect()
     began = cluster.clock.now
@@ -255,7 +255,7 @@ def test_who_is_impatient_waits_a_moment_for_a_connection_to_a_dead_one(cluster,
     assert cluster.clock.now == began + seconds and not cluster.network.open()
 
 
-def test_who_is_impatient_waits_for_an_answer_all_the_same(cluster, dns):
+def test_who_is_impatient_waits_for_an_answer(cluster, dns):
     endpoints = configured(cluster, "host = 127.0.0.1:1")
     cluster.a.serve = always((0.75, answer(200, FINE)))
     assert endpoints.impatient().get(A, "/x", cluster.clock.now + 1)[0] == 200
