@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The command: makes the namespace, lets the run happen in it, checks and shows the record.
+"""The command: makes the namespace, starts the run in it, checks and shows the record.
 
-Exit status: 0 all is well, 1 the checker found something, 2 the run itself did not come to its end.
+Exit status: 0 nothing was found, 1 the checker found something, 2 the run itself failed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _all_sabotages(options: argparse.Namespace) -> int:
-    """Each must be found; 1 if one is not."""
+    """The exit status: 0 if the checker finds each of them, else 1."""
     missed = []
     for name, broken in SABOTAGES.items():
         if _needs_v2(broken.mix) and not release.serves_v2():
@@ -108,16 +108,16 @@ def _needs_v2(mix: str) -> bool:
 
 
 def _run(options: Options) -> Optional[Record]:
-    """Have it happen in a namespace of its own; None if it did not come to its end."""
+    """Run it in a namespace of its own; None if it failed."""
     # Begun first, so that it ends last.
     janitor = groups.janitor(options.groups)
     namespace = Namespace()
     try:
         env = {"PYTHONPATH": str(TREE), "PYTHONDONTWRITEBYTECODE": "1", "ETCD": release.program()}
-        # timeout(1) must not outlive us any more than the rest: it is inside.
+        # timeout(1) is inside: like the rest it must not outlive us.
         limit = str(options.seconds + 150)
         argv = ["timeout", "-k", "1", limit, sys.executable, "-m", "tests.chaos.inside", json.dumps(asdict(options))]
-        # A file and no pipe: what is left running inside would keep that open.
+        # A file, not a pipe: a process left inside would keep a pipe open.
         with tempfile.TemporaryFile() as output, namespace.popen(*argv, env=env, output=output) as inside:
             inside.wait()
             output.seek(0)

@@ -4,11 +4,10 @@
 
 An operation *holds* from its `0` to the end of its output, as ctdbd sees it, except
 
-- while it is stopped: from the moment at which the kernel says so it does nothing, and can report nothing to CTDB. Once
-  continued it counts as holding again, unless the kernel ended it then and there by its own timer (or a SIGKILL):
-  killed by SIGALRM it has not run one instruction more;
-- after the nemesis itself has removed its key (what an administrator does so is not ours to prevent): then it must
-  notice, within its lease.
+- while it is stopped: from the moment at which the kernel reports the stop it does nothing, and can report nothing to
+  CTDB. Once continued it counts as holding again, unless its own timer (or a SIGKILL) ended it at that moment: killed
+  by SIGALRM it has run no further instruction;
+- after the nemesis itself has removed its key, which no program can prevent: then it must notice within its lease.
 
 Samba's helper is known to break the promise: an overlap in which one takes part is listed separately and fails nothing.
 """
@@ -74,14 +73,14 @@ class Run:
         return max(puts, key=self.went) if puts else None
 
     def went(self, put: Change) -> float:
-        """When the key was gone for sure; never is infinite."""
+        """When the key was certainly gone; infinite if never."""
         return self.removed[put.key].seen if put.key in self.removed else FOREVER
 
     def end(self, operation: Operation) -> float:
         return next((m for m in (operation.eof, operation.exited) if m is not None), self.record.ended)
 
     def removal(self, operation: Operation) -> Optional[Removal]:
-        """What the nemesis did to the operation's key, if so."""
+        """What the nemesis did to the operation's key, if anything."""
         for put in self.puts_by(operation):
             gone = self.removed.get(put.key)
             for removal in self.record.removals:
@@ -113,7 +112,7 @@ def _without(spans: list[Span], began: float, ended: float) -> Iterator[Span]:
 
 
 def no_two_hold(run: Run) -> Iterator[Violation]:
-    """The promise."""
+    """No two operations hold at one time: the promise."""
     held = [(span, o) for o in run.holders for span in run.held(o)]
     for (a, one), (b, other) in combinations(held, 2):
         begin, end = max(a[0], b[0]), min(a[1], b[1])
@@ -170,7 +169,7 @@ def one_key_at_a_time(run: Run) -> Iterator[Violation]:
 
 
 def no_key_comes_back(run: Run) -> Iterator[Violation]:
-    """What has gone stays gone: a v2 key that is written again is in front of its successor's.
+    """A removed key stays removed: a v2 key that is written again is in front of its successor's.
 
     In v3 a request may be repeated, or come late, as long as its process does not hold: it asks for an empty directory.
     """
@@ -198,10 +197,10 @@ def contention_is_real(run: Run) -> Iterator[Violation]:
 
 
 def answers_are_good(run: Run) -> Iterator[Violation]:
-    """One character, never `3` (all that happens here passes), and none only if something ended the helper."""
+    """One character; never `3`, as every fault here passes; no character only if something ended the helper."""
     for operation in run.ours:
         moment = run.end(operation)
-        # Whose parent is gone says 3 to nobody.
+        # Without a parent nobody reads the 3.
         if len(operation.status) > 1 or operation.status == "3" and "parent" not in operation.asked:
             yield Violation("good answers", moment, f"{operation.name} answered {operation.status!r}")
         if operation.status or operation.exited is None or operation.asked or operation.code in ENDED_BY_KERNEL:
@@ -210,7 +209,7 @@ def answers_are_good(run: Run) -> Iterator[Violation]:
 
 
 def lines_are_clean(run: Run) -> Iterator[Violation]:
-    """No traceback, no bug, nothing in CTDB's log that is not a line of ours."""
+    """No traceback, no bug, and only lines of ours in CTDB's log."""
     samba = {o.node for o in run.operations if o.kind == SAMBA}
     for node, lines in run.record.lines.items():
         for line in lines if node not in samba else []:
@@ -247,7 +246,7 @@ RULES: tuple[Callable[[Run], Iterator[Violation]], ...] = (
 
 
 def check(record: Record) -> list[Violation]:
-    """Everything that is wrong with it, in the order of time."""
+    """All violations in a record, in the order of time."""
     run = Run(record)
     return sorted((violation for rule in RULES for violation in rule(run)), key=lambda v: v.moment)
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What ctdbd does with its helper, on every node, and the record of what it sees of it.
+"""What ctdbd does with its helper on every node, and the record of what it sees.
 
 A node that does not hold tries to take the lock again and again, as in elections (sooner than ctdbd does, to lose no
 time). Whenever one has taken it there is a recovery: every node runs a helper to check the lock and gives it 5 s.
 `0` there means that nobody held it: ctdbd lets it go at once. End-of-file after `0` is the loss of the lock.
 
-One thread does all of it, stamps all of it, and also follows etcd's watches: what it saw first was first.
+One thread does and stamps all of it, and also follows etcd's watches: the order of what it sees is the order of events.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Driver(threading.Thread):
         return [node.holder for node in self.nodes if node.holder]
 
     def stop_taking(self) -> None:
-        """No new helper from now on; those that run are asked to end."""
+        """Start no more helpers, and ask those that run to end."""
 
         def order() -> None:
             self._taking = False
@@ -113,7 +113,7 @@ class Driver(threading.Thread):
                 if ready:
                     self._read_ends({fd for fd, _ in self._poll.poll(0)} & set(self._ends), now, only_ends=True)
                 for fd, handler in handlers.items():
-                    if self._handlers.get(fd) is handler:  # else its number has another meaning by now
+                    if self._handlers.get(fd) is handler:  # else its number may belong to another process by now
                         handler()
                 self._time_goes_by(time.monotonic())
         except BaseException as error:
@@ -220,7 +220,7 @@ class Driver(threading.Thread):
                 run.operation.status += data
 
     def close_stdout(self, run: Run, now: float) -> None:
-        """It is at its end, or nobody is to read it any more; to be called by this thread."""
+        """The output has ended, or nobody should read it any more; for this thread only."""
         if run.stdout is not None:
             run.operation.eof = now
             del self._ends[run.stdout]

@@ -23,7 +23,7 @@ PREFIX = "/_locks/"
 
 
 class StormyEtcd:
-    """The cluster, and a view of it that waits for nothing for long and does without an answer."""
+    """The cluster, and a view of it that never waits long, and copes without an answer."""
 
     def __init__(self, network: Network, members: int, v2: bool) -> None:
         self.v2 = v2
@@ -95,7 +95,7 @@ class StormyEtcd:
 
 
 def stray(network: Network) -> Member:
-    """Start an etcd by itself, of which nobody else knows."""
+    """Start a separate etcd, which belongs to no cluster of others."""
     member = _member(network, "stray", lambda: f"{member.name}={member.peer_url}", [])
     member.start()
     wait_until(lambda: member.ask("POST", "/v3/kv/range", '{"key": "eA=="}', 0.5), 20, "an etcd by itself", 0.1)

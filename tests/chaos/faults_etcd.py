@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Faults of etcd: its members, its housekeeping, and an administrator who removes what he should not."""
+"""Faults of etcd: its members, its housekeeping, and an administrator who removes the wrong thing."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _remove(world: World, lease: bool) -> Optional[str]:
         return None
     key = world.random.choice(keys)
     began = time.monotonic()
-    # Entered before it is tried: what got no answer may happen all the same.
+    # Recorded before the try: a request without an answer may still take effect.
     removal = Removal(key["key"], began, float("inf"))
     world.record.removals.append(removal)
     if world.etcd.revoke(key["lease"]) if lease else world.etcd.delete(key["key"]):

@@ -114,7 +114,7 @@ def split(world: World) -> Optional[str]:
 
 @fault(f"holder's answers late, then nothing, {LONG}", 2)
 def late_then_silent(world: World) -> Optional[str]:
-    """Answers take their time, and when one is under way no further request arrives: the lease began long ago."""
+    """Answers are slow, and while one is under way no further request arrives: the lease began long ago."""
     holders = [node.name for node in world.nodes if node.holder]
     if not holders or not world.claim(f"{holders[0]} late"):
         return None

@@ -2,7 +2,7 @@
 # Copyright 2026 The ctdb-etcd authors
 """Control groups, one set for each node: to freeze it, to starve it of the processor, to leave it little memory.
 
-Version 1 and version 2; whatever this machine does not let us have is simply not there (`has`). The groups are the
+Version 1 and version 2; `has` knows which of them this machine lets us use. The groups are the
 machine's and outlive a killed run, so a shell outside of the run's namespace waits for its end and removes them.
 """
 
@@ -75,7 +75,7 @@ class Groups:
         return ["sh", "-c", f'{join}exec "$@"', "sh"] if self._dirs else []
 
     def on(self, controller: str, number: int = 0) -> bool:
-        """Put it into force; False if the kernel does not want to (little memory, say)."""
+        """Put it into force; False if the kernel refuses (if memory is short, for example)."""
         file, on, _ = self._files[controller]
         try:
             file.write_text(on.format(number))

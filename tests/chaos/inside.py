@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _copy_program(sabotage: str) -> None:
-    """A copy of its own, with one thing broken if so wished; compiled beforehand, as by its package."""
+    """A copy of the program, with one thing broken on request; compiled beforehand, as by its package."""
     shutil.copytree(TREE / "ctdb_etcd", PROGRAM.parent / "ctdb_etcd", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TREE / "ctdb_etcd_lock.py", PROGRAM)
     if sabotage:
@@ -173,7 +173,7 @@ def _node(
 
 
 def _end(world: World) -> None:
-    """Let all helpers end, then look what is left behind."""
+    """Let all helpers end, then record what is left behind."""
     record = world.record
     time.sleep(0.5)
     world.driver.stop_taking()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The nemesis: draws faults, one upon the other, and undoes each when its time is over.
+"""The nemesis: draws faults, one on top of the other, and undoes each when its time is over.
 
 A fault is a function of the World: it does its harm and returns whom it hit, or None if there was nothing to harm. It
 leaves to the World what is to be undone (`undo`), or done later (`later`).
@@ -46,7 +46,7 @@ def fault(kind: str, weight: float = 1.0) -> Callable[[FaultFunction], FaultFunc
 
 @dataclass
 class World:
-    """What a fault may lay hands on."""
+    """What a fault can act on."""
 
     nodes: list[FakeNode]
     etcd: StormyEtcd
@@ -60,7 +60,7 @@ class World:
     quickest_start: float = 10.0  # s that a program took to start and end when nothing was in its way
     _agenda: list[tuple[float, Action]] = field(default_factory=list)
     _now: Optional[Fault] = None
-    _healed: int = 0  # so many faults are undone
+    _healed: int = 0  # how many faults were undone
 
     def node(self) -> FakeNode:
         """A node: most often one that holds."""
@@ -184,7 +184,7 @@ def _go_on(world: World, until: float, gap: float) -> None:
 def be_quiet(world: World, extra: float = 6.2) -> None:
     """Without faults, until somebody holds; for a lease and `extra` seconds at most.
 
-    Time in which the machine starts a program not half as fast as it can (others use it, too) does not count.
+    Time in which the machine, used by others too, starts programs at less than half its speed does not count.
     """
     quiet = Quiet(time.monotonic())
     world.record.quiets.append(quiet)

@@ -29,7 +29,7 @@ class Harm:
 
 
 def run(*command: str) -> str:
-    """A command's output; AssertionError with its words if it fails."""
+    """A command's output; AssertionError with its error text if it fails."""
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20
     )
@@ -65,7 +65,7 @@ class Network:
 
     @staticmethod
     def enter(host: str) -> list[str]:
-        """What to put before a command that is to run at that host."""
+        """The prefix of a command that runs at that host."""
         return ["nsenter", f"--net=/run/netns/{host}"]
 
     def drop(self, share: float = 1.0) -> Harm:

@@ -37,7 +37,7 @@ class Run:
         return self.operation.status[:1] == "0" and self.stdout is not None
 
     def ask(self) -> None:
-        """ctdbd has no more use for it."""
+        """ctdbd no longer needs it."""
         self.asked = True
         self.signal(signal.SIGTERM, "TERM")
 
@@ -67,7 +67,7 @@ class FakeNode:
         self.argv = argv
         self.env = env
         self.log = Path(f"/run/{name}.log")
-        self.stderr: Optional[int] = None  # another one than the log, for the helpers to come
+        self.stderr: Optional[int] = None  # for later helpers, in place of the log
         self.stopped_since: Optional[float] = None  # all of its processes
         self.channel: Optional[socket.socket] = None
         self.ctdbd: Optional[subprocess.Popen[bytes]] = None

@@ -15,7 +15,7 @@ LEFT = 90
 
 
 def svg(record: Record, violations: list[Violation]) -> str:
-    """The picture. What a browser shows when the mouse rests on a part is that part's name and moments."""
+    """The picture. A browser shows a part's name and moments when the mouse rests on it."""
     run = Run(record)
     nodes = sorted({operation.node for operation in record.operations})
     kinds = sorted({fault.kind for fault in record.faults})

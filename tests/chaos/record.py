@@ -85,7 +85,7 @@ class Removal:
 class Quiet:
     """A time without faults: when it began, and from when on somebody held (None: nobody, until `gave_up`).
 
-    `waited` are the seconds between as a machine would count them that is all ours."""
+    `waited`: the seconds between, as counted on a machine that nobody else uses."""
 
     began: float
     waited: float = 0.0
@@ -95,7 +95,7 @@ class Quiet:
 
 @dataclass
 class Record:
-    """A whole run. `lines` are the helpers' own lines on stderr, by node; `left` is what the end found lying about."""
+    """A whole run. `lines` are the helpers' own lines on stderr, by node; `left` is what the end found left behind."""
 
     seed: int = 0
     etcd: str = ""  # its version

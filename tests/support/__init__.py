@@ -8,5 +8,5 @@ test run is killed.
 
 from pathlib import Path
 
-# Of the whole source: the program, its file, its man page.
+# The root of the source.
 TREE = Path(__file__).resolve().parents[2]

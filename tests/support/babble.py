@@ -69,6 +69,6 @@ class Server:
                 pass
 
     def close(self) -> None:
-        """Whoever is connected is answered to the end."""
+        """Wait until every client has its whole answer."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

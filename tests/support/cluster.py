@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A real CTDB cluster on one machine: N ctdbd nodes and a private etcd in a namespace that takes everything with it.
+"""A real CTDB cluster on one machine: N ctdbd nodes and a private etcd in a namespace; all ends with that.
 
 Node n (1..N) is 127.0.23.n among its peers (CTDB's PNN is n - 1) and reaches etcd at 127.0.24.n: addresses of its own,
 so that a firewall inside the namespace cuts exactly one node off. holder_watch.py records who held the lock and when.
@@ -75,7 +75,7 @@ class Cluster:
         self.machines = machines
         self.namespace = Namespace()
         self.etcd = NamespaceEtcd(self.namespace, etcd_members, etcd_args)
-        self.cut_off: set[int] = set()  # numbers of the nodes whose way to etcd is cut
+        self.cut_off: set[int] = set()  # numbers of the nodes that are cut off from etcd
         self.also_helpers: set[tuple[str, ...]] = set()  # what a wrapper named by lock_command may become
         self._cuts: dict[int, list[Callable[[], object]]] = {}
         self.nodes = [Node(self, n, lock_command) for n in range(1, nodes + 1)]
@@ -113,7 +113,7 @@ class Cluster:
             node.start()
 
     def stop(self) -> None:
-        """The end of everything; logs are gone with it."""
+        """End everything; the logs go with it."""
         self.namespace.close()
 
     def cut_from_etcd(self, n: int, answers_only: bool = False) -> None:
@@ -172,7 +172,7 @@ class Cluster:
         Do set_tunable("RerecoveryTimeout", 1) first: for 10 s after a recovery CTDB refuses the next one.
         """
         before = {node: len(node.log()) for node in self.nodes}
-        # By the logs and not by the tool: asked while nobody leads it sets the recovery off and then waits for ever.
+        # By the logs: without a leader the tool starts the recovery and then waits for ever.
         next(filter(Node.running, self.nodes)).ctdb("recover", timeout=15, check=False)
 
         def duration() -> Optional[float]:
@@ -192,7 +192,7 @@ class Cluster:
             node.ctdb("setvar", name, str(value))
 
     def wait_back(self, n: int, timeout: float = 90) -> None:
-        """Until all is healthy again with node n, which was cut off from its peers: the ban that it earned is lifted.
+        """Wait until all is healthy again with node n, which was cut off from its peers, and lift its ban.
 
         CTDB bans an old leader for 300 s, some time after it sees its peers again.
         """
@@ -206,7 +206,7 @@ class Cluster:
         self.wait_until(back, timeout, f"node {n} to be back and all nodes to be healthy")
 
     def recoveries_begun(self) -> int:
-        """How many there were so far, failed ones too, over all nodes."""
+        """The number of recoveries so far, failed ones too, over all nodes."""
         return sum(node.log().count("Recovery initiated due to") for node in self.nodes)
 
     def taken_after(self, moment: float, timeout: float = 40) -> float:

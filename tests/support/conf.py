@@ -13,12 +13,12 @@ from ctdb_etcd.errors import Refused
 
 
 def parse(text: str) -> config.Config:
-    """What it means."""
+    """The configuration that the text means."""
     return config.parse("the.conf", text.encode())
 
 
 def refused(text: Union[str, bytes]) -> list[str]:
-    """The lines that say what is wrong with it."""
+    """The lines of the refusal of a wrong text."""
     with pytest.raises(Refused) as failure:
         config.parse("the.conf", text if isinstance(text, bytes) else text.encode())
     return str(failure.value).splitlines()

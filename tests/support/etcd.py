@@ -3,7 +3,7 @@
 """A real etcd cluster, and the tests' own view of what is in it.
 
 The view goes through etcdctl and gRPC, never through the JSON gateway that the program under test uses, and asks only
-members that run.  Every command is bounded in time and fails the test with etcdctl's own words.
+members that run.  Every command is bounded in time, and a failure shows etcdctl's own message.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .process import Watched
 
 
 class LockProcess(Watched):
-    """`etcdctl lock PATH`: somebody else who wants, waits for or holds the lock."""
+    """`etcdctl lock PATH`: another client that waits for or holds the lock."""
 
     def wait_acquired(self, timeout: float = 10) -> str:
         """Wait until it holds the lock; return its key."""

@@ -3,7 +3,7 @@
 """Doubles for what no real thing does on demand: clocks that are moved by hand, and requests that go astray.
 
 The real etcd, processes and networks are elsewhere in this package; here time passes only where a test says so, and
-a test takes milliseconds. What a double does beyond its interface is to record.
+a test takes milliseconds. Beyond its interface a double only records.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class Killed(BaseException):
-    """The kernel timer has ended the process; like the real one it can be caught by nothing in it."""
+    """The kernel timer has ended the process; as with the real one nothing in the process can catch it."""
 
 
 class Clock:

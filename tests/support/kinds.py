@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Fixtures for tests that hold for each way of keeping the lock: in the v3 API, in the v2 API, in both at once.
+"""Fixtures for tests that apply to each way of keeping the lock: in the v3 API, in the v2 API, in both at once.
 
 A module that wants them gives them its own names: `kind, etcd, conf = kinds.kind, kinds.etcd, kinds.conf`.
 """

@@ -91,7 +91,7 @@ def refusal(conf: Path, *args: str) -> str:
     """The one line of a helper that is refused at once."""
     with Helper(conf, *args) as helper:
         assert helper.status() == "3", helper.describe()
-        assert helper.answered_after < 10  # by far less than acquire_timeout
+        assert helper.answered_after < 10  # far below acquire_timeout
         helper.wait_exit()
         assert len(helper.stderr.splitlines()) == 1, helper.describe()
         return helper.stderr.strip()

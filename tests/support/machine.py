@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What a test run borrows from the machine: ports, a directory, processes.  All of it is given back.
+"""What a test run borrows from the machine, and returns: ports, a directory, processes.
 
 Two test runs at the same time never get the same port.  When the run is killed, even by SIGKILL, the kernel kills its
 processes and a waiting shell removes its directories.
