@@ -206,12 +206,15 @@ class NamespaceEtcd:
         """Take a member out of the cluster for good, and put one at another port in its place."""
         members = [line.split(", ") for line in self.ctl("member", "list").splitlines()]
         number = next(one for one, _, name, *_ in members if name == f"etcd{port}")
+        at = self.ports.index(port)
+        # Not asked of itself: it may stop before it answers.
+        del self.ports[at]
         self.ctl("member", "remove", number)
         self.kill_member(port)
-        self.ports[self.ports.index(port)] = new
         added = f"etcd{new}", f"--peer-urls=http://127.0.0.1:{new + 1}"
         # Refused for as long as the members do not all know each other for 5 s.
         wait_until(lambda: "added to cluster" in self.ctl("member", "add", *added, check=False), 30, "a member to add")
+        self.ports.insert(at, new)
         self.start_member(new)
         self.wait_healthy()
 
