@@ -20,8 +20,10 @@ EXIT = "taken away to exit"
 
 # s: more is no time, but never.
 LONGEST = 12.0
-# s: how often the slowest of them looks. The turns are spread over it.
+# s: how often the slowest of them looks.
 _LOOKS = 5.0
+# The turns are spread over that, in step with nobody's looks.
+_GOLDEN = 0.618
 
 
 def measure(peers: Sequence[Peer], rounds: int, figures: Figures) -> None:
@@ -30,7 +32,7 @@ def measure(peers: Sequence[Peer], rounds: int, figures: Figures) -> None:
         for peer in peers:
             with peer.start() as holder:
                 assert holder.status() == "0", holder.describe()
-                time.sleep(1 + _LOOKS * turn / rounds)
+                time.sleep(1 + _LOOKS * (turn * _GOLDEN % 1))
                 figures.add(TABLE, peer.name, EXIT, _exit(peer, holder))
             peer.clean()
 
