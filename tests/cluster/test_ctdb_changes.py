@@ -71,7 +71,8 @@ class Nodes:
         for node in self._cluster.nodes:
             host = ", ".join(f"127.0.24.{node.number}:{port}" for port in self._cluster.etcd.ports)
             known = {"host": host} if "srv_domain" not in self._keys else {}
-            node.write_lock_conf({"netbios_name": NAME, **known, **self._keys})
+            # A busy machine takes seconds for a start.
+            node.write_lock_conf({"netbios_name": NAME, "acquire_timeout": 10, **known, **self._keys})
 
 
 @contextmanager
