@@ -167,7 +167,7 @@ inline resend(i, request) {
 /* Samba's helper renews before its key can end. */
 #define must_renew(n) (TIMELY && keys > n && lasts[n] <= 2 && samba(owner[n]))
 
-/* What is to be done before time passes, once all is calm. A v2 that is not served gives no answer. */
+/* What must be done before time passes, once all is calm. A v2 that is not served gives no answer. */
 #define busy(i)       (samba(i) && at[i] != s_resting || !samba(i) && at[i] != out && !(mute(i) && zero[i]) && \
     !(at[i] == resting && timer[i] == USABLE) || at[i] == out && may_start(i))
 #define mute(i)       (both[i] && !served && \

@@ -3,7 +3,7 @@
 """The nemesis: draws faults, one on top of the other, and undoes each when its time is over.
 
 A fault is a function of the World: it does its harm and returns whom it hit, or None if there was nothing to harm. It
-leaves to the World what is to be undone (`undo`), or done later (`later`).
+leaves to the World what must be undone (`undo`) or done later (`later`).
 """
 
 from __future__ import annotations

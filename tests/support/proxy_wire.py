@@ -101,7 +101,7 @@ def request_size(data: bytes) -> Optional[int]:
 
 
 class Connection:
-    """A client's connection and, once something is to be forwarded, ours to etcd."""
+    """A client's connection and, once there is something to forward, ours to etcd."""
 
     def __init__(self, network: Network) -> None:
         self._network = network

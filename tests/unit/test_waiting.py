@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What is done in a thread: its result, its exception, and where no thread or descriptor is to be had."""
+"""What is done in a thread: its result, its exception, and a machine without a thread or descriptor left."""
 
 from __future__ import annotations
 

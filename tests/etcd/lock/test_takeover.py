@@ -116,7 +116,7 @@ def test_a_holder_is_not_dead_if_anything_about_it_is_in_doubt(conf, keys, chang
 
 
 def test_a_holder_in_another_pid_namespace_is_not_dead(conf, nonce_file, keys):
-    # A shell between process 1 and the helper: nobody is to be the child of process 1.
+    # A shell between process 1 and the helper: nobody must be a child of process 1.
     inside = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", 'sh -c "\\"\\$@\\"; exit" "$@"; exit']
     with Helper(None, *inside, "sh", "sh", PROGRAM, "-c", str(conf()), program="unshare") as holder:
         crash(holder, nonce_file)

@@ -128,8 +128,8 @@ def test_a_cluster_that_has_not_said_its_id_is_none_of_the_others():
     assert "a of cluster 0; b of cluster a" in refusal(etcd)
 
 
-@pytest.mark.parametrize("seconds, patience", [(10.0, 0.5), (0.25, 0.25)])
-def test_the_other_endpoints_have_half_a_second_or_until_the_deadline(monkeypatch, seconds, patience):
+@pytest.mark.parametrize("seconds, answer_time", [(10.0, 0.5), (0.25, 0.25)])
+def test_the_other_endpoints_have_half_a_second_or_until_the_deadline(monkeypatch, seconds, answer_time):
     monkeypatch.setattr(time, "monotonic", lambda: 1024.0)
     untils = []
     etcd = Etcd((OURS, False))
@@ -137,7 +137,7 @@ def test_the_other_endpoints_have_half_a_second_or_until_the_deadline(monkeypatc
     with pytest.raises(Refused):
         etcd.confirm(seconds)
     # b, and a again.
-    assert untils == [1024.0 + patience] * 2
+    assert untils == [1024.0 + answer_time] * 2
 
 
 def test_all_are_asked_at_one_time(monkeypatch):
