@@ -108,3 +108,14 @@ def test_a_wait_is_for_the_socket_until_the_deadline(monkeypatch):
         stream.deadline = clock.now + 3
         stream.wait(select.POLLOUT)
         assert waits == [({sock.fileno(): select.POLLOUT}, clock.now + 3)] and stream.fileno() == sock.fileno()
+
+
+def test_what_has_come_is_received_then_the_end(monkeypatch):
+    clock = Clock(monkeypatch)
+    ours, theirs = socket.socketpair()
+    with ours:
+        stream = Stream(ours, Waiter(clock))
+        stream.deadline = clock.now + 3
+        with theirs:
+            theirs.sendall(b"abc")
+        assert stream.receive() == b"abc" and stream.receive() == b""
