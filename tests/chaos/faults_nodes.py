@@ -171,8 +171,9 @@ def stop_ctdbd(world: World) -> Optional[str]:
     if not node.ctdbd or not world.claim(f"{node.name} ctdbd"):
         return None
     ctdbd = node.ctdbd
-    os.kill(ctdbd.pid, signal.SIGSTOP)
-    world.undo(world.seconds(), lambda: os.kill(ctdbd.pid, signal.SIGCONT), f"{node.name} ctdbd")
+    # It may be gone already, killed for its memory.
+    ctdbd.send_signal(signal.SIGSTOP)
+    world.undo(world.seconds(), lambda: ctdbd.send_signal(signal.SIGCONT), f"{node.name} ctdbd")
     return node.name
 
 
