@@ -41,6 +41,12 @@ def test_each_v_adds_a_level(verbosity):
     assert [line.rpartition(" ")[2] for line in lines] == LEVELS[: verbosity + 1]
 
 
+def test_without_a_v_only_errors_are_written(capfd):
+    for level in LEVELS:
+        getattr(Log(), level)(level)
+    assert capfd.readouterr().err == "ctdb_etcd_lock: error\n"
+
+
 def test_a_line_names_the_program_and_the_lock_once_it_is_known():
     def write(log):
         log.error("a")

@@ -118,4 +118,8 @@ def test_what_has_come_is_received_then_the_end(monkeypatch):
         stream.deadline = clock.now + 3
         with theirs:
             theirs.sendall(b"abc")
+        clock.until(stream.deadline)
+        with pytest.raises(TimeoutError):
+            stream.receive()
+        stream.deadline = clock.now + 3
         assert stream.receive() == b"abc" and stream.receive() == b""

@@ -70,6 +70,15 @@ def test_what_no_endpoint_will_ever_do_is_not_tried_again(trial):
     assert len(trial.attempts) == 1 and failure.type is Refused and not trial.log.lines
 
 
+@pytest.mark.parametrize("seconds, tries", [(0.0, 1), (0.125, 2)])
+def test_a_refusal_is_tried_again_with_a_changed_file_before_the_deadline(trial, seconds, tries):
+    changed = [True]
+    trial.retry = Retry(trial.waiter, trial.log, lambda: bool(changed and changed.pop()))
+    with pytest.raises(Refused):
+        trial.call({"a": EndpointRefused("x")}, seconds=seconds)
+    assert len(trial.attempts) == tries
+
+
 def test_what_one_endpoint_may_do_later_is_tried_again(trial):
     assert trial.call({"a": EndpointRefused("x"), **FAILED, "b": Unavailable("y")}, "x") == "x"
     assert trial.call({"b": EndpointRefused("x"), "a": Unavailable("y")}, "x") == "x"
