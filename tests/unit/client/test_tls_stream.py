@@ -135,7 +135,7 @@ def test_a_name_that_cannot_be_one_leaves_no_socket_open(tls):
 def test_a_handshake_that_never_ends_is_a_timeout_that_says_so(tls):
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    with theirs, pytest.raises(TimeoutError, match=r"no end of the TLS handshake in 0\.[12] s"):
+    with theirs, pytest.raises(TimeoutError, match=r"no end of the TLS handshake in \d+\.\d s"):
         tls.stream(ours, Patient(), "127.0.0.1", soon(0.1))
 
 
