@@ -80,13 +80,13 @@ check:
 	$(if $(ETCD)$(TESTS),,$(PYTHON) docs/model/check.py --quick)
 	$(AS_ROOT) $(PYTEST) -n $(JOBS) --dist loadgroup $(or $(TESTS),$(if $(ETCD),$(ETCD_TESTS))); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
-# In seconds: one in twenty examples of the fuzz tests, which take most of the time; "make check" has them all.
-check-unit: export FUZZ ?= quick
 check-long:
 	.ci/install-deps check
 	$(AS_ROOT) SOAK_SECONDS=$(or $(SECONDS),600) $(PYTEST) -s tests/etcd/lock/test_soak.py; \
 		status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
+# In seconds: one in twenty examples of the fuzz tests, which take most of the time; "make check" has them all.
+check-unit: export FUZZ ?= quick
 check-unit:
 	$(call require,configobj pytest,unit)
 	$(PYTEST) $(or $(TESTS),tests/unit $(shell $(PYTHON) -c "import xdist; print('-n 2')" 2>/dev/null)); status=$$?; $(REMOVE_LEFTOVERS); exit $$status

@@ -84,7 +84,9 @@ class OneEtcd:
                     seen[endpoint] = task.result()
                 except (OSError, HttpError, LockError) as error:
                     missing[endpoint] = reason(error)
-        missing.update((endpoint, "no answer in time") for endpoint, _ in tasks.values())
+        for endpoint, task in tasks.values():
+            task.leave()
+            missing[endpoint] = "no answer in time"
         for endpoint, why in missing.items():
             self._log.info(f"{endpoint} is not known to be of the same etcd cluster: {why}")
         return seen

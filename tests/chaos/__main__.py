@@ -22,7 +22,7 @@ from tests.support import release
 from tests.support.namespace import Namespace
 
 from . import groups, plot, report
-from .checker import check
+from .checker import SOMEBODY_HOLDS, check
 from .inside import RECORD, Options
 from .record import SAMBA, Record
 from .sabotage import SABOTAGES
@@ -80,7 +80,8 @@ def one_run(options: argparse.Namespace) -> int:
     violations = check(record)
     words = report.text(record, violations)
     print(words, flush=True)
-    bad = any(not violation.apart for violation in violations)
+    # No sabotage keeps everybody from holding, but a starved machine does: that finds nothing.
+    bad = any(not (violation.apart or broken and violation.rule == SOMEBODY_HOLDS) for violation in violations)
     output = options.output or (tempfile.mkdtemp(prefix=f"chaos-{options.seed}-") if bad and not broken else None)
     if output:
         Path(output).mkdir(exist_ok=True)

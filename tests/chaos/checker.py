@@ -30,6 +30,9 @@ LIVENESS = 6.0  # s, on top of a lease
 
 Span = tuple[float, float]
 
+# The rule that a machine without processor time to spare breaks, whatever the program does.
+SOMEBODY_HOLDS = "somebody holds"
+
 
 @dataclass
 class Violation:
@@ -222,7 +225,7 @@ def somebody_holds(run: Run) -> Iterator[Violation]:
     for quiet in run.record.quiets:
         if quiet.gave_up is not None and quiet.waited >= run.record.ttl + LIVENESS:
             text = f"nobody held for {quiet.gave_up - quiet.began:.1f} s without a fault"
-            yield Violation("somebody holds", quiet.began, text)
+            yield Violation(SOMEBODY_HOLDS, quiet.began, text)
 
 
 def nothing_is_left(run: Run) -> Iterator[Violation]:

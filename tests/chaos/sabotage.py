@@ -54,7 +54,7 @@ SABOTAGES = {
             (FENCE, "(signal.ITIMER_REAL, left)", "(signal.ITIMER_REAL, [left, signal.sigtimedwait([], 4)][0])"),
         ]
     ),
-    "a negative margin": Sabotage([(FENCE, "return min(1.0, ttl / 4)", "return -1.5")]),
+    "a negative margin": Sabotage([(FENCE, "return self.left() - margin(self.ttl)", "return self.left() + 1.5")]),
     "counted from receipt": Sabotage(
         [(V3_LEASE, "return Grant(sent, ttl), raft_term", "return Grant(Moment.now(), ttl), raft_term")],
         # An answer must be later than the margin and etcd's own slowness together, and still be waited for.

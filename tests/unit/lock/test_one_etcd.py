@@ -156,6 +156,8 @@ def test_all_are_asked_at_one_time(monkeypatch):
 @pytest.mark.parametrize("answer_time, seconds", [(0.1, 10), (10, 0.1)])
 def test_silent_endpoints_are_left_behind_and_the_others_count(monkeypatch, answer_time, seconds):
     monkeypatch.setattr(one_etcd, "_ANSWER_TIME", answer_time)
+    closed = []
+    monkeypatch.setattr(one_etcd.Task, "leave", lambda task: closed.append(os.close(task.done)))
     released = threading.Event()
     silent = lambda until: released.wait(20) and (OURS, True)  # noqa: E731
     etcd = Etcd(silent, silent, (THEIRS, False))
@@ -166,6 +168,7 @@ def test_silent_endpoints_are_left_behind_and_the_others_count(monkeypatch, answ
     assert [line for line in etcd.log.lines if line.endswith("no answer in time")] == [
         f"info: {name} is not known to be of the same etcd cluster: no answer in time" for name in "bc"
     ]
+    assert len(closed) == 2
     released.set()
 
 
