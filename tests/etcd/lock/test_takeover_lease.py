@@ -33,9 +33,10 @@ def test_elected_leader_waits_for_the_end_of_an_unrenewed_lease(conf, nonce_file
 def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, nonce_file, elected):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
-        time.sleep(REFRESH)
+        # Between two renewals, and early enough for its fence, which ends it 8 s after the last one.
+        time.sleep(1.5 * REFRESH)
         holder.stop()
-        time.sleep(6)
+        time.sleep(5)
         with Helper(conf(), "-v") as waiting:
             wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 5, "it to wait")
             assert not waiting.output
