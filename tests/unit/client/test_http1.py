@@ -123,7 +123,7 @@ def test_an_end_before_the_first_byte_differs_from_one_in_the_middle():
         b"SSH-2.0-x\r\n",
     ],
 )
-def test_what_makes_no_sense_is_refused_and_not_waited_for(answer):
+def test_malformed_answer_is_refused_without_reading_further(answer):
     server = Server(answer, b"never asked for")
     with pytest.raises(HttpError):
         Connection("h:1", server).ask("GET", "/", None, {}, 0)
@@ -139,7 +139,7 @@ def test_settings_of_http2_are_a_port_for_grpc_only(length):
 
 
 @pytest.mark.parametrize("other", [b"\0", b"\0\0\6\4", b"\0\1\6\4\0", b"\0\0\6\1\0", b"\0\0\6\4\1", b"\1\0\6\4\0"])
-def test_what_is_not_settings_of_http2_is_no_port_for_grpc(other):
+def test_bytes_that_are_no_http2_settings_do_not_mean_grpc_only(other):
     with pytest.raises(HttpError):
         ask(other)
 
@@ -171,7 +171,7 @@ def test_the_longest_key_that_etcd_takes_is_read_and_more_is_not():
 
 
 @pytest.mark.parametrize("announced", [OK + b"Content-Length: 99999999\r\n\r\n", OK + CHUNKED + b"fffffff\r\n"])
-def test_what_will_be_too_long_is_not_waited_for(announced):
+def test_answer_announced_as_too_long_is_refused_without_reading_it(announced):
     server = Server(announced, b"never asked for")
     with pytest.raises(TooLong):
         Connection("h:1", server).ask("GET", "/", None, {}, 0)

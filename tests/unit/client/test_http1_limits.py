@@ -110,7 +110,7 @@ def test_a_wait_is_for_the_socket_until_the_deadline(monkeypatch):
         assert waits == [({sock.fileno(): select.POLLOUT}, clock.now + 3)] and stream.fileno() == sock.fileno()
 
 
-def test_what_has_come_is_received_then_the_end(monkeypatch):
+def test_received_bytes_are_returned_before_the_end_of_the_stream(monkeypatch):
     clock = Clock(monkeypatch)
     ours, theirs = socket.socketpair()
     with ours:

@@ -94,7 +94,7 @@ def test_without_a_user_a_login_that_is_wanted_is_refused(cluster):
         cluster.call()
 
 
-def test_where_auth_is_not_enabled_no_login_is_made_again(guarded):
+def test_login_is_not_repeated_while_auth_is_disabled(guarded):
     disabled = says("etcdserver: authentication is not enabled")
     guarded.a.serve = lambda path, body: (disabled if path.endswith("authenticate") else fine)(path, body)
     for _ in range(2):
@@ -144,7 +144,7 @@ def test_no_answer_to_the_login_is_shown(cluster, repeated):
 
 
 @pytest.mark.parametrize("message", ["etcdserver: no leader", "etcdserver: request timed out, possibly due to x"])
-def test_what_etcd_is_known_to_say_to_a_login_is_shown(cluster, message):
+def test_known_error_of_etcd_at_login_is_shown(cluster, message):
     cluster.configured(1, "username = u\npassword = p\n")
     cluster.a.serve = says(message)
     with pytest.raises(Unavailable, match=f"etcd reports: {message[12:29].rstrip(',')} .HTTP status 503"):

@@ -255,13 +255,13 @@ def test_dead_endpoint_costs_who_is_impatient_a_moment(cluster, dns, impatient, 
     assert cluster.clock.now == began + seconds and not cluster.network.open()
 
 
-def test_who_is_impatient_waits_for_an_answer(cluster, dns):
+def test_impatient_caller_still_waits_for_an_answer(cluster, dns):
     endpoints = configured(cluster, "host = 127.0.0.1:1")
     cluster.a.serve = always((0.75, answer(200, FINE)))
     assert endpoints.impatient().get(A, "/x", cluster.clock.now + 1)[0] == 200
 
 
-def test_of_the_addresses_of_a_name_a_dead_one_is_passed_by(cluster, dns, monkeypatch):
+def test_dead_address_of_a_name_is_skipped(cluster, dns, monkeypatch):
     def resolve(host, port, **more):
         if more.get("flags"):
             raise socket.gaierror(-2, "Name or service not known")

@@ -59,7 +59,7 @@ def test_an_address_family_that_the_kernel_lacks_costs_only_its_candidate(monkey
         assert found.endpoint == "b:1"
 
 
-def test_where_no_socket_can_be_made_each_endpoint_has_that_reason_at_once(monkeypatch):
+def test_each_endpoint_fails_at_once_if_no_socket_can_be_created(monkeypatch):
     break_sockets(monkeypatch, NO_DESCRIPTOR, {socket.AF_INET, socket.AF_INET6})
     began = time.monotonic()
     with pytest.raises(ConnectFailed) as failure:

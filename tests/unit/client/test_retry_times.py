@@ -64,7 +64,7 @@ def test_no_attempt_begins_at_the_deadline(trial, seconds, attempts):
     assert len(trial.attempts) == attempts and trial.clock.now <= began + seconds
 
 
-def test_what_no_endpoint_will_ever_do_is_not_tried_again(trial):
+def test_call_refused_for_good_by_all_endpoints_is_not_retried(trial):
     with pytest.raises(Refused, match="a: x; b: y") as failure:
         trial.call({"a": EndpointRefused("x"), "b": OtherCluster("y")})
     assert len(trial.attempts) == 1 and failure.type is Refused and not trial.log.lines
@@ -79,7 +79,7 @@ def test_a_refusal_is_tried_again_with_a_changed_file_before_the_deadline(trial,
     assert len(trial.attempts) == tries
 
 
-def test_what_one_endpoint_may_do_later_is_tried_again(trial):
+def test_call_that_one_endpoint_may_serve_later_is_retried(trial):
     assert trial.call({"a": EndpointRefused("x"), **FAILED, "b": Unavailable("y")}, "x") == "x"
     assert trial.call({"b": EndpointRefused("x"), "a": Unavailable("y")}, "x") == "x"
 
@@ -95,7 +95,7 @@ def test_a_stop_ends_it_before_the_next_attempt(trial, when, attempts):
     assert len(trial.attempts) == attempts
 
 
-def test_what_an_attempt_raises_is_raised(trial):
+def test_exception_of_an_attempt_is_raised(trial):
     def attempt(failures):
         raise Refused("x")
 
@@ -143,7 +143,7 @@ def test_outages_that_come_and_go_are_logged_once_a_minute_and_counted(trial):
     assert errors(trial)[4].endswith("(and 1 times since it was last logged)")
 
 
-def test_what_the_failures_mean_is_what_the_caller_says(trial):
+def test_failures_are_logged_with_the_text_of_the_caller(trial):
     trial.call(FAILED, "x", news="nobody knows: ")
     assert errors(trial)[0] == "error: nobody knows: a: Connection refused"
 

@@ -112,6 +112,6 @@ CASES = [
 
 
 @pytest.mark.parametrize("error, ca_cert, cert, kind, says", CASES)
-def test_what_waiting_does_not_change_is_a_fault_of_the_endpoint(error, ca_cert, cert, kind, says):
+def test_permanent_tls_error_is_a_fault_of_the_endpoint(error, ca_cert, cert, kind, says):
     meaning = explain(error, "etcd1", SimpleNamespace(ca_cert=ca_cert, cert=cert))
     assert type(meaning) is kind and says in str(meaning)

@@ -229,7 +229,7 @@ def test_a_server_that_ends_every_connection_but_http2_speaks_grpc_only(tls, cer
     assert [server.alpn for server in servers] == [None, "h2"][: len(servers)]
 
 
-def test_who_waits_for_a_request_speaks_http1(tls, certificate):
+def test_probe_of_a_server_that_waits_for_a_request_times_out(tls, certificate):
     server = Server(certificate, nothing)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -253,7 +253,7 @@ def test_a_key_may_be_in_the_certificates_file(tmp_path, certificate):
     context(SimpleNamespace(ca_cert=None, cert=(certificate.cert, certificate.key)))
 
 
-def test_what_is_wrong_with_the_files_is_said_with_their_names(tmp_path, pki, certificate):
+def test_error_in_a_tls_file_is_reported_with_the_file_name(tmp_path, pki, certificate):
     other, none = pki.issue("other"), tmp_path / "none.pem"
     none.write_text("x")
     encrypted = tmp_path / "encrypted.key"

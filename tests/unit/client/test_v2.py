@@ -27,7 +27,7 @@ def test_the_first_endpoint_is_asked_over_one_connection(rig):
     assert rig.a.requests[0] == ("/v2/keys/k", {}) and rig.a.methods[0] == "GET"
 
 
-def test_what_is_written_arrives_as_a_form(rig):
+def test_write_is_sent_as_a_form(rig):
     operation = lambda client: client.write("/a{b", "\u20ac &=", ttl=9, append=True)  # noqa: E731
     rig.client.call_once("append", operation, rig.clock.now + 8)
     assert rig.a.requests == [("/v2/keys/a%7Bb", {"value": "\u20ac &=", "ttl": "9"})] and rig.a.methods == ["POST"]
@@ -132,7 +132,7 @@ def test_a_late_answer_is_not_taken_for_that_to_the_next_request(rig):
 # What must not be repeated
 
 
-def test_what_must_not_be_repeated_has_a_connection_of_its_own(rig):
+def test_call_that_must_not_be_repeated_uses_a_new_connection(rig):
     rig.read()
     rig.a.end_idle()
     assert rig.append() == "v"
@@ -186,7 +186,7 @@ def test_after_a_stop_nothing_is_begun(rig, once):
 @pytest.mark.parametrize(
     "status, code, error", [(404, 100, etcd.EtcdKeyNotFound), (412, 101, etcd.EtcdCompareFailed)]
 )
-def test_what_etcd_says_of_a_key_is_raised_and_the_connection_kept(rig, status, code, error):
+def test_key_error_of_etcd_is_raised_and_the_connection_is_kept(rig, status, code, error):
     rig.a.serve = says(status, {"errorCode": code, "message": "x", "cause": "/k", "index": 1})
     for call in rig.append, rig.read:
         with pytest.raises(error):
@@ -220,7 +220,7 @@ def test_the_cluster_of_the_first_answer_is_stayed_with(rig):
 
 
 @pytest.mark.parametrize("serve, kind, words", MEANING)
-def test_what_each_answer_means(rig, serve, kind, words):
+def test_each_bad_answer_raises_its_exception(rig, serve, kind, words):
     rig.v2(1, "expected_cluster_id = abc")
     rig.a.serve = serve
     with pytest.raises(kind, match=words) as failure:
@@ -235,7 +235,7 @@ def test_garbage_that_python_etcd_stumbles_over_makes_no_sense(rig):
         rig.client.call("read", lambda client: list(client.read("/d").leaves), rig.clock.now + 1)
 
 
-def test_what_no_endpoint_will_do_is_refused_and_what_one_may_is_not(rig):
+def test_call_is_refused_only_if_no_endpoint_serves_it(rig):
     for server in rig.servers:
         server.serve = says(404, b"404 page not found")
     with pytest.raises(Refused):

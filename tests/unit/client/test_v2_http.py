@@ -136,7 +136,7 @@ def test_python_etcd_goes_to_one_address_and_never_elsewhere_by_itself():
     assert keywords["allow_reconnect"] is False and keywords["use_proxies"] is True
 
 
-def test_nothing_is_sent_over_sockets_of_urllib3(rig, monkeypatch):
+def test_requests_do_not_use_sockets_of_urllib3(rig, monkeypatch):
     import urllib3
 
     monkeypatch.setattr(urllib3.PoolManager, "urlopen", None)

@@ -23,7 +23,7 @@ def test_64_bits_are_a_number_of_etcd(found):
 
 
 @pytest.mark.parametrize("found", [-(2**63) - 1, 2**63, True, 1.0, "1", None])
-def test_what_has_more_bits_or_another_type_is_no_number_of_etcd(found):
+def test_integer_over_64_bits_or_value_of_another_type_is_no_int64(found):
     assert v3_answers.is_int64(found) is False
 
 
@@ -32,20 +32,20 @@ def test_a_number_that_is_zero_is_not_there():
 
 
 @pytest.mark.parametrize("written", NOT_NUMBERS, ids=str)
-def test_what_is_no_number_of_64_bits_makes_no_sense(written):
+def test_field_that_is_no_64_bit_number_makes_no_sense(written):
     with pytest.raises(Unavailable, match="makes no sense: n is no number"):
         v3_answers.int64({"n": written}, "n")
 
 
 @pytest.mark.parametrize("part", [None, [], "x", 1], ids=str)
-def test_what_is_no_object_makes_no_sense(part):
+def test_value_that_is_no_object_makes_no_sense(part):
     for read in (v3_answers.mapping, v3_answers.raft_term, lambda part: v3_answers.int64(part, "n")):
         with pytest.raises(Unavailable, match="makes no sense: an object is missing"):
             read(part)
 
 
 @pytest.mark.parametrize("part", [None, {}, "x", 1], ids=str)
-def test_what_is_no_list_makes_no_sense(part):
+def test_value_that_is_no_list_makes_no_sense(part):
     with pytest.raises(Unavailable, match="makes no sense: a list is missing"):
         v3_answers.items(part)
 
@@ -56,7 +56,7 @@ def test_a_text_comes_back_from_base64(text):
 
 
 @pytest.mark.parametrize("data", ["a", [1], "\u00e9"], ids=str)
-def test_what_is_no_base64_makes_no_sense(data):
+def test_text_that_is_not_base64_makes_no_sense(data):
     with pytest.raises(Unavailable, match="makes no sense: not base64"):
         v3_answers.text(data)
 

@@ -206,7 +206,7 @@ def test_after_a_stop_nothing_is_begun(cluster):
         ("etcdserver: user name is empty", Refused),
     ],
 )
-def test_what_another_endpoint_would_say_too_is_raised_at_once(cluster, message, error):
+def test_error_that_every_endpoint_would_return_is_raised_at_once(cluster, message, error):
     cluster.a.serve = says(message)
     with pytest.raises(error) as failure:
         cluster.call()
@@ -221,7 +221,7 @@ def test_a_missing_permission_says_how_to_give_it(cluster):
         cluster.call(body={"key": "L2EvYi9j"})
 
 
-def test_what_no_endpoint_will_ever_do_is_refused_at_once(cluster):
+def test_call_that_no_endpoint_serves_is_refused_at_once(cluster):
     for server in cluster.a, cluster.b, cluster.c:
         server.serve = NOT_SERVED
     began = cluster.clock.now
@@ -231,7 +231,7 @@ def test_what_no_endpoint_will_ever_do_is_refused_at_once(cluster):
     assert all(name in str(failure.value) for name in (A, B, C))
 
 
-def test_what_one_endpoint_may_do_later_is_waited_for(cluster):
+def test_call_waits_for_an_endpoint_that_may_serve_it_later(cluster):
     cluster.a.serve = cluster.b.serve = NOT_SERVED
     cluster.c.refuse()
     cluster.clock.at(cluster.clock.now + 2, lambda: setattr(cluster.c, "error", 0))

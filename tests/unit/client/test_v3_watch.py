@@ -52,7 +52,7 @@ def test_before_the_first_call_there_is_nothing_to_watch(cluster):
     assert changes(cluster) == {} and not cluster.network.tried
 
 
-def test_what_ends_a_rest_is_an_event_and_the_end_of_the_idle_connection(cluster):
+def test_watch_event_or_end_of_the_idle_connection_ends_a_rest(cluster):
     cluster.call()
     watch, idle = sockets(cluster, changes(cluster))
     assert (watch.name, idle.name) == (A, A) and watch is not idle
