@@ -100,7 +100,7 @@ WHO = "node pnn since version pid start_time boot_id pid_namespace time_namespac
 @given(
     st.dictionaries(st.sampled_from(WHO), st.one_of(JSON, NUMBERS)), st.integers(-(2**63), 2**63 - 1), st.booleans()
 )
-def test_whoever_is_in_front_is_contended_unless_proven_dead(fields, left, known):
+def test_rival_not_proven_dead_is_contention_whatever_its_value(fields, left, known):
     true = {**proof("a nonce"), "version": __version__, "lock_ttl": 9, "refresh": 2} if known else {}
     rival = Rival(json.dumps({**true, **fields}, default=str), lambda deadline: left)
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(Contended):

@@ -37,7 +37,7 @@ def test_a_node_whose_number_is_not_known_says_so():
     assert json.loads(Holder(9, 2.0, "nonce", lambda: lambda: None).text())["pnn"] is None
 
 
-def test_who_holds_is_described_by_what_they_wrote():
+def test_holder_is_described_by_the_value_it_wrote():
     who = {"node": "n1", "pnn": 0, "pid": 7, "since": "then"}
     assert describe(json.dumps(who)) == "node n1, pnn 0, pid 7, since then"
     assert describe(json.dumps({**who, "pnn": None})) == "node n1, pid 7, since then"
@@ -56,7 +56,7 @@ WRONG = {
 }
 
 
-def test_what_we_write_is_read_whole_and_nothing_else_with_it():
+def test_our_value_is_read_back_in_full_without_unknown_fields():
     assert read(OURS) == json.loads(OURS) and read(OURS).keys() == WRONG.keys()
     assert read(json.dumps({**json.loads(OURS), "more": 1})) == read(OURS)
     assert len(OURS) < 1024
@@ -110,7 +110,7 @@ def test_without_proc_a_process_says_no_more_than_its_number(monkeypatch):
     assert proof("nonce") == {"pid": os.getpid()}
 
 
-def test_where_a_kind_of_namespace_is_missing_its_number_is_zero(monkeypatch):
+def test_missing_kind_of_namespace_has_number_zero(monkeypatch):
     real = os.stat
 
     def stat(path, *args, **kwargs):
@@ -124,7 +124,7 @@ def test_where_a_kind_of_namespace_is_missing_its_number_is_zero(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "x", "1", "null", "[]", '"{}"', "[" * 100000, "[" * 4096, "{"])
-def test_what_is_no_object_says_nothing_of_anybody(text):
+def test_value_that_is_no_object_describes_nobody(text):
     assert read(text) == {} and describe(text).startswith("somebody else")
 
 

@@ -196,7 +196,7 @@ def test_a_thread_that_cannot_be_started_costs_its_own_endpoint(monkeypatch):
     assert etcd.log.lines == ["info: b is not known to be of the same etcd cluster: no thread can be started"]
 
 
-def test_nothing_is_left_open(monkeypatch):
+def test_confirmation_leaves_no_descriptor_open(monkeypatch):
     before = len(os.listdir("/proc/self/fd"))
     Etcd((OURS, True), OSError(111, "refused"), (OURS, True)).confirm()
     # Threads that earlier tests left behind close theirs at any time.

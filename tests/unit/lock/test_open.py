@@ -105,7 +105,7 @@ AGES = [((1, 8), (0, 8)), ((0, 8), (1, 8)), ((0, 6), (0, 8)), ((0, 8), (0, 6)), 
 
 @pytest.mark.parametrize("first, second", AGES)
 @pytest.mark.parametrize("verb", ["take", "refresh"])
-def test_of_two_grants_the_one_that_ends_sooner_counts(seen, verb, first, second):
+def test_grant_that_ends_first_counts_if_two_locks_are_held(seen, verb, first, second):
     grants = []
 
     def grant(age, ttl):
@@ -142,7 +142,7 @@ def test_first_grants_half_over_once_the_last_is_taken_are_renewed(seen, slow, r
 @pytest.mark.parametrize("error", [Lost, Unavailable, Refused, Stopped, Contended])
 @pytest.mark.parametrize("verb", ["take", "refresh"])
 @pytest.mark.parametrize("which", ["a", "b"])
-def test_what_ends_one_ends_all(seen, which, verb, error):
+def test_error_at_one_lock_is_raised_without_asking_the_next(seen, which, verb, error):
     getattr(seen, which).plan(verb, error("x"))
     with pytest.raises(error):
         seen.do(verb, seen.clock.now + 60)

@@ -180,7 +180,7 @@ def test_lease_renewed_while_it_is_waited_for_is_contended_at_once(clock, conten
     assert clock.now < began + 1.25
 
 
-def test_whoever_comes_next_is_contended(clock, contender):
+def test_next_holder_in_front_is_contention(clock, contender):
     front = Front(clock, value(1, **NINE), 3)
     front.goes(1, "them")
     with pytest.raises(Contended) as contention:
@@ -229,7 +229,7 @@ def test_key_of_another_version_is_neither_dead_nor_waited_for(clock, contender,
 
 
 @pytest.mark.parametrize("fields", [{}, {"lock_ttl": 9}, {"refresh": 2}, {"lock_ttl": "9", "refresh": 2}])
-def test_who_does_not_say_how_it_renews_is_not_waited_for(clock, contender, fields):
+def test_holder_that_does_not_state_its_times_is_not_waited_for(clock, contender, fields):
     with pytest.raises(Contended):
         contender.contend(Front(clock, value(1, **fields), 1), clock.now + 60)
 
@@ -255,5 +255,5 @@ def test_a_proof_that_lacks_a_part_proves_nothing(clock, waiter):
 
 
 @pytest.mark.parametrize("pid, dead", [(DEAD, True), (1, False)])
-def test_who_is_dead_is_the_nonce_file_to_say(contender, pid, dead):
+def test_contender_uses_the_nonce_file_to_find_dead_processes(contender, pid, dead):
     assert contender.is_dead(value(pid)) is dead

@@ -204,7 +204,7 @@ def test_the_lowest_key_holds(rig):
         assert contention.value.value == "first"
 
 
-def test_who_comes_first_between_our_look_and_our_key_has_the_lock(rig):
+def test_rival_key_made_between_our_look_and_our_key_holds_the_lock(rig):
     rig.look()
     rig.wire.meanwhile("POST", lambda: rig.take_as("them"))
     with pytest.raises(Contended) as contention:
@@ -214,7 +214,7 @@ def test_who_comes_first_between_our_look_and_our_key_has_the_lock(rig):
     assert rig.values() == ["them"]
 
 
-def test_who_comes_after_our_key_does_not_have_the_lock(rig):
+def test_rival_key_made_after_ours_does_not_hold_the_lock(rig):
     def contend():
         with pytest.raises(Contended):
             rig.take_as("them")

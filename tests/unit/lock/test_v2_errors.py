@@ -66,7 +66,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("verb, step, error, meaning", CASES)
-def test_what_each_error_means_at_each_call(rig, verb, step, error, meaning):
+def test_each_error_at_each_call_has_the_listed_result(rig, verb, step, error, meaning):
     if verb in ("refresh", "release"):
         rig.held()
     kind = "answer" if isinstance(error, tuple) else "error"
@@ -130,6 +130,6 @@ def test_the_longest_time_is_that_of_a_lease_and_the_shortest_a_second(rig, ttl,
             rig.refresh()
 
 
-def test_who_may_not_read_before_there_is_a_key_learns_the_cluster(rig):
+def test_client_without_read_permission_or_key_learns_the_cluster(rig):
     rig.wire.fault("GET", Fault(error=Refused("x")))
     assert rig.lock.known_at("b:1", rig.deadline) == (77, True)

@@ -27,7 +27,7 @@ def test_the_log_names_the_directory_and_once_it_is_held_the_key(rig):
     assert str(rig.lock) == f"{rig.directory} (v2, key 42)"
 
 
-def test_what_ends_the_connection_is_waited_for(rig):
+def test_report_waits_on_the_idle_connection(rig):
     assert rig.lock.changes(rig.clock.now + 1) == {7: 1}
 
 
@@ -66,7 +66,7 @@ def test_before_there_is_a_key_only_the_cluster_is_asked_for(rig, there):
     assert rig.wire.requests[0].body["key"] == rig.directory.rstrip("/")
 
 
-def test_who_may_not_read_learns_the_cluster_alone(rig):
+def test_client_without_read_permission_learns_only_the_cluster(rig):
     rig.held()
     rig.wire.fault("GET", Fault(error=Refused("x")))
     assert known(rig) == (77, True)

@@ -135,7 +135,7 @@ def test_keys_with_such_values_are_shown_by_their_names(rig):
     assert keys.keys[0].ttl == 9 and not keys.stale
 
 
-def test_where_even_the_names_are_too_long_nobody_can_say(rig):
+def test_key_names_over_the_answer_limit_make_the_lock_unavailable(rig):
     rig.wire.fault("kv/range", *[Fault(error=TooLong("x"))] * 9)
     for read in rig.look, lambda: rig.lock.keys(rig.deadline, 9):
         with pytest.raises(Unavailable):

@@ -106,7 +106,7 @@ MEANING = {
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("verb, step", MEANING, ids=lambda part: part)
-def test_what_each_error_means_at_each_call(monkeypatch, verb, step, error):
+def test_each_error_at_each_call_has_the_listed_result(monkeypatch, verb, step, error):
     rig = RigV3(monkeypatch, electing=True)
     if verb == "take":
         rig.etcd.put(f"{rig.directory}dead", value(DEAD), 0xDEAD, 1000)

@@ -24,7 +24,7 @@ def test_the_log_names_the_directory_and_once_it_is_held_the_revision(rig):
     assert str(rig.lock) == f"{rig.directory} (v3, revision 42)"
 
 
-def test_what_is_watched_is_the_end_of_our_own_key_from_its_revision_on(rig):
+def test_watch_is_for_deletion_of_our_key_after_its_revision(rig):
     rig.take()
     (name,) = rig.etcd.keys
     assert rig.lock.changes(rig.clock.now + 0.5) == {7: 1}
@@ -154,7 +154,7 @@ def test_without_a_majority_what_one_member_remembers_is_shown_as_stale(rig):
 
 
 @pytest.mark.parametrize("second", [Unavailable("y"), Refused("y")])
-def test_where_no_member_remembers_the_first_failure_counts(rig, second):
+def test_first_failure_is_raised_if_no_member_answers_a_stale_read(rig, second):
     rig.wire.fault("kv/range", Fault(error=Unavailable("x")), Fault(error=second))
     with pytest.raises(Unavailable, match="x"):
         rig.lock.keys(rig.deadline, 9)

@@ -82,7 +82,7 @@ def test_the_oldest_key_holds_whatever_its_name(rig):
         assert contention.value.value == "first"
 
 
-def test_who_comes_first_between_our_look_and_our_put_has_the_lock(rig):
+def test_rival_key_put_between_our_look_and_our_put_holds_the_lock(rig):
     rig.look()
     rig.wire.meanwhile("kv/txn", lambda: rig.etcd.put(f"{rig.directory}0", "them"))
     with pytest.raises(Contended) as contention:
@@ -145,7 +145,7 @@ def test_key_gone_between_compare_and_read_begins_the_take_again(rig):
     assert len(rig.etcd.leases) == len(rig.etcd.keys) == 1
 
 
-def test_of_a_crowd_in_the_directory_only_the_first_is_asked_for(rig):
+def test_look_and_take_request_only_the_first_key_of_many(rig):
     for number in range(9):
         rig.etcd.put(f"{rig.directory}{number}", "them")
     for attempt in rig.look, rig.take:
