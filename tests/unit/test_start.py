@@ -65,7 +65,7 @@ OUTCOMES = [
 
 
 @pytest.mark.parametrize("error, out, err, code", OUTCOMES, ids=lambda part: type(part).__name__)
-def test_what_ends_it_has_its_character_and_exit_status(conf, error, out, err, code):
+def test_each_exception_has_its_character_and_exit_status(conf, error, out, err, code):
     def run(contender):
         raise error
 
@@ -93,7 +93,7 @@ def test_two_helpers_have_nonces_of_their_own(conf):
 
 
 @pytest.mark.parametrize("name, electing", [("ctdb_recoverd", "True"), ("ctdbd", "False")])
-def test_who_runs_it_decides_whether_it_waits_for_a_lease(conf, name, electing):
+def test_only_recovery_daemon_as_parent_makes_the_contender_elect(conf, name, electing):
     def run(contender):
         os.write(2, str(vars(contender)["_electing"]).encode())
 

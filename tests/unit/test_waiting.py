@@ -35,7 +35,7 @@ def test_task_gives_its_result_or_exception_and_closes_its_descriptors():
     assert descriptors() == before
 
 
-def test_where_no_thread_can_be_started_a_task_is_an_oserror(monkeypatch):
+def test_task_raises_oserror_if_no_thread_can_be_started(monkeypatch):
     def fail(*_):
         raise RuntimeError("can't start new thread")
 

@@ -108,7 +108,7 @@ def test_broken_file_is_logged_once_and_the_old_values_stay(conf, etcd):
             outlive(helper)
 
 
-def test_what_makes_the_lock_stays_and_is_logged_once(conf, etcd, keys, lock_name):
+def test_changed_settings_of_the_lock_are_ignored_and_logged_once(conf, etcd, keys, lock_name):
     with Proxy(etcd.endpoints[0]) as proxy:
         path = conf(host=proxy.endpoint, locks_dir="_ctdb", **TIMES)
         with Helper(path) as helper:

@@ -159,7 +159,7 @@ def test_an_answer_after_which_the_server_closes_is_read_to_its_end(helper_conf)
             assert helper.status() == "1", helper.describe()
 
 
-def test_what_a_deposed_leader_of_etcd_renews_does_not_count(etcd, proxy, helper_conf, lock_name):
+def test_renewal_by_a_deposed_etcd_leader_does_not_count(etcd, proxy, helper_conf, lock_name):
     with Helper(helper_conf(host=proxy.endpoint), "-v") as helper:
         assert helper.status() == "0"
         header = etcd.members[0].request("POST", "/v3/maintenance/status")["header"]

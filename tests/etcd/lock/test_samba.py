@@ -171,7 +171,7 @@ def test_sigterm_at_any_moment_leaves_neither_lock(conf, keys, etcd_v2):
     assert answers == {b"", b"0"}
 
 
-def test_where_v2_is_not_served_python_etcd_is_not_even_imported(helper_conf, tmp_path):
+def test_python_etcd_is_not_imported_if_v2_is_not_served(helper_conf, tmp_path):
     trace = tmp_path / "trace"
     with Helper(helper_conf(api="auto"), "-vv", strace=["-o", str(trace), "-e", "trace=openat"]) as helper:
         assert helper.status() == "0"

@@ -64,7 +64,7 @@ def test_a_killed_holder_of_this_machine_is_replaced_at_once(etcd, conf, keys, n
             assert not {key["lease"] for key in before if "lease" in key} & set(etcd.leases())
 
 
-def test_what_a_holder_leaves_on_the_machine_goes_with_its_release(conf, nonce_file):
+def test_release_removes_the_nonce_file_of_the_holder(conf, nonce_file):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
         wait_until(nonce_file.exists, 2, "the holder's nonce file")

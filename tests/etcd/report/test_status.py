@@ -92,7 +92,7 @@ def test_sambas_helper_is_shown_with_its_node_and_its_queued_loser(
 
 
 @pytest.mark.parametrize("api, apis", [("auto", ["3", "2"]), ("2", ["2"]), ("3", ["3"])])
-def test_where_v2_is_served_a_holder_is_one_whatever_the_apis(etcd_v2, helper_conf, api, apis):
+def test_status_shows_one_holder_with_its_apis_if_v2_is_served(etcd_v2, helper_conf, api, apis):
     conf = helper_conf(host=etcd_v2.endpoints[0], api=api)
     with Helper(conf) as holder:
         assert holder.status() == "0"

@@ -74,7 +74,7 @@ def test_the_man_page_names_each_key_of_the_json_once():
 
 
 @pytest.mark.parametrize("holder", [None, "ctdb-etcd", "etcdctl"])
-def test_whoever_holds_the_lock_a_node_could_answer(etcd, helper_conf, lock_name, holder):
+def test_check_finds_no_fault_whether_the_lock_is_free_or_held(etcd, helper_conf, lock_name, holder):
     conf = helper_conf()
     if holder == "ctdb-etcd":
         with Helper(conf) as helper:

@@ -97,7 +97,7 @@ def test_a_frozen_proxy_holds_answers_until_it_is_thawed(proxy: Proxy) -> None:
     connection.close()
 
 
-def test_what_a_frozen_proxy_held_can_be_lost(proxy: Proxy) -> None:
+def test_answer_held_by_a_frozen_proxy_can_be_dropped(proxy: Proxy) -> None:
     proxy.freeze()
     asked = Asked(proxy.endpoint)
     wait_until(lambda: proxy.seen().count() == 1, 5, "the request")

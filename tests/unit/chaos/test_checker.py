@@ -143,7 +143,7 @@ def test_a_lock_that_nobody_holds_is_found():
     assert broken(record) == ["somebody holds"]
 
 
-def test_what_is_left_behind_is_found():
+def test_key_left_behind_is_found():
     record = two_holders()
     record.left = ["key /_locks/_ctdb/X/7"]
     assert broken(record) == ["nothing is left"]

@@ -100,19 +100,19 @@ BAD = [
 
 
 @pytest.mark.parametrize("command, error, says", BAD)
-def test_what_is_no_answer_gives_no_name_and_says_what_to_set(command, error, says):
+def test_bad_answer_of_testparm_gives_no_name_and_names_netbios_name(command, error, says):
     with pytest.raises(error, match=says) as raised:
         find(NO_NAME, command, None, 0)
     assert raised.type is error and "netbios_name" in str(raised.value)
 
 
 @pytest.mark.parametrize("text", ["A", "a-b.c", "X" * 63, "!@$&()_'{}~^", "...", ".a"])
-def test_what_can_be_part_of_a_path_is_a_name(text):
+def test_valid_path_component_is_accepted_as_name(text):
     assert path_component(text) == text
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "a/b", "a b", "X" * 64, "ä", "a\n", "\na", "a%2f", "a#", "a?"])
-def test_what_cannot_be_part_of_a_path_is_no_name(text):
+def test_invalid_path_component_is_refused_as_name(text):
     with pytest.raises(ValueError):
         path_component(text)
 

@@ -124,7 +124,7 @@ def test_giving_back_is_bounded(life):
 
 
 @pytest.mark.parametrize("failure", [Unavailable("x"), Refused("x")])
-def test_what_cannot_be_given_back_changes_nothing(life, failure):
+def test_failed_release_after_contention_does_not_change_the_status(life, failure):
     life.lock.plan("take", Contended("them"))
     life.lock.plan("release", failure)
     life.run()

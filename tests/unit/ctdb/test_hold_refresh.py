@@ -119,7 +119,7 @@ def test_a_failure_and_its_end_are_logged_once(life, error):
 
 
 @pytest.mark.parametrize("left, lines", [(1.25, 1), (1.5, 1), (1.75, 2)])
-def test_of_a_failure_just_before_the_loss_only_the_loss_is_logged(life, left, lines):
+def test_failure_just_before_the_loss_is_not_logged_but_the_loss_is(life, left, lines):
     # So much is left when the first try fails.
     life.lock.plan("take", lambda: life.granted(TTL, TTL - 1 - left - TOOK))
     life.lock.plan("refresh", Unavailable("x"), Lost("y"))

@@ -78,7 +78,7 @@ def pipe():
 # What ends a wait
 
 
-def test_nothing_ends_a_helper_that_nothing_ends(watch, clock):
+def test_wait_without_a_stop_lasts_until_its_deadline(watch, clock):
     watch.check()
     until = clock.now + 5
     with pytest.raises(TimeoutError):
@@ -104,7 +104,7 @@ def test_a_signal_ends_a_wait_without_events_at_once(watch, clock, number):
     assert clock.now == began + 2
 
 
-def test_of_two_signals_the_first_is_the_reason(watch):
+def test_first_of_two_signals_is_the_reason_for_the_stop(watch):
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(Stopped):
         watch.check()

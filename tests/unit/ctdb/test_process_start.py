@@ -65,7 +65,7 @@ def test_a_stdout_that_cannot_be_written_to_is_no_error():
 # What is inherited
 
 
-def test_what_was_left_open_above_stderr_is_closed_and_nothing_else():
+def test_start_closes_only_descriptors_above_stderr():
     reader, writer = os.pipe()
 
     def child():
@@ -177,7 +177,7 @@ def test_a_signal_before_there_is_anything_to_give_back_simply_ends_it(fifo, num
         assert (helper.returncode, helper.stdout, helper.stderr) == (-number, b"", "")
 
 
-def test_what_ctdbd_leaks_is_closed_before_the_file_is_read(fifo):
+def test_descriptor_leaked_by_ctdbd_is_closed_before_the_file_is_read(fifo):
     reader, writer = os.pipe()
     with Helper(fifo, extra_fds=[writer]):
         os.close(writer)

@@ -56,7 +56,7 @@ def test_a_missing_status_fails_with_the_stderr_of_the_program(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("own_parent", [False, True])
-def test_nothing_of_the_program_survives_its_end(program: str, own_parent: bool) -> None:
+def test_child_of_the_program_does_not_survive_its_end(program: str, own_parent: bool) -> None:
     with Helper(None, "-c", "sleep 61 & echo $!; exec sleep 62", program="/bin/sh", own_parent=own_parent) as helper:
         child = int(helper.wait_output())
         assert not gone(child)
@@ -113,7 +113,7 @@ def test_the_program_runs_under_strace_as_a_direct_child(tmp_path: Path) -> None
     assert "INJECTED" in trace.read_text()
 
 
-def test_of_many_contenders_one_gets_the_lock(tmp_path: Path) -> None:
+def test_one_of_8_contenders_gets_the_lock(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text(
         f"#!/bin/sh\nexec 9>{tmp_path}/lock\nflock -n 9 || {{ printf 1; exit; }}\nprintf 0\nexec sleep 60\n"
