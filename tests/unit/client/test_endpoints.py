@@ -41,7 +41,7 @@ def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_older_answers_of_dns_are_used_after_a_quarter_of_a_second(monkeypatch):
+def test_older_dns_answer_is_used_after_a_quarter_of_a_second(monkeypatch):
     waiting = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", answers := Answers())
     endpoints = Endpoints(parse("host = m.test"), Patient(), Log())
@@ -82,7 +82,7 @@ def connect_in_vain(endpoints, names):
     return {endpoint: str(reason) for endpoint, reason in failure.value.reasons.items()}
 
 
-def test_an_endpoint_apart_is_waited_for_a_moment_if_it_is_dead():
+def test_separate_connection_to_a_dead_endpoint_times_out_early():
     with black_hole("127.0.0.1") as port:
         name = f"127.0.0.1:{port}"
         apart = Endpoints(parse(f"host = {name}"), Patient(), Log()).apart(name)
@@ -93,7 +93,7 @@ def test_an_endpoint_apart_is_waited_for_a_moment_if_it_is_dead():
 
 
 @pytest.mark.parametrize("what", ["thread", "descriptor"])
-def test_a_name_that_no_thread_can_look_up_costs_only_its_endpoint(monkeypatch, listener, what):
+def test_name_that_no_thread_can_look_up_fails_only_its_endpoint(monkeypatch, listener, what):
     if what == "thread":
 
         def fail(*_):
@@ -116,7 +116,7 @@ def test_a_name_that_no_thread_can_look_up_costs_only_its_endpoint(monkeypatch, 
     assert descriptors() == before
 
 
-def test_members_that_no_thread_can_look_up_are_those_of_before(monkeypatch):
+def test_earlier_members_stay_if_no_thread_can_look_them_up(monkeypatch):
     def fail(*_):
         raise NO_DESCRIPTOR
 
@@ -131,7 +131,7 @@ def test_members_that_no_thread_can_look_up_are_those_of_before(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a..b", ".", ".x", "x" * 64, "x." * 200, "b\u00fccher.test", "\u2024\u2024"])
-def test_a_name_that_is_none_is_a_failure_to_resolve_it(monkeypatch, name):
+def test_invalid_host_name_fails_to_resolve(monkeypatch, name):
     real = socket.getaddrinfo
     # The rest of the way is the C library's, and a name server's.
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: real(*args, flags=socket.AI_NUMERICHOST))

@@ -25,7 +25,7 @@ from tests.support.fuzz import JSON, examples, given, st
     st.sampled_from([200, 200, 400, 401, 403, 404, 500, 503]),
     st.one_of(st.binary(max_size=60), JSON.map(json.dumps).map(str.encode), st.just(b"[" * 100000)),
 )
-def test_any_answer_is_an_object_or_a_known_error(status, body):
+def test_any_answer_gives_an_object_or_a_known_error(status, body):
     try:
         assert isinstance(understand(status, body), dict)
     except LockError:

@@ -99,7 +99,7 @@ def test_a_connection_that_failed_once_is_not_used_again():
         connection.ask("GET", "/", None, {}, 0)
 
 
-def test_an_end_before_the_first_byte_differs_from_one_in_the_middle():
+def test_end_before_the_first_byte_differs_from_end_within_an_answer():
     with pytest.raises(Disconnected):
         ask()
     for answer in ANSWERS[0], ANSWERS[2]:
@@ -163,7 +163,7 @@ def test_an_answer_without_an_end_is_refused_in_time(kind):
     assert len(server.pieces) > 20
 
 
-def test_the_longest_key_that_etcd_takes_is_read_and_more_is_not():
+def test_answer_with_the_longest_key_is_read_and_twice_that_is_refused():
     longest = 9 << 20  # 1.5 MiB, each byte escaped as \\u0001
     assert len(ask(OK + b"Content-Length: %d\r\n\r\n" % longest, b"x" * longest)[1]) == longest
     with pytest.raises(TooLong):

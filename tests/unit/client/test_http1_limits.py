@@ -54,7 +54,7 @@ def test_a_body_may_have_ten_mebibytes(kind, size, good):
 
 
 @pytest.mark.parametrize("size, good", [(HEAD, True), (HEAD + 1, False)])
-def test_fields_that_do_not_end_in_64_kibibytes_are_no_answer(size, good):
+def test_header_over_64_kibibytes_is_refused(size, good):
     head = (OK + b"X: ").ljust(size, b"x")
     pieces = [head, b"\r\nContent-Length: 2\r\n\r\n{}"]
     if good:
@@ -65,7 +65,7 @@ def test_fields_that_do_not_end_in_64_kibibytes_are_no_answer(size, good):
 
 
 @pytest.mark.parametrize("size, good", [(BODY + HEAD, True), (BODY + HEAD + 1, False)])
-def test_an_answer_is_no_longer_than_both_limits_together(size, good):
+def test_answer_longer_than_both_limits_together_is_refused(size, good):
     tail = b"HTTP/1.1 204 No Content\r\n\r\n"
     interim = b"HTTP/1.1 100 Continue\r\nX: " + b"x" * 4000 + b"\r\n\r\n"
     count, rest = divmod(size - len(tail), len(interim))
@@ -80,7 +80,7 @@ def test_an_answer_is_no_longer_than_both_limits_together(size, good):
             ask(*pieces)
 
 
-def test_all_is_sent_however_little_the_socket_takes_at_a_time(monkeypatch):
+def test_stream_sends_everything_if_the_socket_takes_little_at_a_time(monkeypatch):
     sent = []
 
     class Socket:
@@ -92,14 +92,14 @@ def test_all_is_sent_however_little_the_socket_takes_at_a_time(monkeypatch):
     assert sent == [b"012", b"345", b"678", b"9"]
 
 
-def test_without_a_deadline_nothing_is_received(monkeypatch):
+def test_stream_receives_nothing_without_a_deadline(monkeypatch):
     clock = Clock(monkeypatch)
     clock.now = 0.5
     with socket.socket() as sock, pytest.raises(TimeoutError):
         Stream(sock, Waiter(clock)).receive()
 
 
-def test_a_wait_is_for_the_socket_until_the_deadline(monkeypatch):
+def test_stream_waits_for_its_socket_until_the_deadline(monkeypatch):
     clock = Clock(monkeypatch)
     waiter, waits = Waiter(clock), []
     waiter.wait = lambda events, deadline: waits.append((events, deadline)) or set(events)

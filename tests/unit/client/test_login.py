@@ -61,7 +61,7 @@ def test_dead_token_is_replaced_once_and_the_request_repeated(guarded):
     assert guarded.a.paths[2:] == ["/v3/kv/range", "/v3/auth/authenticate", "/v3/kv/range"]
 
 
-def test_a_connection_closed_on_a_token_is_tried_with_another_one(guarded):
+def test_request_is_repeated_with_a_new_token_on_a_closed_connection(guarded):
     guarded.call()
     guarded.a.end_idle()
     guarded.guard.tokens += 1
@@ -69,7 +69,7 @@ def test_a_connection_closed_on_a_token_is_tried_with_another_one(guarded):
     assert guarded.a.paths[2:] == ["/v3/auth/authenticate", "/v3/kv/range"]
 
 
-def test_a_token_that_is_never_good_is_not_asked_for_for_ever(guarded):
+def test_login_is_not_repeated_forever_if_no_token_is_accepted(guarded):
     guarded.a.serve = lambda path, body: (
         [(0.0, answer(200, {**FINE, "token": "t"}))]
         if path.endswith("authenticate")
@@ -87,7 +87,7 @@ def test_wrong_password_is_refused_naming_the_user_alone(guarded):
     assert failure.type is Refused and "'p'" not in str(failure.value)
 
 
-def test_without_a_user_a_login_that_is_wanted_is_refused(cluster):
+def test_login_that_etcd_requires_is_refused_without_a_user(cluster):
     cluster.configured(1)
     cluster.a.serve = says("etcdserver: user name is empty")
     with pytest.raises(Refused, match="set username and password"):
@@ -106,7 +106,7 @@ def test_login_is_not_repeated_while_auth_is_disabled(guarded):
 
 
 @pytest.mark.parametrize("token", [None, "", 7, "a\r\nb"])
-def test_a_login_without_a_token_is_no_login(guarded, token):
+def test_login_answer_without_a_token_is_refused(guarded, token):
     guarded.a.serve = always((0.0, answer(200, {**FINE, "token": token})))
     with pytest.raises(Unavailable, match="a login without a token"):
         guarded.call(2)
@@ -133,7 +133,7 @@ def shown(cluster, error):
 
 
 @pytest.mark.parametrize("repeated", REPEATED)
-def test_no_answer_to_the_login_is_shown(cluster, repeated):
+def test_answer_to_the_login_is_not_shown(cluster, repeated):
     cluster.configured(1, f"username = u\npassword = {SECRET}\n")
     cluster.a.serve = always((0.0, repeated))
     with pytest.raises(LockError) as failure:
@@ -151,7 +151,7 @@ def test_known_error_of_etcd_at_login_is_shown(cluster, message):
         cluster.call(2)
 
 
-def test_a_token_is_shown_neither_where_it_comes_nor_where_it_goes(guarded):
+def test_token_is_not_shown_in_the_login_answer_or_in_requests(guarded):
     guarded.guard.tokens = 12344
     guarded.call()
     assert guarded.a.fields[-1]["Authorization"] == "t12345"
@@ -159,7 +159,7 @@ def test_a_token_is_shown_neither_where_it_comes_nor_where_it_goes(guarded):
     assert "t12345" not in lines and "'Authorization': '***'" in lines
 
 
-def test_a_password_that_is_a_word_of_the_log_is_not_given_away(cluster):
+def test_password_equal_to_a_word_of_the_log_is_not_revealed(cluster):
     cluster.configured(1, "username = u\npassword = range\n")
     guard = Guarded("range")
     guard.server = cluster.a
@@ -175,14 +175,14 @@ def login_of(user="u", log=None):
     return Login(SimpleNamespace(username=user, password="p"), log or Log())
 
 
-def test_without_a_user_nobody_logs_in():
+def test_client_without_a_user_does_not_log_in():
     def fail(body):
         raise AssertionError("logs in")
 
     assert login_of(None).headers(fail) == {} and login_of(None).present() == {}
 
 
-def test_a_copy_has_the_token_and_forgets_it_alone():
+def test_copy_of_a_login_has_its_token_and_forgets_only_its_own():
     login = login_of()
     assert login.headers(lambda body: {"token": "t"}) == {"Authorization": "t"}
     copy = login.copy()
@@ -191,7 +191,7 @@ def test_a_copy_has_the_token_and_forgets_it_alone():
     assert not copy.active and login.active
 
 
-def test_the_log_says_that_somebody_logged_in_or_need_not():
+def test_log_shows_a_login_and_a_login_that_etcd_does_not_require():
     def refuse(body):
         raise AuthDisabled("x")
 

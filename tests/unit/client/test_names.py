@@ -111,7 +111,7 @@ def test_an_address_needs_no_name_server(cluster, dns):
 
 
 @pytest.mark.parametrize("hosts", ["m1:1, 127.0.0.2:2", "127.0.0.2:2, m1:1"])
-def test_hanging_name_server_costs_a_moment_beside_another_endpoint(cluster, dns, hosts):
+def test_hanging_name_server_delays_another_endpoint_only_briefly(cluster, dns, hosts):
     dns.hanging.add("m1")
     cluster.waiter.hangs = True
     configured(cluster, f"host = {hosts}")
@@ -172,7 +172,7 @@ def test_the_members_of_a_domain_are_looked_up_once(cluster, dns):
     assert dns.asked == ["d"] and endpoints.names() == [A, B]
 
 
-def test_other_members_are_looked_for_when_none_answers(cluster, dns):
+def test_members_are_looked_up_again_when_none_answers(cluster, dns):
     configured(cluster, "srv_domain = d")
     cluster.call()
     cluster.a.refuse()
@@ -182,7 +182,7 @@ def test_other_members_are_looked_for_when_none_answers(cluster, dns):
     assert dns.asked == ["d", "d"]
 
 
-def test_domain_no_longer_found_keeps_its_members_of_before(cluster, dns):
+def test_domain_no_longer_found_keeps_its_earlier_members(cluster, dns):
     configured(cluster, "srv_domain = d")
     cluster.call()
     cluster.a.refuse()
@@ -192,7 +192,7 @@ def test_domain_no_longer_found_keeps_its_members_of_before(cluster, dns):
     assert cluster.call() == FINE
 
 
-def test_a_domain_whose_name_servers_hang_later_costs_a_moment(cluster, dns):
+def test_domain_whose_name_servers_hang_later_delays_only_briefly(cluster, dns):
     configured(cluster, "srv_domain = d")
     cluster.call()
     cluster.a.refuse()
@@ -236,7 +236,7 @@ def test_a_connection_of_its_own_goes_to_that_endpoint_and_is_closed(cluster, dn
 
 
 @pytest.mark.parametrize("how, error", [("refuse", ConnectionRefusedError), ("fall_silent", TimeoutError)])
-def test_one_endpoint_that_fails_is_not_replaced_by_another(cluster, dns, how, error):
+def test_request_to_one_endpoint_does_not_fall_back_to_another(cluster, dns, how, error):
     endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2")
     getattr(cluster.a, how)()
     until = cluster.clock.now + 1
@@ -246,7 +246,7 @@ def test_one_endpoint_that_fails_is_not_replaced_by_another(cluster, dns, how, e
 
 
 @pytest.mark.parametrize("impatient, seconds", [(True, 0.25), (False, 1)])
-def test_dead_endpoint_costs_who_is_impatient_a_moment(cluster, dns, impatient, seconds):
+def test_dead_endpoint_delays_an_impatient_caller_only_briefly(cluster, dns, impatient, seconds):
     endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2")
     cluster.a.never_connect()
     began = cluster.clock.now

@@ -51,7 +51,7 @@ def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_an_address_family_that_the_kernel_lacks_costs_only_its_candidate(monkeypatch, listener):
+def test_address_family_that_the_kernel_lacks_fails_its_candidate_only(monkeypatch, listener):
     port = listener.getsockname()[1]
     break_sockets(monkeypatch, NO_FAMILY, {socket.AF_INET6})
     found, sock = race([address("a:1", port, socket.AF_INET6), address("b:1", port)], Patient(), soon())
@@ -85,7 +85,7 @@ def test_a_socket_that_fails_after_it_was_made_is_closed(monkeypatch, listener, 
     assert descriptors() <= before
 
 
-def test_a_silent_candidate_costs_the_next_one_a_twentieth_of_a_second(monkeypatch, listener):
+def test_silent_candidate_delays_the_next_by_a_twentieth_of_a_second(monkeypatch, listener):
     clock = Clock(monkeypatch)
     waiter = Waiter(clock)
     began = clock.now

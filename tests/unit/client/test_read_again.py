@@ -65,7 +65,7 @@ def test_token_of_the_old_user_is_not_used_for_the_new_one(cluster):
     assert cluster.call() == FINE
 
 
-def test_cluster_of_the_lease_stays_whatever_the_file_says(cluster):
+def test_cluster_of_the_lease_stays_if_the_file_names_another(cluster):
     assert cluster.call() == FINE
     cluster.b.serve = lambda path, body: [(0.0, answer(200, {"header": {"cluster_id": "78"}}))]
     write(cluster, f"host = {B}\nexpected_cluster_id = 4e\n")
@@ -74,7 +74,7 @@ def test_cluster_of_the_lease_stays_whatever_the_file_says(cluster):
         cluster.call()
 
 
-def test_search_for_the_old_domain_is_left_and_its_answer_ignored(monkeypatch):
+def test_lookup_of_the_old_domain_is_abandoned_and_its_answer_ignored(monkeypatch):
     asked, go_on = [], threading.Event()
 
     def look_up(domain, protocol):
@@ -99,7 +99,7 @@ def test_search_for_the_old_domain_is_left_and_its_answer_ignored(monkeypatch):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_https_with_files_that_cannot_be_used_is_not_half_taken_over():
+def test_https_with_unusable_files_changes_no_setting():
     config = parse("host = a\n")
     subject = Endpoints(config, endpoints.Patient(), Log())
     config.protocol, config.ca_cert, config.hosts, config.edition = "https", "/none.pem", [("b", 1)], 1
@@ -142,7 +142,7 @@ def test_files_that_have_not_changed_are_read_once(reading, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["ca", "cert", "key"])
-def test_each_file_that_has_changed_counts_for_the_next_connection(reading, name):
+def test_each_changed_file_is_used_for_the_next_connection(reading, name):
     (reading.path / name).write_text(f"{name}2")
     reading.connect()
     assert f"{name}2" in reading.made[0]
@@ -168,7 +168,7 @@ def test_file_that_cannot_be_used_is_tried_at_each_connection(reading):
     ]
 
 
-def test_file_that_could_not_be_read_for_a_moment_is_read_later(reading):
+def test_file_that_is_briefly_unreadable_is_read_later(reading):
     (reading.path / "cert").write_text("cert2")
     reading.scarce = True
     reading.connect()
@@ -177,7 +177,7 @@ def test_file_that_could_not_be_read_for_a_moment_is_read_later(reading):
     assert reading.made == ["cacertkey", "cacert2key"]
 
 
-def test_the_systems_store_is_one_of_the_files(monkeypatch, tmp_path):
+def test_system_certificate_store_is_one_of_the_files(monkeypatch, tmp_path):
     store = tmp_path / "store"
     monkeypatch.setenv("SSL_CERT_FILE", str(store))
     store.write_text("")

@@ -59,7 +59,7 @@ def test_endpoints_that_are_all_refused_end_the_rounds_at_once(monkeypatch):
         ({"a": TooLong("x"), "b": OSError("x")}, TooLong),
     ],
 )
-def test_trying_ends_early_only_if_each_endpoint_refuses_for_good(monkeypatch, failures, raised):
+def test_retries_end_early_only_if_each_endpoint_refuses_for_good(monkeypatch, failures, raised):
     clock = Clock(monkeypatch)
     began, rounds = clock.now, []
 
@@ -84,7 +84,7 @@ def test_trying_ends_early_only_if_each_endpoint_refuses_for_good(monkeypatch, f
         (ConnectionResetError(), "ConnectionResetError"),
     ],
 )
-def test_a_failure_is_named_in_words(error, words):
+def test_failure_is_described_in_words(error, words):
     assert reason(error) == words
 
 

@@ -43,7 +43,7 @@ def trial(monkeypatch):
 FAILED = {"a": OSError(111, "Connection refused")}
 
 
-def test_an_answer_is_one_whatever_it_is(trial):
+def test_any_value_counts_as_an_answer(trial):
     for answer in [], 0, "", False, "x":
         assert trial.call(answer) == answer
     assert len(trial.attempts) == 5 and not trial.log.lines
@@ -71,7 +71,7 @@ def test_call_refused_for_good_by_all_endpoints_is_not_retried(trial):
 
 
 @pytest.mark.parametrize("seconds, tries", [(0.0, 1), (0.125, 2)])
-def test_a_refusal_is_tried_again_with_a_changed_file_before_the_deadline(trial, seconds, tries):
+def test_refused_call_is_retried_on_a_changed_file_before_the_deadline(trial, seconds, tries):
     changed = [True]
     trial.retry = Retry(trial.waiter, trial.log, lambda: bool(changed and changed.pop()))
     with pytest.raises(Refused):
@@ -85,7 +85,7 @@ def test_call_that_one_endpoint_may_serve_later_is_retried(trial):
 
 
 @pytest.mark.parametrize("when, attempts", [(None, 0), (0.05, 1), (0.15, 2)])
-def test_a_stop_ends_it_before_the_next_attempt(trial, when, attempts):
+def test_stop_ends_a_call_before_the_next_attempt(trial, when, attempts):
     if when is None:
         trial.waiter.stop = "SIGTERM"
     else:
@@ -110,7 +110,7 @@ def errors(trial):
     return [line for line in trial.log.lines if line.startswith("error: ")]
 
 
-def test_an_outage_is_a_line_at_its_beginning_and_one_at_its_end(trial):
+def test_outage_is_logged_at_its_beginning_and_at_its_end(trial):
     trial.call(FAILED, FAILED, FAILED, "x")
     assert errors(trial) == [
         "error: no etcd endpoint answers, still trying: a: Connection refused",
@@ -121,7 +121,7 @@ def test_an_outage_is_a_line_at_its_beginning_and_one_at_its_end(trial):
     assert len(trial.log.lines) == 4
 
 
-def test_an_outage_over_several_calls_is_one(trial):
+def test_outage_over_several_calls_is_logged_as_one(trial):
     for _ in range(3):
         with pytest.raises(Unavailable):
             trial.call(FAILED, seconds=1)
@@ -149,5 +149,5 @@ def test_failures_are_logged_with_the_text_of_the_caller(trial):
 
 
 @pytest.mark.parametrize("untried, most, seconds", [(1, 99, 4), (2, 99, 4), (4, 99, 2), (1, 3, 3), (8, 3, 1)])
-def test_an_endpoint_may_take_its_share_of_the_time_and_never_all_of_it(trial, untried, most, seconds):
+def test_endpoint_may_use_its_share_of_the_time_but_never_all(trial, untried, most, seconds):
     assert share(trial.clock.now + 8, untried, most) == trial.clock.now + seconds

@@ -30,12 +30,12 @@ def answer(monkeypatch):
     return targets.extend
 
 
-def test_a_target_that_no_host_can_have_for_a_name_is_no_endpoint(answer):
+def test_srv_target_that_is_no_host_name_is_no_endpoint(answer):
     answer(["a.test.", ".", "a..b.", ".x.", f"{'x' * 64}.test.", r"a\000b.", r"a\.b.", "b c.", "B-2_.test."])
     assert srv.look_up("cluster.test", "http") == [("a.test", 1), ("B-2_.test", 1)]
 
 
-def test_records_without_a_name_of_a_host_are_none(answer):
+def test_srv_records_without_a_host_name_are_not_found(answer):
     answer([".", "a..b."])
     with pytest.raises(srv.NotFound):
         srv.look_up("cluster.test", "http")

@@ -56,11 +56,11 @@ def trusted(made):
     return sorted(dict(part for parts in ca["subject"] for part in parts)["commonName"] for ca in made.get_ca_certs())
 
 
-def test_without_ca_cert_the_systems_store_is_trusted():
+def test_system_store_is_trusted_without_ca_cert():
     assert trusted(made()) == ["one"]
 
 
-def test_ca_cert_is_trusted_in_place_of_the_systems_store(tmp_path):
+def test_ca_cert_is_trusted_instead_of_the_system_store(tmp_path):
     assert trusted(made(tmp_path / "two.pem")) == ["two"]
 
 
@@ -75,7 +75,7 @@ def test_the_server_and_its_name_are_always_verified(tmp_path, name):
     assert context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname is True
 
 
-def test_a_ca_cert_that_is_none_is_refused_by_its_name(tmp_path):
+def test_unusable_ca_cert_is_refused_with_its_name(tmp_path):
     (tmp_path / "x").write_text("x")
     for path, says in (tmp_path / "x", "holds no certificate"), (tmp_path / "y", "No such file"):
         with pytest.raises(Refused, match=f"ca_cert: {path}:? {says}"):

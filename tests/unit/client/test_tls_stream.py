@@ -91,7 +91,7 @@ def echo(secured):
         secured.sendall(data)
 
 
-def test_bytes_go_both_ways_however_many(tls, certificate):
+def test_large_data_passes_a_tls_stream_both_ways(tls, certificate):
     server = Server(certificate, echo)
     stream = tls.stream(server.connect(), Patient(), "127.0.0.1", soon())
     sent = bytes(range(256)) * 4096
@@ -108,7 +108,7 @@ def test_bytes_go_both_ways_however_many(tls, certificate):
     assert server.alpn is None
 
 
-def test_a_zone_is_in_no_certificate(tls, certificate):
+def test_zone_of_an_address_is_not_compared_with_the_certificate(tls, certificate):
     server = Server(certificate, nothing)
     tls.stream(server.connect(), Patient(), "fe80::1%eth0", soon()).close()
     server.end()
@@ -124,7 +124,7 @@ def test_a_server_of_another_name_is_refused(tls, certificate):
     assert tls.explain(OSError("x"), "h").args == ("x",)
 
 
-def test_a_name_that_cannot_be_one_leaves_no_socket_open(tls):
+def test_invalid_server_name_leaves_no_socket_open(tls):
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with theirs, pytest.raises((ValueError, OSError)):
@@ -132,7 +132,7 @@ def test_a_name_that_cannot_be_one_leaves_no_socket_open(tls):
     assert ours.fileno() == -1
 
 
-def test_a_handshake_that_never_ends_is_a_timeout_that_says_so(tls):
+def test_handshake_that_never_ends_times_out_with_its_reason(tls):
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with theirs, pytest.raises(TimeoutError, match=r"no end of the TLS handshake in \d+\.\d s"):
@@ -149,7 +149,7 @@ def test_a_connection_closed_in_the_handshake_may_need_http(tls):
 
 
 @pytest.mark.parametrize("in_order", [True, False])
-def test_the_end_of_a_stream_is_one_however_it_comes(tls, certificate, in_order):
+def test_stream_ends_the_same_with_or_without_a_tls_close(tls, certificate, in_order):
     def end(secured):
         if in_order:
             with suppress(OSError):
@@ -164,7 +164,7 @@ def test_the_end_of_a_stream_is_one_however_it_comes(tls, certificate, in_order)
     stream.close()
 
 
-def test_a_server_that_sends_nothing_is_a_timeout(tls, certificate):
+def test_server_that_sends_nothing_times_out(tls, certificate):
     server = Server(certificate, nothing)
     stream = tls.stream(server.connect(), Patient(), "127.0.0.1", soon())
     stream.deadline = soon(0.1)
@@ -187,7 +187,7 @@ def test_a_server_that_requires_a_certificate_says_so_by_the_first_send(tls, pki
     assert "set cert" in str(tls.explain(failure.value, "h"))
 
 
-def test_our_certificate_is_shown_to_a_server_that_wants_one(pki, certificate):
+def test_our_certificate_is_sent_to_a_server_that_requests_one(pki, certificate):
     tls = Tls(SimpleNamespace(ca_cert=pki.ca, cert=(certificate.cert, certificate.key)), Log())
     server = Server(certificate, echo, require=pki.ca)
     stream = tls.stream(server.connect(), Patient(), "127.0.0.1", soon())
@@ -270,7 +270,7 @@ def test_error_in_a_tls_file_is_reported_with_the_file_name(tmp_path, pki, certi
     assert refusal(cert, "/missing") == "cert: /missing: No such file or directory: name a file that can be read"
 
 
-def test_a_stream_is_made_with_what_it_is_given(tls, certificate):
+def test_stream_starts_with_the_given_deadline(tls, certificate):
     server = Server(certificate, nothing)
     until = soon()
     stream = TlsStream(server.connect(), Patient(), tls._context, "127.0.0.1", until)

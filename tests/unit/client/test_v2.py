@@ -54,21 +54,21 @@ def test_write_is_sent_as_a_form(rig):
         always((0.0, b"HTTP/1.1 200 OK\r\n\r\n"), *[(0.0, b"x" * 65536)] * 300),
     ],
 )
-def test_endpoint_that_fails_in_any_way_leaves_it_to_the_next(rig, serve):
+def test_next_endpoint_is_used_however_the_first_one_fails(rig, serve):
     rig.a.serve = serve
     for _ in range(2):
         assert rig.read() == "v"
     assert rig.asked() == [1, 2, 0] and rig.client.endpoint == B
 
 
-def test_an_endpoint_that_cannot_be_connected_to_leaves_it_to_the_next(rig):
+def test_next_endpoint_is_used_if_the_first_refuses_connections(rig):
     rig.a.refuse()
     assert rig.read() == "v" and rig.asked() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("how", ["fall_silent", "never_connect"])
 @pytest.mark.parametrize("seconds, waited", [(60, 3.0), (3, 1.0)])
-def test_a_silent_endpoint_has_the_read_timeout_at_most_and_its_share(rig, how, seconds, waited):
+def test_silent_endpoint_is_waited_for_its_share_up_to_read_timeout(rig, how, seconds, waited):
     getattr(rig.a, how)()
     began = rig.clock.now
     assert rig.read(seconds) == "v" and rig.client.endpoint == B
@@ -95,7 +95,7 @@ def test_connection_that_ended_while_idle_is_made_again_silently(rig):
     assert not [line for line in rig.log.lines if line.startswith("error")]
 
 
-def test_end_of_the_idle_connection_in_use_is_what_to_wait_for(rig):
+def test_rest_waits_for_the_end_of_the_idle_connection_in_use(rig):
     assert rig.client.idle() == {}
     rig.a.serve = says(503, b"")
     rig.read()
@@ -113,7 +113,7 @@ def test_a_connection_that_is_not_kept_is_not_waited_for(rig):
     rig.read()
 
 
-def test_an_endpoint_that_closes_every_connection_is_not_asked_for_ever(rig):
+def test_endpoint_that_closes_every_connection_is_not_asked_forever(rig):
     rig.v2(1)
     rig.read()
     rig.a.serve = always((0.0, b""))
@@ -122,7 +122,7 @@ def test_an_endpoint_that_closes_every_connection_is_not_asked_for_ever(rig):
     assert len(rig.a.requests) < 12
 
 
-def test_a_late_answer_is_not_taken_for_that_to_the_next_request(rig):
+def test_late_answer_is_not_used_for_the_next_request(rig):
     rig.v2(1, "read_timeout = 1")
     rig.a.serve = always((1.5, answer(200, {"node": {"key": "/k", "value": "stale"}})))
     rig.clock.at(rig.clock.now + 1.05, lambda: setattr(rig.a, "serve", always((0.0, FINE))))
@@ -151,7 +151,7 @@ def test_a_call_that_may_have_had_its_effect_is_not_repeated(rig, serve):
     assert rig.append() == "v" and rig.asked() == [1, 1, 0]
 
 
-def test_a_call_that_hangs_and_is_not_repeated_leaves_half_the_time(rig):
+def test_hanging_call_that_is_not_repeated_leaves_half_of_the_time(rig):
     rig.a.fall_silent()
     began = rig.clock.now
     with pytest.raises(Unanswered, match="no answer in 2.0 s"):
@@ -173,7 +173,7 @@ def test_a_stop_ends_a_call_that_hangs_and_its_connection(rig, once):
 
 
 @pytest.mark.parametrize("once", [True, False])
-def test_after_a_stop_nothing_is_begun(rig, once):
+def test_stopped_call_sends_no_request(rig, once):
     rig.waiter.stop = "SIGTERM"
     with pytest.raises(Stopped):
         (rig.append if once else rig.read)()
@@ -207,7 +207,7 @@ MEANING = [
 ]
 
 
-def test_the_cluster_of_the_first_answer_is_stayed_with(rig):
+def test_cluster_of_the_first_answer_is_kept(rig):
     rig.v2(2)
     node = {"action": "get", "node": {"key": "/k", "value": "v"}}
     ours, theirs = (says(200, node, f"X-Etcd-Cluster-Id: {number}\r\n") for number in ("abc", "def"))
@@ -228,7 +228,7 @@ def test_each_bad_answer_raises_its_exception(rig, serve, kind, words):
     assert failure.type is kind
 
 
-def test_garbage_that_python_etcd_stumbles_over_makes_no_sense(rig):
+def test_answer_that_crashes_python_etcd_makes_no_sense(rig):
     rig.v2(1)
     rig.a.serve = says(200, {"node": {"key": "/d", "dir": True, "nodes": [5]}})
     with pytest.raises(Unavailable, match="makes no sense: TypeError"):

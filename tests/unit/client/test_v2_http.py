@@ -47,14 +47,14 @@ def test_a_redirect_to_a_path_stays_at_the_endpoint_with_the_login(rig):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
-def test_a_redirect_that_could_make_a_read_of_a_write_is_not_followed(rig, status):
+def test_redirect_that_could_turn_a_write_into_a_read_is_not_followed(rig, status):
     rig.a.serve = to(f"http://{B}/v2/keys/d", status)
     with pytest.raises(Unanswered):
         rig.append()
     assert rig.asked() == [1, 0, 0]
 
 
-def test_no_redirect_is_followed_where_the_file_forbids_it(rig):
+def test_redirect_is_not_followed_if_the_file_forbids_it(rig):
     rig.v2(1, "allow_redirect = no")
     rig.a.serve = to(f"http://{B}/v2/keys/d")
     with pytest.raises(Unavailable):
@@ -62,7 +62,7 @@ def test_no_redirect_is_followed_where_the_file_forbids_it(rig):
     assert rig.asked()[1] == 0
 
 
-def test_redirects_in_a_circle_end(rig):
+def test_circular_redirects_end(rig):
     rig.v2(1)
     rig.a.serve, rig.b.serve = to(f"http://{B}/"), to(f"http://{A}/")
     with pytest.raises(Unanswered):
@@ -96,7 +96,7 @@ def test_a_redirect_to_nowhere_is_a_failure_of_the_endpoint(rig, place):
 
 
 @pytest.mark.parametrize("password", ["p", "p\u00e4", "p\u20ac", "\U0001f511"])
-def test_the_login_is_sent_in_utf_8_as_etcd_wants_it(rig, password):
+def test_login_is_sent_in_utf_8(rig, password):
     rig.v2(1, f"username = \u00fc\npassword = {password}")
     rig.read()
     sent = base64.b64decode(rig.a.fields[0]["authorization"].partition(" ")[2]).decode()
@@ -117,7 +117,7 @@ def test_the_log_names_each_operation_with_endpoint_and_time(rig):
     ]
 
 
-def test_the_wire_is_shown_without_the_login(rig):
+def test_wire_log_hides_the_login(rig):
     rig.v2(1, "username = u\npassword = hunter2")
     rig.append()
     wire = [line for line in rig.log.lines if line.startswith("wire")]
@@ -130,7 +130,7 @@ def test_the_wire_is_shown_without_the_login(rig):
 # How python-etcd is set up
 
 
-def test_python_etcd_goes_to_one_address_and_never_elsewhere_by_itself():
+def test_python_etcd_uses_one_address_and_does_not_reconnect_elsewhere():
     keywords = client_keywords(parse("host = a, b"), ("::1", 7))
     assert (keywords["host"], keywords["port"], keywords["srv_domain"]) == ("[::1]", 7, None)
     assert keywords["allow_reconnect"] is False and keywords["use_proxies"] is True

@@ -41,7 +41,7 @@ def client(waiter, log, **keys):
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EAFNOSUPPORT, errno.ENOBUFS])
-def test_call_without_any_socket_rests_between_its_rounds(monkeypatch, code):
+def test_call_without_any_socket_pauses_between_rounds(monkeypatch, code):
     sockets = Sockets(monkeypatch, code)
     clock, log = Clock(monkeypatch), Log()
     waiter = Waiter(clock)
@@ -53,7 +53,7 @@ def test_call_without_any_socket_rests_between_its_rounds(monkeypatch, code):
     assert str(failure.value) == f"etcd gave no answer in time: [::1]:2379: {why}; 127.0.0.1:2379: {why}"
 
 
-def test_without_any_socket_a_call_ends_when_the_helper_must(monkeypatch):
+def test_call_without_any_socket_ends_on_a_stop(monkeypatch):
     Sockets(monkeypatch, errno.EMFILE)
     clock = Clock(monkeypatch)
     waiter = Waiter(clock)

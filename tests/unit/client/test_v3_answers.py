@@ -13,12 +13,12 @@ NOT_NUMBERS = ["x", "1.5", None, [], {}, "9223372036854775808", float("inf"), fl
 
 
 @pytest.mark.parametrize("written, number", [("9223372036854775807", 2**63 - 1), ("-1", -1), (7, 7)])
-def test_a_number_comes_as_a_text_or_as_a_number(written, number):
+def test_number_is_read_from_text_or_number(written, number):
     assert v3_answers.int64({"n": written}, "n") == number
 
 
 @pytest.mark.parametrize("found", [-(2**63), 2**63 - 1, 0])
-def test_64_bits_are_a_number_of_etcd(found):
+def test_signed_64_bit_number_is_an_int64(found):
     assert v3_answers.is_int64(found) is True
 
 
@@ -27,7 +27,7 @@ def test_integer_over_64_bits_or_value_of_another_type_is_no_int64(found):
     assert v3_answers.is_int64(found) is False
 
 
-def test_a_number_that_is_zero_is_not_there():
+def test_missing_number_is_zero():
     assert v3_answers.int64({}, "n") == 0
 
 
@@ -51,7 +51,7 @@ def test_value_that_is_no_list_makes_no_sense(part):
 
 
 @pytest.mark.parametrize("text", ["/x/", "b\u00fccher", ""])
-def test_a_text_comes_back_from_base64(text):
+def test_text_survives_base64(text):
     assert v3_answers.text(v3_answers.base64(text)) == text
 
 
@@ -61,5 +61,5 @@ def test_text_that_is_not_base64_makes_no_sense(data):
         v3_answers.text(data)
 
 
-def test_bytes_that_are_no_text_are_shown():
+def test_bytes_that_are_not_utf_8_are_shown_escaped():
     assert v3_answers.text("/w==") == "\\xff"

@@ -30,12 +30,12 @@ def test_the_first_endpoint_is_asked_over_one_connection(cluster):
     assert client.endpoint == A
 
 
-def test_the_path_and_the_body_arrive(cluster):
+def test_path_and_body_are_sent(cluster):
     cluster.call(path="lease/grant", body={"ID": 1, "TTL": 9})
     assert cluster.a.requests == [("/v3/lease/grant", {"ID": 1, "TTL": 9})]
 
 
-def test_an_endpoint_that_refuses_costs_no_time_and_the_next_one_stays(cluster):
+def test_refusing_endpoint_costs_no_time_and_the_next_one_is_kept(cluster):
     client = cluster.client
     cluster.a.refuse()
     began = cluster.clock.now
@@ -78,7 +78,7 @@ def test_a_slow_endpoint_that_connects_before_the_others_is_used(cluster):
         says("anything"),
     ],
 )
-def test_an_endpoint_that_fails_in_whatever_way_leaves_it_to_the_next(cluster, serve):
+def test_next_endpoint_is_used_however_the_first_one_fails(cluster, serve):
     client = cluster.client
     cluster.a.serve = serve
     assert cluster.call() == FINE and client.endpoint == B
@@ -88,7 +88,7 @@ def test_an_endpoint_that_fails_in_whatever_way_leaves_it_to_the_next(cluster, s
 # How long
 
 
-def test_a_silent_endpoint_has_the_read_timeout_at_most(cluster):
+def test_silent_endpoint_is_waited_for_up_to_read_timeout(cluster):
     client = cluster.client
     cluster.a.fall_silent()
     began = cluster.clock.now
@@ -97,7 +97,7 @@ def test_a_silent_endpoint_has_the_read_timeout_at_most(cluster):
 
 
 @pytest.mark.parametrize("count, share", [(3, 3), (2, 2), (1, 2)])
-def test_a_silent_endpoint_leaves_time_for_another_try(cluster, count, share):
+def test_silent_endpoint_leaves_time_for_another_attempt(cluster, count, share):
     cluster.configured(count, "read_timeout = 60")
     cluster.a.fall_silent()
     began = cluster.clock.now
@@ -111,7 +111,7 @@ def test_a_silent_endpoint_leaves_time_for_another_try(cluster, count, share):
 
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 4.0, 8.0])
 @pytest.mark.parametrize("how", ["fall_silent", "never_connect", "refuse"])
-def test_without_an_answer_it_ends_in_time_and_names_each_endpoint(cluster, how, seconds):
+def test_call_without_an_answer_ends_in_time_and_names_each_endpoint(cluster, how, seconds):
     for server in cluster.a, cluster.b, cluster.c:
         getattr(server, how)()
     deadline = cluster.clock.now + seconds
@@ -122,7 +122,7 @@ def test_without_an_answer_it_ends_in_time_and_names_each_endpoint(cluster, how,
     assert not cluster.network.open()
 
 
-def test_an_answer_that_trickles_is_over_by_the_deadline(cluster):
+def test_trickling_answer_is_cut_off_by_the_deadline(cluster):
     cluster.configured(1)
     cluster.a.serve = always(*[(0.1 * n, byte) for n, byte in enumerate([b"HTTP/1.1 200 X\r\n"] + [b"x"] * 999)])
     deadline = cluster.clock.now + 4
@@ -140,7 +140,7 @@ def test_an_answer_at_the_last_moment_counts(cluster):
 # What is not used again
 
 
-def test_a_late_answer_is_not_taken_for_that_to_the_next_request(cluster):
+def test_late_answer_is_not_used_for_the_next_request(cluster):
     cluster.configured(1, "read_timeout = 1")
     stale = {"header": {"cluster_id": "1"}}
     cluster.a.serve = always((1.5, answer(200, stale)))
@@ -158,7 +158,7 @@ def test_connection_that_ended_while_idle_is_made_again_silently(cluster):
     assert not [line for line in cluster.log.lines if line.startswith("error")]
 
 
-def test_an_endpoint_that_went_away_while_it_was_idle_is_one_that_fails(cluster):
+def test_next_endpoint_is_used_if_the_idle_one_has_gone(cluster):
     client = cluster.client
     cluster.call()
     cluster.a.end_idle()
@@ -166,7 +166,7 @@ def test_an_endpoint_that_went_away_while_it_was_idle_is_one_that_fails(cluster)
     assert cluster.call() == FINE and client.endpoint == B
 
 
-def test_an_endpoint_that_closes_every_connection_is_not_asked_for_ever(cluster):
+def test_endpoint_that_closes_every_connection_is_not_asked_forever(cluster):
     cluster.configured(1)
     cluster.call()
     cluster.a.serve = always((0.0, b""))
@@ -187,7 +187,7 @@ def test_a_stop_while_waiting_ends_the_call_and_the_connection(cluster):
     assert cluster.call() == FINE and len(cluster.network.tried) == 2
 
 
-def test_after_a_stop_nothing_is_begun(cluster):
+def test_stopped_call_sends_no_request(cluster):
     cluster.waiter.stop = "SIGTERM"
     with pytest.raises(Stopped):
         cluster.call()
@@ -213,7 +213,7 @@ def test_error_that_every_endpoint_would_return_is_raised_at_once(cluster, messa
     assert failure.type is error and len(cluster.network.tried) == 1
 
 
-def test_a_missing_permission_says_how_to_give_it(cluster):
+def test_missing_permission_error_shows_how_to_grant_it(cluster):
     cluster.configured(1, "username = u\npassword = p\n")
     login = always((0.0, answer(200, {**FINE, "token": "t"})))
     cluster.a.serve = lambda path, body: (login if "auth" in path else says("permission denied"))(path, body)
@@ -255,7 +255,7 @@ def test_another_cluster_is_refused_only_if_no_endpoint_is_ours(cluster):
     assert not isinstance(failure.value, EndpointRefused)
 
 
-def test_the_cluster_of_the_first_answer_is_stayed_with(cluster):
+def test_cluster_of_the_first_answer_is_kept(cluster):
     cluster.call()
     cluster.a.refuse()
     cluster.a.end_idle()
@@ -274,14 +274,14 @@ NO_IDS = [{"header": {"cluster_id": wrong}} for wrong in ("x", float("inf"), Non
 
 @pytest.mark.parametrize("more", ["", "expected_cluster_id = 4d"])
 @pytest.mark.parametrize("body", [{}, {"header": {}}, {"result": {}}, *NO_IDS])
-def test_an_answer_of_no_cluster_is_none(cluster, body, more):
+def test_answer_without_a_cluster_id_is_refused(cluster, body, more):
     cluster.configured(1, more)
     cluster.a.serve = always((0.0, answer(200, body)))
     with pytest.raises(Unavailable, match="names no cluster"):
         cluster.call(2)
 
 
-def test_the_cluster_of_a_streams_answer_is_one_level_down(cluster):
+def test_cluster_id_of_a_stream_is_read_from_its_result(cluster):
     cluster.configured(1, "expected_cluster_id = 4d")
     stream = {"result": {"header": {"cluster_id": "77"}, "TTL": "9"}}
     cluster.a.serve = always((0.0, answer(200, stream)))

@@ -48,7 +48,7 @@ def sockets(cluster, events):
     return [cluster.network.sockets[fd] for fd in events]
 
 
-def test_before_the_first_call_there_is_nothing_to_watch(cluster):
+def test_client_watches_nothing_before_its_first_call(cluster):
     assert changes(cluster) == {} and not cluster.network.tried
 
 
@@ -69,7 +69,7 @@ def test_a_watch_is_begun_once(cluster):
     assert changes(cluster) == first and cluster.a.paths.count("/v3/watch") == 1
 
 
-def test_an_event_makes_it_ready_and_is_old_news_at_the_next_rest(cluster):
+def test_watch_event_ends_one_rest_and_the_next_begins_a_new_watch(cluster):
     cluster.a.serve = watched((1.0, {"result": {"events": [{"type": "DELETE"}]}}))
     cluster.call()
     watch, _ = sockets(cluster, changes(cluster))
@@ -105,7 +105,7 @@ FAILS = [
 
 
 @pytest.mark.parametrize("serve", FAILS)
-def test_a_watch_that_fails_costs_its_news_and_no_more_than_its_time(cluster, serve):
+def test_failed_watch_is_left_out_in_time_and_begun_again_next_rest(cluster, serve):
     cluster.a.serve = lambda path, body: (serve if path == "/v3/watch" else fine)(path, body)
     cluster.call()
     until = cluster.clock.now + 0.5
@@ -117,7 +117,7 @@ def test_a_watch_that_fails_costs_its_news_and_no_more_than_its_time(cluster, se
     assert idle in sockets(cluster, changes(cluster)) and len(changes(cluster)) == 2
 
 
-def test_a_stop_while_a_watch_begins_ends_it(cluster):
+def test_stop_while_a_watch_begins_ends_the_watch(cluster):
     cluster.call()
     cluster.a.fall_silent()
     cluster.waiter.stop_at(cluster.clock.now + 0.25)
