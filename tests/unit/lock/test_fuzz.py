@@ -78,7 +78,7 @@ class Hasty:
         st.tuples(st.just({}), TTLS.map(lambda ttl: {"TTL": ttl}), TAKEN, OUTCOMES, OUTCOMES),
     )
 )
-def test_any_answers_are_a_lease_or_a_known_error(outcomes):
+def test_any_answers_give_a_lease_or_a_known_error(outcomes):
     me = SimpleNamespace(begin=lambda: None, text=lambda: "me")
     contender = Contender(me, NonceFile("X", "a nonce"), True, time.monotonic() + 1, Hasty(), Log())
     lock = v3.Lock(Answers(outcomes), "/_locks/_ctdb/X/", 9, Log())
@@ -122,7 +122,7 @@ VALUES = st.one_of(
 
 @examples(500)
 @given(VALUES)
-def test_any_value_of_the_lock_is_read_as_fields_that_are_what_they_say(value):
+def test_fields_read_from_any_value_of_the_lock_have_valid_types(value):
     assert isinstance(describe(value), str)
     who = read(value)
     texts = {who[field] for field in ("node", "since", "version", "boot_id", "nonce") if field in who}
@@ -135,7 +135,7 @@ def test_any_value_of_the_lock_is_read_as_fields_that_are_what_they_say(value):
 
 @examples(300)
 @given(st.lists(VALUES, min_size=1, max_size=3), st.sampled_from(["3", "2"]))
-def test_any_values_of_the_lock_are_shown_by_a_report(values, api):
+def test_report_shows_any_values_of_the_lock(values, api):
     status = Status("the.conf", Log())
     status.report["lock"] = {"path": "/l/", "api": "auto", "name_from": "netbios_name"}
     status._read = True
@@ -199,7 +199,7 @@ ANSWERS_V2 = st.tuples(st.sampled_from([200, 201, 404, 412, 500]), BODIES.map(js
 
 @examples(300)
 @given(st.lists(ANSWERS_V2, max_size=8))
-def test_any_answers_of_the_v2_api_are_a_lease_or_a_known_error(answers):
+def test_any_answers_of_the_v2_api_give_a_lease_or_a_known_error(answers):
     with pytest.MonkeyPatch.context() as monkeypatch:
         rig = V2(monkeypatch, answers)
         me = SimpleNamespace(begin=lambda: None, text=lambda: "me")

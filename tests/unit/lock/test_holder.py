@@ -14,7 +14,7 @@ from ctdb_etcd import __version__
 from ctdb_etcd.lock.holder import Holder, Key, Keys, describe, process_state, proof, read
 
 
-def test_the_value_says_who_and_how_and_is_the_same_each_time():
+def test_value_describes_the_holder_and_its_times_and_does_not_change():
     asked = []
     holder = Holder(9, 2.0, "nonce", lambda: asked.append("begun") or (lambda: 3))
     holder.begin()
@@ -33,7 +33,7 @@ def test_the_value_says_who_and_how_and_is_the_same_each_time():
     assert holder.text() is text and asked == ["begun"]
 
 
-def test_a_node_whose_number_is_not_known_says_so():
+def test_unknown_node_number_is_written_as_null():
     assert json.loads(Holder(9, 2.0, "nonce", lambda: lambda: None).text())["pnn"] is None
 
 
@@ -63,12 +63,12 @@ def test_our_value_is_read_back_in_full_without_unknown_fields():
 
 
 @pytest.mark.parametrize("field, wrong", [(field, wrong) for field, all_wrong in WRONG.items() for wrong in all_wrong])
-def test_a_field_that_holds_what_it_cannot_is_as_if_it_were_not_there(field, wrong):
+def test_field_with_an_impossible_value_is_ignored(field, wrong):
     who = read(json.dumps({**json.loads(OURS), field: wrong}))
     assert who == {name: found for name, found in json.loads(OURS).items() if name != field}
 
 
-def test_a_value_that_is_longer_than_ours_can_be_says_nothing():
+def test_value_longer_than_ours_can_be_is_ignored():
     who = json.dumps({**json.loads(OURS), "more": "x" * 4096})
     assert read(who) == {} and read("9" * 10_000_000) == {}
 
@@ -84,25 +84,25 @@ LARGEST += [("pid", (1 << 63) - 1), ("pid", 0)]
 
 
 @pytest.mark.parametrize("field, found", LARGEST, ids=lambda part: str(part)[:20])
-def test_a_field_may_be_as_large_or_small_as_its_kind_can_be(field, found):
+def test_field_at_the_limits_of_its_kind_is_read(field, found):
     assert read(json.dumps({field: found})) == {field: found}
 
 
 @pytest.mark.parametrize("seconds", [86400.5, 86401, 0, -1])
-def test_times_beyond_a_day_are_none(seconds):
+def test_times_over_a_day_or_not_positive_are_ignored(seconds):
     assert read(json.dumps({"lock_ttl": seconds})) == {}
 
 
-def test_a_key_has_what_it_was_given():
+def test_key_has_the_given_values():
     key = Key("/x/1", "v", 2, 3, 4, 5, 6)
     assert vars(key) == {"name": "/x/1", "value": "v", "revision": 2, "modified": 3, "lease": 4, "left": 5, "ttl": 6}
 
 
-def test_keys_are_what_they_were_given_and_as_a_rule_not_stale():
+def test_keys_are_not_stale_by_default():
     assert (Keys([]).keys, Keys([]).stale) == ([], "") and Keys([], "no leader").stale == "no leader"
 
 
-def test_without_proc_a_process_says_no_more_than_its_number(monkeypatch):
+def test_proof_without_proc_has_only_the_pid(monkeypatch):
     def missing(pid):
         raise FileNotFoundError(2, "No such file or directory", "/proc/self/stat")
 

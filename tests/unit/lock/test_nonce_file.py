@@ -83,7 +83,7 @@ def test_a_stopped_process_is_not_dead(other, nonce_file):
     assert nonce_file.proves_dead(other.who) is False
 
 
-def test_a_later_process_of_the_same_number_is_known_by_its_start(other, nonce_file):
+def test_later_process_with_the_same_pid_is_known_by_its_start_time(other, nonce_file):
     assert nonce_file.proves_dead({**other.who, "start_time": other.who["start_time"] - 1}) is True
 
 
@@ -111,7 +111,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("field, text", FOREIGN + ODD)
-def test_a_process_of_other_surroundings_is_not_proven_dead(other, nonce_file, field, text):
+def test_process_of_another_boot_or_namespace_is_not_proven_dead(other, nonce_file, field, text):
     other.end()
     assert nonce_file.proves_dead({**other.who, field: text}) is False
 
@@ -124,7 +124,7 @@ def test_an_incomplete_proof_proves_nothing(other, nonce_file, field):
         nonce_file.proves_dead(other.who)
 
 
-def test_an_impossible_pid_belongs_to_nobody(other, nonce_file):
+def test_process_with_an_impossible_pid_is_dead(other, nonce_file):
     assert nonce_file.proves_dead({**other.who, "pid": 2**70}) is True
 
 
@@ -136,7 +136,7 @@ def test_proc_of_another_pid_namespace_is_not_believed(other, nonce_file, monkey
     assert nonce_file.proves_dead({**other.who, "start_time": other.who["start_time"] - 1}) is False
 
 
-def test_the_lowest_number_that_a_helper_can_have_is_two(other, nonce_file, monkeypatch):
+def test_lowest_pid_of_a_helper_is_two(other, nonce_file, monkeypatch):
     asked = []
 
     def gone(pid, number):
@@ -149,7 +149,7 @@ def test_the_lowest_number_that_a_helper_can_have_is_two(other, nonce_file, monk
     assert asked == [(2, 0)]
 
 
-def test_a_process_that_may_not_be_signalled_lives(other, nonce_file, monkeypatch):
+def test_process_that_may_not_be_signalled_is_alive(other, nonce_file, monkeypatch):
     def refuse(pid, number):
         raise PermissionError(1, "Operation not permitted")
 
@@ -157,7 +157,7 @@ def test_a_process_that_may_not_be_signalled_lives(other, nonce_file, monkeypatc
     assert nonce_file.proves_dead(other.who) is False
 
 
-def test_a_process_whose_first_thread_alone_has_ended_lives(nonce_file):
+def test_process_whose_first_thread_alone_has_ended_is_alive(nonce_file):
     def end_first_thread():
         threading.Thread(target=signal.pause).start()
         ctypes.CDLL(None).pthread_exit(None)
@@ -170,7 +170,7 @@ def test_a_process_whose_first_thread_alone_has_ended_lives(nonce_file):
     other.end()
 
 
-def test_nobody_is_proven_dead_without_a_nonce_on_this_machine(other, run_directory):
+def test_process_is_not_proven_dead_without_its_nonce_on_this_machine(other, run_directory):
     other.end()
     assert NonceFile("X", "z").proves_dead(other.who) is False
     NonceFile("Y", NONCE).leave()
@@ -180,7 +180,7 @@ def test_nobody_is_proven_dead_without_a_nonce_on_this_machine(other, run_direct
 # The nonce's file
 
 
-def test_a_file_that_holds_no_nonce_proves_nothing_and_stays(other, run_directory):
+def test_file_without_a_nonce_proves_nothing_and_is_not_removed(other, run_directory):
     other.end()
     run_directory.mkdir()
     path = run_directory / "ctdb_etcd_lock.X"
@@ -191,7 +191,7 @@ def test_a_file_that_holds_no_nonce_proves_nothing_and_stays(other, run_director
     assert path.exists()
 
 
-def test_the_directory_is_one_that_all_may_look_into(run_directory):
+def test_directory_of_the_nonce_file_is_readable_by_all(run_directory):
     before = os.umask(0)
     try:
         NonceFile("X", NONCE).leave()
@@ -200,14 +200,14 @@ def test_the_directory_is_one_that_all_may_look_into(run_directory):
     assert run_directory.stat().st_mode & 0o777 == 0o755
 
 
-def test_the_nonce_is_for_root_alone_and_replaces_the_last_holders(run_directory):
+def test_nonce_file_has_mode_0600_and_replaces_that_of_the_last_holder(run_directory):
     NonceFile("X", "a" * 20).leave()
     NonceFile("X", NONCE).leave()
     path = run_directory / "ctdb_etcd_lock.X"
     assert path.read_text() == NONCE and path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_nonce_goes_with_its_holder_and_not_with_another(run_directory):
+def test_nonce_file_is_removed_only_by_the_holder_that_wrote_it(run_directory):
     first, second = NonceFile("X", "first"), NonceFile("X", "second")
     path = run_directory / "ctdb_etcd_lock.X"
     first.remove()
@@ -228,7 +228,7 @@ def test_a_nonce_is_never_written_through_a_link(run_directory, tmp_path):
     assert (tmp_path / "target").read_text() == "safe"
 
 
-def test_the_proof_is_of_this_very_process():
+def test_proof_identifies_this_process():
     who = proof(NONCE)
     assert who["pid"] == os.getpid() and who["nonce"] == NONCE
     with open("/proc/self/stat", encoding="ascii") as file:

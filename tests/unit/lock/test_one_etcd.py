@@ -72,7 +72,7 @@ def refusal(etcd):
 # One etcd
 
 
-def test_one_endpoint_is_asked_nothing():
+def test_single_endpoint_is_not_queried():
     etcd = Etcd()
     etcd.confirm()
     assert etcd.asked == []
@@ -88,7 +88,7 @@ SILENCE = [OSError(111, "refused"), HttpError("x"), Unavailable("x"), Refused("x
 
 
 @pytest.mark.parametrize("silence", SILENCE)
-def test_endpoint_that_does_not_say_is_none_of_another_cluster(silence):
+def test_endpoint_without_an_answer_is_logged_and_not_refused(silence):
     etcd = Etcd(silence, (OURS, True))
     etcd.confirm()
     (line,) = etcd.log.lines
@@ -101,13 +101,13 @@ def test_endpoints_of_different_clusters_are_refused_and_listed():
     assert text == "the endpoints are of different etcd clusters: a, b of cluster a; c, e of cluster b: check host"
 
 
-def test_etcds_of_their_own_with_the_same_id_are_refused():
+def test_separate_etcds_with_the_same_cluster_id_are_refused():
     text = refusal(Etcd((OURS, True), (OURS, False)))
     assert "what a has stored is not known at c, though all say that they are of cluster a" in text
     assert text.endswith("check host")
 
 
-def test_key_that_is_gone_here_too_says_nothing_about_the_endpoints():
+def test_key_gone_at_our_endpoint_too_is_the_loss_of_the_lock():
     etcd = Etcd((OURS, False))
     etcd.answers["a"] = (OURS, False)
     with pytest.raises(Lost):
@@ -115,14 +115,14 @@ def test_key_that_is_gone_here_too_says_nothing_about_the_endpoints():
 
 
 @pytest.mark.parametrize("failure, said", [(OSError(111, "refused"), "refused"), (HttpError("no HTTP"), "no HTTP")])
-def test_a_key_that_is_unknown_elsewhere_and_no_answer_here_is_no_lock(failure, said):
+def test_key_unknown_elsewhere_without_an_answer_here_gives_no_lock(failure, said):
     etcd = Etcd((OURS, False))
     etcd.answers["a"] = failure
     with pytest.raises(Unavailable, match=f"a no longer answers: {said}"):
         etcd.confirm()
 
 
-def test_a_cluster_that_has_not_said_its_id_is_none_of_the_others():
+def test_unknown_cluster_id_differs_from_all_others():
     etcd = Etcd((OURS, True))
     etcd.cluster = None
     assert "a of cluster 0; b of cluster a" in refusal(etcd)
@@ -140,7 +140,7 @@ def test_the_other_endpoints_have_half_a_second_or_until_the_deadline(monkeypatc
     assert untils == [1024.0 + answer_time] * 2
 
 
-def test_all_are_asked_at_one_time(monkeypatch):
+def test_all_endpoints_are_queried_at_the_same_time(monkeypatch):
     together = threading.Barrier(3)
 
     def answer(until):
@@ -154,7 +154,7 @@ def test_all_are_asked_at_one_time(monkeypatch):
 
 
 @pytest.mark.parametrize("answer_time, seconds", [(0.1, 10), (10, 0.1)])
-def test_silent_endpoints_are_left_behind_and_the_others_count(monkeypatch, answer_time, seconds):
+def test_silent_endpoints_are_skipped_and_the_others_count(monkeypatch, answer_time, seconds):
     monkeypatch.setattr(one_etcd, "_ANSWER_TIME", answer_time)
     closed = []
     monkeypatch.setattr(one_etcd.Task, "leave", lambda task: closed.append(os.close(task.done)))
@@ -186,7 +186,7 @@ def test_a_stop_ends_the_wait():
     released.set()
 
 
-def test_a_thread_that_cannot_be_started_costs_its_own_endpoint(monkeypatch):
+def test_thread_that_cannot_be_started_fails_only_its_endpoint(monkeypatch):
     def fails(function):
         raise OSError(11, "no thread can be started")
 
@@ -226,13 +226,13 @@ def test_etcd_of_this_machine_alone_is_refused_if_others_take_part(used, urls):
     assert "198.51.100.1 (in /etc/ctdb/nodes) takes part" in text and urls[0] in text and "set host" in text
 
 
-def test_a_cluster_without_other_machines_asks_for_no_members():
+def test_members_are_not_requested_without_other_machines():
     etcd = Etcd()
     etcd.confirm()
     assert etcd.asked == []
 
 
-def test_endpoint_that_is_not_of_this_machine_is_asked_no_members():
+def test_endpoint_on_another_machine_is_not_queried_for_members():
     etcd = Etcd()
     etcd.used, etcd.other = "198.51.100.9", "198.51.100.1"
     etcd.confirm()
@@ -266,7 +266,7 @@ def test_etcd_that_shows_no_members_is_used_with_a_line_in_the_log():
     assert line.startswith("error: a does not let us list its members")
 
 
-def test_members_that_cannot_be_had_keep_the_lock_from_being_held():
+def test_lock_is_not_held_if_the_members_cannot_be_read():
     etcd = Etcd()
     etcd.lists, etcd.other = Unavailable("no answer"), "198.51.100.1"
     with pytest.raises(Unavailable):

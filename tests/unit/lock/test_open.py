@@ -78,20 +78,20 @@ def test_further_locks_are_looked_at_only_if_the_first_is_free(pair):
     assert pair.a.deadlines["look"] == pair.b.deadlines["look"] == [deadline]
 
 
-def test_a_first_lock_that_is_held_is_the_answer(pair):
+def test_held_first_lock_is_contention_without_a_look_at_the_next(pair):
     pair.a.plan("look", Contended("them"))
     with pytest.raises(Contended):
         pair.look()
     assert pair.events == ["a look"]
 
 
-def test_a_further_lock_that_is_held_is_the_answer(pair):
+def test_held_further_lock_is_contention(pair):
     pair.b.plan("look", Contended("them"))
     with pytest.raises(Contended):
         pair.look()
 
 
-def test_they_are_taken_in_order_and_refreshed_in_order(seen):
+def test_locks_are_taken_in_order_and_refreshed_in_order(seen):
     deadline = seen.clock.now + 60
     seen.do("take", deadline)
     seen.both.refresh(deadline)
@@ -159,14 +159,14 @@ def test_release_goes_in_reverse_and_leaves_time_after_one_that_hangs(seen):
 
 @pytest.mark.parametrize("error", [Unavailable, Refused])
 @pytest.mark.parametrize("which", ["a", "b"])
-def test_one_that_cannot_be_given_back_keeps_none_of_the_others(seen, which, error):
+def test_failed_release_of_one_lock_does_not_keep_the_other(seen, which, error):
     getattr(seen, which).plan("release", error("x"))
     with pytest.raises(error):
         seen.both.release(seen.clock.now + 2)
     assert seen.events == ["b release", "a release"]
 
 
-def test_without_a_further_lock_the_first_is_all(pair):
+def test_first_lock_is_enough_without_a_further_one(pair):
     pair.more = []
     pair.look()
     pair.do("take", pair.clock.now + 60)
@@ -174,7 +174,7 @@ def test_without_a_further_lock_the_first_is_all(pair):
     assert pair.events == ["a take", "confirm", "recheck", "a release"] and str(pair.both) == "a"
 
 
-def test_a_slow_confirmation_of_the_lock_taken_makes_it_renewed(seen):
+def test_lock_is_renewed_after_a_slow_confirmation(seen):
     began = seen.clock.now
     seen.confirms = lambda: seen.clock.pass_(4)
     result = seen.do("take", seen.clock.now + 60)
@@ -184,7 +184,7 @@ def test_a_slow_confirmation_of_the_lock_taken_makes_it_renewed(seen):
 
 @pytest.mark.parametrize("verb, moment", [("take", "confirms"), ("take", "rechecks"), ("refresh", "rechecks")])
 @pytest.mark.parametrize("error", [Lost, Unavailable, Refused, Stopped])
-def test_terms_that_are_not_kept_end_the_lock(seen, verb, moment, error):
+def test_failed_confirmation_or_recheck_ends_the_lock(seen, verb, moment, error):
     def end():
         raise error("x")
 
@@ -193,7 +193,7 @@ def test_terms_that_are_not_kept_end_the_lock(seen, verb, moment, error):
         seen.do(verb, seen.clock.now + 60)
 
 
-def test_news_of_either_is_news_of_both(seen):
+def test_changes_of_either_lock_are_those_of_both(seen):
     seen.a.news, seen.b.news = {7: 1}, {8: 4}
     until = seen.clock.now + 0.5
     assert seen.both.changes(until) == {7: 1, 8: 4}

@@ -100,7 +100,7 @@ def test_api_2_is_the_lock_of_v2_alone(both):
     assert both.held() == ["2"] and both.asked() == ["2"]
 
 
-def test_auto_is_v3_and_v2_where_it_is_served(etcd):
+def test_auto_uses_v3_and_also_v2_if_it_is_served(etcd):
     lock = etcd.lock()
     grant = etcd.take(lock)
     assert etcd.held() == (["3", "2"] if etcd.both else ["3"]) and etcd.asked() == ["2", "3"]
@@ -150,7 +150,7 @@ def test_the_lock_that_is_taken_must_be_shared_by_all_nodes(etcd):
         etcd.take(etcd.lock("api = 3", "198.51.100.1"))
 
 
-def test_members_that_may_not_be_seen_are_a_line_in_the_log(etcd):
+def test_missing_permission_to_list_members_is_logged(etcd):
     good = etcd.a.serve
     denied = answer(403, b'{"error": "etcdserver: permission denied", "code": 7}')
     etcd.a.serve = lambda path, body: [(0.0, denied)] if path.endswith("member/list") else good(path, body)
@@ -172,7 +172,7 @@ def asked_for_v2(etcd):
     return sum(path.startswith("/v2/") for path in etcd.a.paths)
 
 
-def test_v2_that_is_served_by_a_new_connection_ends_the_holder(monkeypatch):
+def test_holder_ends_if_a_new_connection_serves_v2(monkeypatch):
     etcd = Etcd(monkeypatch, False)
     lock = holding(etcd)
     etcd.both = True
@@ -184,7 +184,7 @@ def test_v2_that_is_served_by_a_new_connection_ends_the_holder(monkeypatch):
         lock.refresh(etcd.clock.now + 4)
 
 
-def test_v2_that_came_back_before_the_lock_is_taken_is_a_loss(monkeypatch):
+def test_lock_is_given_up_if_v2_comes_back_before_it_is_taken(monkeypatch):
     etcd = Etcd(monkeypatch, False)
     lock = etcd.lock()
     lock.look(etcd.contender, etcd.clock.now + 4)
@@ -194,7 +194,7 @@ def test_v2_that_came_back_before_the_lock_is_taken_is_a_loss(monkeypatch):
         lock.take(etcd.contender, etcd.clock.now + 4)
 
 
-def test_v2_is_asked_about_once_for_each_new_connection(monkeypatch):
+def test_v2_is_queried_once_for_each_new_connection(monkeypatch):
     etcd = Etcd(monkeypatch, False)
     lock = holding(etcd)
     for times in (2, 3):
@@ -204,7 +204,7 @@ def test_v2_is_asked_about_once_for_each_new_connection(monkeypatch):
         assert asked_for_v2(etcd) == times
 
 
-def test_v2_is_asked_about_again_until_there_is_an_answer(monkeypatch):
+def test_v2_is_queried_again_until_there_is_an_answer(monkeypatch):
     etcd = Etcd(monkeypatch, False)
     lock, good = holding(etcd), etcd.a.serve
     etcd.a.end_idle()
@@ -216,7 +216,7 @@ def test_v2_is_asked_about_again_until_there_is_an_answer(monkeypatch):
 
 
 @pytest.mark.parametrize("text, both", [("api = 3", False), ("", True)])
-def test_v2_is_not_asked_about_where_it_does_not_matter(monkeypatch, text, both):
+def test_v2_is_not_queried_with_api_3_or_if_it_is_locked_too(monkeypatch, text, both):
     etcd = Etcd(monkeypatch, both)
     lock = holding(etcd, text)
     etcd.both = True
@@ -240,7 +240,7 @@ def test_api_2_without_python_etcd_says_what_to_install(both, no_python_etcd):
         both.lock("api = 2")
 
 
-def test_auto_without_python_etcd_is_refused_only_where_v2_is_served(etcd, no_python_etcd):
+def test_auto_without_python_etcd_is_refused_only_if_v2_is_served(etcd, no_python_etcd):
     lock = etcd.lock()
     if etcd.both:
         with pytest.raises(Refused, match="install python3-etcd"):
@@ -252,7 +252,7 @@ def test_auto_without_python_etcd_is_refused_only_where_v2_is_served(etcd, no_py
 
 
 @pytest.mark.parametrize("left, fine", [(0.75, True), (0.7, False)])
-def test_with_too_little_time_to_load_python_etcd_it_is_too_late(both, left, fine):
+def test_lock_is_not_taken_with_too_little_time_to_load_python_etcd(both, left, fine):
     lock = both.lock()
     if fine:
         both.take(lock, left)
@@ -264,7 +264,7 @@ def test_with_too_little_time_to_load_python_etcd_it_is_too_late(both, left, fin
 
 
 @pytest.mark.parametrize("left", [0.1, 4.0])
-def test_no_time_is_needed_for_what_is_not_loaded(monkeypatch, left):
+def test_little_time_is_enough_if_python_etcd_is_not_loaded(monkeypatch, left):
     etcd = Etcd(monkeypatch, False)
     etcd.take(etcd.lock(), left)
     assert etcd.held() == ["3"]

@@ -62,20 +62,20 @@ def contender(clock, waiter):
     return contender_of(waiter)
 
 
-def test_without_a_holder_in_front_nothing_is_waited_for(clock, contender):
+def test_contender_does_not_wait_without_a_holder_in_front(clock, contender):
     front = Front(clock, None, 0)
     contender.contend(front, clock.now + 4)
     assert len(front.looks) == 1
 
 
 @pytest.mark.parametrize("electing", [True, False])
-def test_a_dead_process_is_not_waited_for_nor_asked_about(clock, waiter, electing):
+def test_dead_process_is_not_waited_for_and_its_lease_not_queried(clock, waiter, electing):
     front = Front(clock, value(DEAD, **NINE), 9)
     contender_of(waiter, electing).contend(front, clock.now + 4)
     assert len(front.looks) == 1 and not front.asked
 
 
-def test_the_check_of_a_recovery_waits_for_nobody(clock, waiter):
+def test_contender_that_does_not_elect_does_not_wait(clock, waiter):
     front = Front(clock, value(1, **NINE), 1)
     with pytest.raises(Contended):
         contender_of(waiter, electing=False).contend(front, clock.now + 4)
@@ -108,7 +108,7 @@ def test_a_lease_that_cannot_end_in_time_is_contention_at_once(clock, waiter, le
         assert len(front.looks) == 1
 
 
-def test_it_is_looked_at_five_times_a_second(clock, contender):
+def test_contender_looks_five_times_a_second(clock, contender):
     front = Front(clock, value(1, **NINE), 3)
     front.goes(1)
     began = clock.now
@@ -117,7 +117,7 @@ def test_it_is_looked_at_five_times_a_second(clock, contender):
 
 
 @pytest.mark.parametrize("left, latest, waited", [(2.0, 60, 4.0), (0.5, 2, 1.6), (-5.0, 60, 2.0), (-5.0, 0.9, 0.9)])
-def test_lease_that_never_ends_is_waited_for_until_it_should_have(clock, waiter, left, latest, waited):
+def test_lease_that_never_ends_is_waited_for_until_its_expected_end(clock, waiter, left, latest, waited):
     front = Front(clock, value(1, **NINE), left)
     # etcd says the same at each look.
     front.left = lambda deadline: left
@@ -127,7 +127,7 @@ def test_lease_that_never_ends_is_waited_for_until_it_should_have(clock, waiter,
     assert clock.now == pytest.approx(began + waited, abs=0.01)
 
 
-def test_an_etcd_that_falls_silent_during_the_wait_leaves_it_contended(clock, contender):
+def test_etcd_that_falls_silent_during_the_wait_is_contention(clock, contender):
     front = Front(clock, value(1, **NINE), 3)
     looks = [front(0)]
 
@@ -143,7 +143,7 @@ def test_an_etcd_that_falls_silent_during_the_wait_leaves_it_contended(clock, co
 
 
 @pytest.mark.parametrize("seconds", [1, 60])
-def test_the_lease_is_asked_about_until_the_later_of_both_deadlines(clock, contender, seconds):
+def test_lease_is_queried_until_the_later_of_both_deadlines(clock, contender, seconds):
     front = Front(clock, value(1, **NINE), 3)
     front.goes(0.5)
     began = clock.now
@@ -152,7 +152,7 @@ def test_the_lease_is_asked_about_until_the_later_of_both_deadlines(clock, conte
     assert front.deadlines == [began + seconds] + [began + max(seconds, 5)] * 2
 
 
-def test_the_log_says_once_whose_end_is_awaited(clock, waiter):
+def test_log_shows_once_whose_lease_is_waited_for(clock, waiter):
     front, log = Front(clock, value(1, **NINE), 3), Log()
     front.goes(1)
     Contender(Holder("us"), NonceFile(), True, float("inf"), waiter, log).contend(front, clock.now + 60)
@@ -161,13 +161,13 @@ def test_the_log_says_once_whose_end_is_awaited(clock, waiter):
 
 
 @pytest.mark.parametrize("left, paused", [(60, 0.2), (0.125, 0.125)])
-def test_a_pause_is_a_fifth_of_a_second_or_until_the_deadline(clock, contender, left, paused):
+def test_pause_lasts_a_fifth_of_a_second_or_until_the_deadline(clock, contender, left, paused):
     began = clock.now
     contender.pause(began + left)
     assert clock.now - began == pytest.approx(paused)
 
 
-def test_a_contender_knows_what_it_would_write(contender):
+def test_contender_has_the_value_that_it_would_write(contender):
     assert contender.holder.text() == "us"
 
 
@@ -188,7 +188,7 @@ def test_next_holder_in_front_is_contention(clock, contender):
     assert contention.value.value == "them"
 
 
-def test_a_second_lease_that_runs_out_is_not_given_time_of_its_own(clock, contender):
+def test_second_expiring_lease_does_not_extend_the_wait(clock, contender):
     front = Front(clock, value(1, **NINE), 2)
     front.left = lambda deadline: 2
     front.goes(3, value(2, **NINE))
@@ -235,7 +235,7 @@ def test_holder_that_does_not_state_its_times_is_not_waited_for(clock, contender
 
 
 @pytest.mark.parametrize("error", [Unavailable("x"), LockError("x")])
-def test_a_lease_that_nobody_can_say_anything_about_is_not_waited_for(clock, contender, error):
+def test_lease_with_unknown_remaining_time_is_not_waited_for(clock, contender, error):
     def left(deadline):
         raise error
 

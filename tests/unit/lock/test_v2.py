@@ -30,7 +30,7 @@ def test_the_first_grant_counts_from_before_it_was_asked_for(rig, back):
     assert grant.left() == TTL - (Wire.OUT + back + ONE) and rig.wire.names == TAKE
 
 
-def test_a_key_made_without_an_answer_counts_from_before_its_first_renewal(rig):
+def test_key_made_without_an_answer_counts_from_its_first_renewal(rig):
     rig.wire.fault("POST", Fault(lost="back"))
     grant = rig.take()
     assert rig.wire.names == TAKE + REFRESH
@@ -39,7 +39,7 @@ def test_a_key_made_without_an_answer_counts_from_before_its_first_renewal(rig):
     assert rig.etcd.left(name) >= grant.left()
 
 
-def test_key_lost_on_its_way_is_made_once_more_and_counts_from_then(rig):
+def test_request_lost_on_its_way_is_sent_again_and_counts_from_then(rig):
     rig.wire.fault("POST", Fault(lost="out"))
     grant = rig.take()
     assert rig.wire.names == TAKE * 2
@@ -92,7 +92,7 @@ def test_a_grant_that_is_half_over_when_it_is_seen_is_renewed(rig, took, renewed
 
 
 @pytest.mark.parametrize("ttl", [None, "8", 8.5])
-def test_a_key_without_a_time_is_no_grant(rig, monkeypatch, ttl):
+def test_key_without_a_ttl_is_no_grant(rig, monkeypatch, ttl):
     real = rig.etcd._shown
     monkeypatch.setattr(rig.etcd, "_shown", lambda name: {**real(name), "ttl": ttl})
     with pytest.raises(Unavailable, match="makes no sense"):
@@ -112,7 +112,7 @@ def test_renewal_swaps_our_value_for_itself_then_looks_with_quorum(rig):
     assert look["key"] == rig.directory.rstrip("/") and look["quorum"] == "true"
 
 
-def test_every_look_is_answered_by_a_quorum(rig):
+def test_every_look_requests_a_quorum(rig):
     rig.look()
     rig.take()
     rig.refresh()
@@ -121,7 +121,7 @@ def test_every_look_is_answered_by_a_quorum(rig):
     assert len(looks) == 4 and all(look.body["quorum"] == "true" for look in looks)
 
 
-def test_a_key_that_has_ended_is_the_loss_and_is_not_brought_back(rig):
+def test_end_of_our_key_is_the_loss_and_the_key_is_not_made_again(rig):
     rig.held()
     rig.clock.pass_(TTL)
     with pytest.raises(Lost, match="its key is gone"):
@@ -129,14 +129,14 @@ def test_a_key_that_has_ended_is_the_loss_and_is_not_brought_back(rig):
     assert not rig.etcd.keys
 
 
-def test_a_key_that_ends_between_a_renewal_and_the_look_is_the_loss(rig):
+def test_end_of_our_key_between_a_renewal_and_its_look_is_the_loss(rig):
     rig.held()
     rig.wire.meanwhile("GET", lambda: rig.etcd.delete(*rig.etcd.keys))
     with pytest.raises(Lost):
         rig.refresh()
 
 
-def test_a_key_whose_value_somebody_has_changed_is_the_loss_and_stays(rig):
+def test_key_whose_value_has_changed_is_the_loss_and_stays(rig):
     rig.held()
     rig.etcd.put(*rig.etcd.keys, "them")
     with pytest.raises(Lost):
@@ -146,7 +146,7 @@ def test_a_key_whose_value_somebody_has_changed_is_the_loss_and_stays(rig):
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_key_that_comes_in_front_of_ours_is_the_loss_and_stays(rig, number):
+def test_rival_key_in_front_of_ours_is_the_loss_and_stays(rig, number):
     rig.held()
     rig.etcd.put(rig.key(number), "them")
     with pytest.raises(Lost, match="another key is in front"):
@@ -155,7 +155,7 @@ def test_a_key_that_comes_in_front_of_ours_is_the_loss_and_stays(rig, number):
     assert rig.values() == ["them"]
 
 
-def test_end_of_the_connection_is_news(rig):
+def test_end_of_the_connection_ends_a_rest(rig):
     assert rig.lock.changes(rig.deadline) == rig.members.idle()
 
 
@@ -224,7 +224,7 @@ def test_rival_key_made_after_ours_does_not_hold_the_lock(rig):
     assert rig.values() == ["us", "them"]
 
 
-def test_two_keys_of_ours_are_one_lock_and_the_first_of_them_counts(rig):
+def test_first_of_two_keys_of_ours_is_the_lock(rig):
     rig.wire.fault("POST", Fault(lost="back"))
     rig.wire.fault("GET", Fault(effect=False, answer=(404, b'{"errorCode": 100, "message": "Key not found"}')))
     rig.take()
@@ -234,7 +234,7 @@ def test_two_keys_of_ours_are_one_lock_and_the_first_of_them_counts(rig):
     assert not rig.etcd.keys
 
 
-def test_a_key_that_never_comes_through_is_tried_until_the_deadline(rig):
+def test_key_that_never_reaches_etcd_is_tried_until_the_deadline(rig):
     rig.wire.fault("POST", *[Fault(lost="out")] * 99)
     began = rig.clock.now
     # Each try takes 2 s, and 0.2 s pass before the next one: the last pause ends with the deadline.
@@ -264,13 +264,13 @@ def test_a_release_deletes_our_key_by_its_value_and_is_done_once(rig):
     assert rig.wire.names == ["GET", "DELETE"]
 
 
-def test_before_a_key_is_made_there_is_nothing_to_release(rig):
+def test_release_without_a_key_sends_nothing(rig):
     rig.look()
     rig.release()
     assert rig.wire.names == ["GET"]
 
 
-def test_a_key_whose_making_got_no_answer_is_released(rig):
+def test_key_made_without_an_answer_is_released(rig):
     rig.wire.fault("POST", Fault(back=1000))
     with pytest.raises(Unavailable):
         rig.lock.take(rig.contender, rig.clock.now + 3)

@@ -27,7 +27,7 @@ def rig(monkeypatch):
 
 @pytest.mark.parametrize("effect", [True, False], ids=["done", "not done"])
 @pytest.mark.parametrize("step", ["POST", "GET", "DELETE", "PUT", "GET 2"])
-def test_a_stop_at_any_step_leaves_nothing_of_ours_behind_once_released(rig, step, effect):
+def test_release_after_a_stop_at_any_step_leaves_nothing_of_ours(rig, step, effect):
     name, _, second = step.partition(" ")
     rig.wire.fault(name, *[None] * bool(second), Fault(effect=effect, error=Stopped("SIGTERM")))
     with pytest.raises(Stopped):
@@ -82,7 +82,7 @@ def test_each_error_at_each_call_has_the_listed_result(rig, verb, step, error, m
         assert rig.values() == before
 
 
-def test_a_take_that_goes_on_says_why(rig):
+def test_take_that_is_repeated_logs_the_reason(rig):
     rig.wire.fault("POST", Fault(effect=False, error=Unavailable("x")))
     rig.take()
     assert rig.log.lines[0] == "info: not taken yet: x"
@@ -106,7 +106,7 @@ def test_a_key_with_an_impossible_field_makes_no_sense(rig, field, found):
         rig.lock.keys(rig.deadline, 9)
 
 
-def test_a_key_has_what_etcd_says_of_it(rig):
+def test_key_has_the_values_that_etcd_returns(rig):
     rig.wire.fault("GET", Fault(answer=keys()), Fault(answer=keys(ttl=None, value=None)))
     (key,) = rig.lock.keys(rig.deadline, 9).keys
     assert (key.name, key.value, key.revision, key.modified, key.left) == ("/_locks/_ctdb/X/1", "v", 2, 3, 5)
@@ -118,7 +118,7 @@ TTLS = [(9_000_000_000, True), (9_000_000_001, False), (1, True), (None, False),
 
 
 @pytest.mark.parametrize("ttl, good", TTLS)
-def test_the_longest_time_is_that_of_a_lease_and_the_shortest_a_second(rig, ttl, good):
+def test_ttl_of_a_key_is_accepted_from_a_second_to_the_longest_lease(rig, ttl, good):
     rig.held()
     (name,) = rig.etcd.keys
     node = {"key": name, "value": "us", "ttl": ttl, "createdIndex": 9, "modifiedIndex": 9}

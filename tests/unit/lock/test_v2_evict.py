@@ -62,14 +62,14 @@ def test_a_key_that_changes_before_its_eviction_stays_and_holds(rig):
     assert rig.values() == ["them"]
 
 
-def test_a_dead_process_whose_key_has_gone_meanwhile_is_out_of_the_way(rig):
+def test_dead_process_whose_key_has_gone_meanwhile_does_not_block(rig):
     rig.wire.meanwhile("DELETE", lambda: rig.etcd.delete(rig.key(1)))
     rig.take()
     assert rig.values() == ["us"]
 
 
 @pytest.mark.parametrize("left, waits", [(3.0, True), (6.0, False)])
-def test_an_electing_contender_sees_how_long_the_key_in_front_has(monkeypatch, left, waits):
+def test_electing_contender_waits_only_for_an_unrenewed_key_in_front(monkeypatch, left, waits):
     rig = RigV2(monkeypatch, electing=True)
     rig.etcd.put(rig.key(1), value(1, lock_ttl=9, refresh=2), left + Wire.OUT)
     if waits:
@@ -80,7 +80,7 @@ def test_an_electing_contender_sees_how_long_the_key_in_front_has(monkeypatch, l
             rig.look()
 
 
-def test_a_key_that_has_no_time_left_is_about_to_go(monkeypatch):
+def test_expired_key_is_waited_for(monkeypatch):
     rig = RigV2(monkeypatch, electing=True)
     rig.etcd.put(rig.key(1), value(1, lock_ttl=9, refresh=2), 1)
     real = rig.etcd._shown
@@ -88,7 +88,7 @@ def test_a_key_that_has_no_time_left_is_about_to_go(monkeypatch):
     rig.look()
 
 
-def test_a_key_that_has_no_time_left_and_stays_is_given_two_seconds(monkeypatch):
+def test_expired_key_that_stays_is_waited_for_two_seconds(monkeypatch):
     rig = RigV2(monkeypatch, electing=True)
     rig.etcd.put(rig.key(1), value(1, lock_ttl=9, refresh=2))
     real = rig.etcd._shown

@@ -41,7 +41,7 @@ def known(rig):
     return answer
 
 
-def test_the_key_that_we_made_is_looked_for_at_one_endpoint(rig):
+def test_our_key_is_looked_for_at_one_endpoint(rig):
     rig.held()
     assert known(rig) == (77, True)
     (look,) = rig.wire.requests
@@ -59,7 +59,7 @@ def test_a_key_that_is_gone_or_has_another_value_is_not_ours(rig, value):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_before_there_is_a_key_only_the_cluster_is_asked_for(rig, there):
+def test_only_the_cluster_is_queried_before_there_is_a_key(rig, there):
     if there:
         rig.etcd.put(rig.key(1), "them")
     assert known(rig) == (77, True)
@@ -73,7 +73,7 @@ def test_client_without_read_permission_learns_only_the_cluster(rig):
 
 
 @pytest.mark.parametrize("fault, error", [(None, Unavailable), (Fault(error=Refused("x")), Refused)])
-def test_an_endpoint_that_names_no_cluster_proves_nothing(rig, fault, error):
+def test_endpoint_that_names_no_cluster_proves_nothing(rig, fault, error):
     rig.held()
     rig.members.cluster = None
     rig.wire.fault("GET", fault)
@@ -100,7 +100,7 @@ def test_keys_come_in_their_order_and_no_more_than_were_asked_for(rig):
     assert found.stale == "" and rig.wire.requests[0].deadline == deadline
 
 
-def test_a_read_is_of_all_keys_and_by_consensus(rig):
+def test_look_reads_all_keys_by_consensus(rig):
     rig.look()
     (look,) = rig.wire.requests
     assert look.body == {
@@ -108,12 +108,12 @@ def test_a_read_is_of_all_keys_and_by_consensus(rig):
     }
 
 
-def test_there_is_no_lease_to_be_tried(rig):
+def test_v2_lock_tries_no_lease(rig):
     assert rig.lock.try_lease(rig.deadline, lambda: None) is None and not rig.wire.requests
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_write_is_tried_on_a_key_that_nobody_has(rig, there):
+def test_trial_write_is_to_a_key_that_nobody_has(rig, there):
     if there:
         rig.etcd.put(rig.key(1), "them")
     before, deadline = rig.etcd.keys, rig.clock.now + 3
@@ -128,12 +128,12 @@ def test_a_write_is_tried_on_a_key_that_nobody_has(rig, there):
 CHANGED = (412, b'{"errorCode": 101, "message": "Compare failed"}')
 
 
-def test_a_key_that_somebody_has_all_the_same_is_not_changed(rig):
+def test_existing_key_at_a_trial_write_is_not_changed(rig):
     rig.wire.fault("PUT", Fault(answer=CHANGED))
     rig.lock.try_write(rig.deadline)
 
 
-def test_a_key_that_was_there_all_the_same_is_no_error(rig):
+def test_trial_write_that_succeeds_is_no_error(rig):
     node = {"key": rig.key(1), "value": "", "ttl": 1, "createdIndex": 9, "modifiedIndex": 9}
     done = json.dumps({"action": "compareAndSwap", "node": node}).encode()
     rig.wire.fault("PUT", Fault(effect=False, answer=(200, done)))
@@ -141,7 +141,7 @@ def test_a_key_that_was_there_all_the_same_is_no_error(rig):
 
 
 @pytest.mark.parametrize("error", [Refused, Unavailable])
-def test_a_write_that_may_not_be_is_an_error(rig, error):
+def test_refused_trial_write_is_an_error(rig, error):
     rig.wire.fault("PUT", Fault(error=error("x")))
     with pytest.raises(error):
         rig.lock.try_write(rig.deadline)

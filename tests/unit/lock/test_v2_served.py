@@ -76,7 +76,7 @@ class Answers:
 
 
 @pytest.mark.parametrize("answers, served", TABLE)
-def test_whether_v2_is_served_and_that_what_nobody_knows_is_no_lock(monkeypatch, answers, served):
+def test_v2_is_served_or_not_as_the_table_of_answers_says(monkeypatch, answers, served):
     clock = Clock(monkeypatch)
     endpoints, deadline = Answers(clock, answers), clock.now + 6
     ask = lambda: v2_served(CONFIG, "/x/", endpoints, Waiter(clock), Log(), deadline)  # noqa: E731
@@ -100,18 +100,18 @@ def answer(status, body):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 500, 503, 200])
-def test_an_answer_of_neither_api_says_nothing(status):
+def test_answer_of_neither_api_is_an_error(status):
     with pytest.raises(LockError):
         answer(status, b"<html>")
 
 
 @pytest.mark.parametrize("body", [b"", b"404 page not found", b"[]", b'"x"', b"3", b"null", b"[" * 100000])
-def test_a_404_without_an_object_is_a_no(body):
+def test_http_404_without_an_object_means_v2_is_not_served(body):
     assert answer(404, body) is False
 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 500])
-def test_any_object_in_json_is_an_answer_of_v2(status):
+def test_any_json_object_means_v2_is_served(status):
     assert answer(status, b'{"message": "x"}') is True
 
 
@@ -123,7 +123,7 @@ def test_the_log_names_endpoints_that_gave_no_answer(monkeypatch):
 
 
 @pytest.mark.parametrize("said, served", [(YES, True), (NO, False), (SILENT, None), (STRANGER, None), (UNKNOWN, None)])
-def test_one_endpoint_is_asked_for_a_second_at_most_and_may_not_say(monkeypatch, said, served):
+def test_one_endpoint_is_queried_for_a_second_and_may_not_know(monkeypatch, said, served):
     clock, log = Clock(monkeypatch), Log()
     endpoints = Answers(clock, [said])
     assert serves_v2_now(CONFIG, "/x/", endpoints, "a", log, clock.now + 6) is served
@@ -132,7 +132,7 @@ def test_one_endpoint_is_asked_for_a_second_at_most_and_may_not_say(monkeypatch,
 
 
 @pytest.mark.parametrize("seconds, most", [(1.5, 0.75), (2.0, 1.0), (60.0, 1.0)])
-def test_one_endpoint_may_take_half_of_the_time_and_a_second_at_most(monkeypatch, seconds, most):
+def test_one_endpoint_may_use_half_of_the_time_up_to_a_second(monkeypatch, seconds, most):
     clock = Clock(monkeypatch)
     endpoints = Answers(clock, [NO])
     assert serves_v2_now(CONFIG, "/x/", endpoints, "a", Log(), clock.now + seconds) is False

@@ -51,7 +51,7 @@ def test_renewal_looks_at_our_key_after_its_answer_and_by_consensus(rig):
 
 
 @pytest.mark.parametrize("moment", REFRESH)
-def test_a_deleted_key_is_the_loss_although_its_lease_is_renewed(rig, moment):
+def test_deletion_of_our_key_is_the_loss_although_its_lease_is_renewed(rig, moment):
     rig.held()
     rig.wire.meanwhile(moment, lambda: rig.etcd.delete(*rig.etcd.keys))
     with pytest.raises(Lost, match="its key is gone"):
@@ -68,7 +68,7 @@ def test_a_key_that_was_deleted_and_put_back_is_not_ours(rig):
         rig.refresh()
 
 
-def test_a_key_whose_value_somebody_has_changed_is_still_ours(rig):
+def test_key_whose_value_has_changed_is_still_ours(rig):
     rig.held()
     (name,) = rig.etcd.keys
     rig.etcd.put(name, "other", *rig.etcd.leases)
@@ -88,7 +88,7 @@ def test_renewal_by_a_deposed_leader_is_repeated_and_counts_from_then(rig, depos
     assert left >= grant.left()
 
 
-def test_leaders_that_keep_changing_renew_nothing_in_bounded_time(rig):
+def test_lease_is_not_renewed_if_leaders_keep_changing(rig):
     rig.held()
     rig.etcd.deposed = 99
     with pytest.raises(Unavailable, match="keeps changing its leader"):
@@ -118,7 +118,7 @@ def test_a_lease_that_ends_while_a_deposed_leader_renews_it_is_the_loss(rig):
 # Values that are too long to be read
 
 
-def test_a_key_in_front_with_such_a_value_is_contention_all_the_same(rig):
+def test_key_in_front_with_too_long_a_value_is_contention(rig):
     rig.etcd.put(rig.directory + "x", "them")
     rig.wire.fault("kv/range", Fault(error=TooLong("x")))
     with pytest.raises(Contended) as contention:
@@ -126,7 +126,7 @@ def test_a_key_in_front_with_such_a_value_is_contention_all_the_same(rig):
     assert contention.value.value == TOO_LONG and rig.wire.requests[1].body["keys_only"] is True
 
 
-def test_keys_with_such_values_are_shown_by_their_names(rig):
+def test_keys_with_too_long_values_are_shown_by_their_names(rig):
     for name in "yx":
         rig.etcd.put(rig.directory + name, "them", ttl=9, lease=ord(name))
     rig.wire.fault("kv/range", Fault(error=TooLong("x")))

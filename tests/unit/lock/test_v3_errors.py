@@ -35,13 +35,13 @@ def test_a_release_ends_our_lease_and_is_done_once(rig):
     assert rig.wire.names == ["lease/revoke"]
 
 
-def test_before_a_lease_is_asked_for_there_is_nothing_to_release(rig):
+def test_release_without_a_lease_sends_nothing(rig):
     rig.look()
     rig.release()
     assert rig.wire.names == ["kv/range"]
 
 
-def test_a_contender_releases_its_own_lease_alone(rig):
+def test_contender_releases_only_its_own_lease(rig):
     rig.take_as("them")
     with pytest.raises(Contended):
         rig.take()
@@ -63,7 +63,7 @@ STEPS = ["lease/grant", "kv/txn", "kv/txn 2", "lease/revoke", "lease/keepalive",
 
 @pytest.mark.parametrize("effect", [True, False], ids=["done", "not done"])
 @pytest.mark.parametrize("step", STEPS)
-def test_a_stop_at_any_step_leaves_nothing_of_ours_behind_once_released(rig, step, effect):
+def test_release_after_a_stop_at_any_step_leaves_nothing_of_ours(rig, step, effect):
     rig.etcd.put(f"{rig.directory}dead", value(DEAD), 0xDEAD, 1000)
     name, _, second = step.partition(" ")
     rig.wire.fault(name, *[None] * bool(second), Fault(effect=effect, error=Stopped("SIGTERM")))
@@ -147,7 +147,7 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("name, answer", NONSENSE)
-def test_an_answer_that_makes_no_sense_is_none(rig, name, answer):
+def test_answer_that_makes_no_sense_is_refused(rig, name, answer):
     rig.wire.fault(name, Fault(answer=answer))
     with pytest.raises(Unavailable, match="makes no sense"):
         rig.take()

@@ -32,7 +32,7 @@ def test_a_dead_process_is_evicted_and_its_lease_ended(rig):
     rig.refresh()
 
 
-def test_a_dead_process_without_a_lease_leaves_none_to_be_ended(empty):
+def test_eviction_of_a_key_without_a_lease_ends_no_lease(empty):
     empty.etcd.put(f"{empty.directory}dead", value(DEAD))
     empty.take()
     assert empty.values() == ["us"] and empty.wire.names == ["lease/grant", "kv/txn", "kv/txn"]
@@ -61,7 +61,7 @@ def test_a_key_that_changes_before_its_eviction_stays_and_holds(rig, text):
 
 
 @pytest.mark.parametrize("when", ["from the beginning", "at the last moment"])
-def test_a_dead_process_behind_which_somebody_waits_is_not_evicted(rig, when):
+def test_dead_process_is_not_evicted_if_another_client_waits_behind_it(rig, when):
     def wait():
         rig.etcd.put(f"{rig.directory}waiting", "them")
 
@@ -75,13 +75,13 @@ def test_a_dead_process_behind_which_somebody_waits_is_not_evicted(rig, when):
     assert rig.values() == [value(DEAD), "them"] and 0xDEAD in rig.etcd.leases
 
 
-def test_a_dead_process_whose_key_has_gone_meanwhile_costs_another_try(rig):
+def test_dead_process_whose_key_has_gone_meanwhile_needs_another_try(rig):
     second_txn(rig, lambda: rig.etcd.revoke(0xDEAD))
     rig.take()
     assert rig.values() == ["us"]
 
 
-def test_an_eviction_whose_answer_is_lost_is_found(rig):
+def test_eviction_with_a_lost_answer_is_found(rig):
     rig.wire.fault("kv/txn", None, Fault(lost="back"))
     rig.take()
     rig.refresh()
@@ -99,7 +99,7 @@ WAITS = [(3.0, 60, True), (6.0, 60, False), (3.0, 6.0, True), (3.0, 2.5, False)]
 
 
 @pytest.mark.parametrize("left, latest, waits", WAITS)
-def test_an_electing_contender_asks_how_long_the_lease_in_front_has(monkeypatch, left, latest, waits):
+def test_electing_contender_queries_the_lease_in_front(monkeypatch, left, latest, waits):
     rig = RigV3(monkeypatch, electing=True)
     rig.wait_until(latest)
     # A live holder's lease never has less than 9 - 2 - 1 seconds.

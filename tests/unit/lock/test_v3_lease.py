@@ -100,7 +100,7 @@ def test_a_renewal_without_time_left_is_a_loss(rig, ttl):
 
 @pytest.mark.parametrize("verb", ["take", "refresh"])
 @pytest.mark.parametrize("ttl, good", [(9_000_000_000, True), (9_000_000_001, False), (1, True)])
-def test_the_longest_lease_is_that_of_etcd_and_the_shortest_a_second(rig, verb, ttl, good):
+def test_ttl_of_a_lease_is_accepted_from_a_second_to_etcds_maximum(rig, verb, ttl, good):
     rig.wire.fault("lease/grant", Fault(out=0.0, back=0.0, answer={"TTL": str(ttl)}) if verb == "take" else None)
     header = {"header": {"raft_term": "7"}}
     rig.wire.fault("lease/keepalive", *[Fault(answer={"result": {**header, "TTL": str(ttl)}})] * 2)

@@ -43,7 +43,7 @@ def known(rig):
     return answer
 
 
-def test_the_key_that_we_put_is_looked_for_at_one_endpoint(rig):
+def test_our_key_is_looked_for_at_one_endpoint(rig):
     rig.held()
     assert known(rig) == (77, True)
     (look,) = rig.wire.requests
@@ -51,7 +51,7 @@ def test_the_key_that_we_put_is_looked_for_at_one_endpoint(rig):
 
 
 @pytest.mark.parametrize("back", [True, False])
-def test_a_key_that_is_gone_or_another_one_is_not_ours(rig, back):
+def test_key_that_is_gone_or_replaced_is_not_ours(rig, back):
     rig.held()
     ((name, text),) = rig.etcd.keys.items()
     rig.etcd.delete(name)
@@ -61,7 +61,7 @@ def test_a_key_that_is_gone_or_another_one_is_not_ours(rig, back):
 
 
 @pytest.mark.parametrize("left, there", [("8", True), ("1", True), ("0", False), ("-1", False), (None, False)])
-def test_before_there_is_a_key_its_lease_is_looked_for(rig, left, there):
+def test_lease_is_looked_for_before_there_is_a_key(rig, left, there):
     asked = []
 
     def look():
@@ -73,7 +73,7 @@ def test_before_there_is_a_key_its_lease_is_looked_for(rig, left, there):
     assert asked == [(77, there), rig.asked("lease/grant")[0].body["ID"]]
 
 
-def test_without_a_lease_there_is_nothing_to_know(rig):
+def test_lock_without_a_lease_is_not_known_to_an_endpoint(rig):
     assert known(rig) == (77, False) and rig.wire.requests[-1].body == {"ID": 0}
 
 
@@ -88,7 +88,7 @@ def test_members_are_lists_of_the_urls_that_they_have_for_clients(rig):
 
 
 @pytest.mark.parametrize("answer", [{}, {"members": {}}, {"members": [[]]}, {"members": [{"clientURLs": "x"}]}])
-def test_a_members_answer_that_is_not_a_list_makes_no_sense(rig, answer):
+def test_members_answer_that_is_not_a_list_makes_no_sense(rig, answer):
     rig.wire.fault("cluster/member/list", Fault(answer=answer))
     with pytest.raises(Unavailable, match="makes no sense"):
         rig.lock.members(rig.deadline)
@@ -110,14 +110,14 @@ def test_keys_come_in_order_of_their_creation_with_their_leases(rig):
     assert (found.keys[0].revision, found.keys[0].modified) == (2, 2)
 
 
-def test_keys_have_half_of_the_time_and_their_leases_another_quarter(rig):
+def test_keys_may_use_half_of_the_time_and_leases_another_quarter(rig):
     rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
     began = rig.clock.now
     rig.lock.keys(began + 8, 9)
     assert [request.deadline for request in rig.wire.requests] == [began + 4, began + 6]
 
 
-def test_once_three_quarters_of_the_time_are_over_no_lease_is_asked_for(rig):
+def test_no_lease_is_queried_after_three_quarters_of_the_time(rig):
     for number in range(3):
         rig.etcd.put(f"{rig.directory}{number}", "them", 0xA + number, 99)
     rig.wire.fault("kv/range", Fault(out=0.0, back=0.0))
@@ -128,7 +128,7 @@ def test_once_three_quarters_of_the_time_are_over_no_lease_is_asked_for(rig):
 
 
 @pytest.mark.parametrize("error", [Unavailable("x"), PermissionDenied("x"), LeaseNotFound("x")])
-def test_a_lease_that_nobody_can_say_anything_about_is_not_shown(rig, error):
+def test_lease_with_unknown_remaining_time_is_not_shown(rig, error):
     rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
     rig.wire.fault("lease/timetolive", Fault(error=error))
     (key,) = rig.lock.keys(rig.deadline, 9).keys
@@ -142,7 +142,7 @@ def test_a_lease_that_has_just_expired_has_nothing_left(rig):
     assert (key.left, key.ttl) == (0, None)
 
 
-def test_without_a_majority_what_one_member_remembers_is_shown_as_stale(rig):
+def test_keys_of_one_member_are_shown_as_stale_without_a_majority(rig):
     rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
     rig.wire.fault("kv/range", Fault(effect=False, error=Unavailable("no leader")))
     deadline = rig.clock.now + 8
@@ -160,7 +160,7 @@ def test_first_failure_is_raised_if_no_member_answers_a_stale_read(rig, second):
         rig.lock.keys(rig.deadline, 9)
 
 
-def test_keys_that_may_not_be_read_are_not_asked_for_again(rig):
+def test_keys_that_may_not_be_read_are_not_requested_again(rig):
     rig.wire.fault("kv/range", Fault(error=PermissionDenied("x")))
     with pytest.raises(PermissionDenied):
         rig.lock.keys(rig.deadline, 9)
@@ -170,7 +170,7 @@ def test_keys_that_may_not_be_read_are_not_asked_for_again(rig):
 # A lease and a write that are only tried
 
 
-def test_a_lease_is_tried_and_ended(rig):
+def test_trial_lease_is_granted_renewed_and_revoked(rig):
     leases = []
     rig.etcd._least = 11
     assert rig.lock.try_lease(rig.deadline, lambda: leases.extend(rig.etcd.leases)) == (11, ONE)
@@ -183,7 +183,7 @@ def test_a_lease_is_tried_and_ended(rig):
 
 
 @pytest.mark.parametrize("name", ["lease/grant", "lease/keepalive"])
-def test_a_lease_that_could_not_be_tried_is_ended_too(rig, name):
+def test_trial_lease_is_revoked_after_an_error(rig, name):
     rig.wire.fault(name, Fault(error=Refused("x")))
     with pytest.raises(Refused):
         rig.lock.try_lease(rig.deadline, lambda: None)
@@ -191,13 +191,13 @@ def test_a_lease_that_could_not_be_tried_is_ended_too(rig, name):
 
 
 @pytest.mark.parametrize("error", [Unavailable("x"), Refused("x"), LeaseNotFound("x")])
-def test_a_tried_lease_that_cannot_be_ended_ends_by_itself(rig, error):
+def test_trial_lease_that_cannot_be_revoked_expires_by_itself(rig, error):
     rig.wire.fault("lease/revoke", Fault(effect=False, error=error))
     assert rig.lock.try_lease(rig.deadline, lambda: None)[0] == TTL
 
 
 @pytest.mark.parametrize("keys", [0, 1])
-def test_a_write_is_tried_in_the_directory_and_writes_nothing(rig, keys):
+def test_trial_write_in_the_directory_changes_nothing(rig, keys):
     for number in range(keys):
         rig.etcd.put(f"{rig.directory}{number}", "them")
     before, deadline = rig.etcd.keys, rig.clock.now + 3
@@ -209,7 +209,7 @@ def test_a_write_is_tried_in_the_directory_and_writes_nothing(rig, keys):
     assert request.deadline == deadline
 
 
-def test_an_etcd_that_writes_all_the_same_is_not_trusted(rig):
+def test_etcd_that_writes_despite_a_false_condition_is_not_trusted(rig):
     rig.wire.fault("kv/txn", Fault(answer={"succeeded": True}))
     with pytest.raises(Refused, match="do not trust it"):
         rig.lock.try_write(rig.deadline)

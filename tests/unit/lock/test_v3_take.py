@@ -58,7 +58,7 @@ def test_look_at_a_free_or_held_lock_is_one_request_and_no_write(rig):
 
 
 @pytest.mark.parametrize("name", ["/_locks/_ctdb/X", "/_locks/_ctdb/X0", "/_locks/_ctdb/XX/a", "/_locks/_ctdb/X./a"])
-def test_a_key_beside_the_directory_is_not_in_it(rig, name):
+def test_key_beside_the_directory_does_not_hold_the_lock(rig, name):
     rig.etcd.put(name, "them")
     rig.look()
     rig.take()
@@ -102,7 +102,7 @@ def test_put_with_a_lost_answer_is_found_and_renewed_by_its_revision(rig):
     assert rig.values() == ["us", "them"]
 
 
-def test_put_lost_on_its_way_leaves_the_lock_to_who_came_first(rig):
+def test_lost_put_leaves_the_lock_to_the_first_rival(rig):
     rig.wire.fault("kv/txn", Fault(lost="out"))
     rig.clock.at(rig.clock.now + 1.5, lambda: rig.etcd.put(f"{rig.directory}0", "them"))
     with pytest.raises(Contended):
@@ -126,7 +126,7 @@ def test_take_that_begins_again_leaves_no_lease_behind(rig):
 
 
 @pytest.mark.parametrize("left, waited", [(5, 1), (0.5, 0.5)])
-def test_end_of_such_a_lease_is_waited_for_a_second_at_most(rig, left, waited):
+def test_revocation_of_an_unused_lease_is_waited_for_up_to_a_second(rig, left, waited):
     rig.wire.fault("kv/txn", Fault(effect=False, answer=NOBODY))
     rig.wire.fault("lease/revoke", *[Fault(lost="out")] * 9)
     deadline = rig.clock.now + 2 * ONE + left
@@ -156,7 +156,7 @@ def test_look_and_take_request_only_the_first_key_of_many(rig):
     assert look.body["limit"] == txn.body["failure"][1]["request_range"]["limit"] == 1
 
 
-def test_between_two_tries_to_take_it_is_a_moment(rig):
+def test_take_pauses_between_two_attempts(rig):
     rig.wire.fault("lease/grant", Fault(back=TTL))
     rig.take()
     first, second = rig.asked("lease/grant")
@@ -165,7 +165,7 @@ def test_between_two_tries_to_take_it_is_a_moment(rig):
     assert any(line.startswith("info: not taken yet: ") for line in rig.log.lines)
 
 
-def test_the_nodes_number_is_asked_for_before_etcd_is(rig):
+def test_node_number_is_requested_before_etcd_is_queried(rig):
     asked = []
     rig.wire.meanwhile("lease/grant", lambda: asked.append(rig.contender.holder.begun))
     rig.take()
