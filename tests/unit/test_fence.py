@@ -38,7 +38,7 @@ def test_kernel_ends_the_process_a_second_or_a_quarter_before_its_lease(clock, t
     assert margin(ttl) == pytest.approx(early)
 
 
-def test_each_grant_moves_the_end_to_its_own(clock):
+def test_each_grant_moves_the_fence_to_its_own_end(clock):
     first = Grant(Moment.now(), 9)
     fence = Fence(first)
     clock.pass_(2)
@@ -64,7 +64,7 @@ def test_renewal_at_once_leaves_the_timer_until_it_gains_enough(clock):
 
 
 @pytest.mark.parametrize("gained, set", [(0.0, 1), (0.125, 1), (0.25, 3), (0.5, 3), (-0.125, 3)])
-def test_a_renewal_that_gains_less_than_a_quarter_of_the_margin_sets_none(clock, gained, set):
+def test_renewal_gaining_under_a_quarter_of_the_margin_sets_no_timer(clock, gained, set):
     fence = Fence(Grant(Moment.now(), 9))
     clock.pass_(gained)
     fence.arm(Grant(Moment.now(), 9 if gained >= 0 else 9 + gained))
@@ -109,7 +109,7 @@ STOPS = [(0.2, 6.5), (1.2, 1.2), (1.2, 7), (3, 5.5), (5.9, 3), (7.9, 0.2), (0.2,
 
 
 @pytest.mark.parametrize("seconds", STOPS)
-def test_two_stops_while_a_renewal_sets_the_timer_make_no_late_one(monkeypatch, seconds):
+def test_two_pauses_while_a_renewal_sets_the_timer_do_not_make_it_late(monkeypatch, seconds):
     for clock, stop in each_two_stops(monkeypatch, seconds):
         fence = Fence(Grant(Moment.now(), 9))
         clock.pass_(2)
@@ -129,7 +129,7 @@ def test_two_stops_while_a_renewal_sets_the_timer_make_no_late_one(monkeypatch, 
 
 
 @pytest.mark.parametrize("seconds", STOPS)
-def test_two_stops_before_the_first_timer_make_no_late_one(monkeypatch, seconds):
+def test_two_pauses_before_the_first_timer_do_not_make_it_late(monkeypatch, seconds):
     for clock, stop in each_two_stops(monkeypatch, seconds):
         grant = Grant(Moment.now(), 9)
         end = clock.now + 8
@@ -143,7 +143,7 @@ def test_two_stops_before_the_first_timer_make_no_late_one(monkeypatch, seconds)
 
 
 @pytest.mark.parametrize("age", [8.0, 8.5, 9.0, 1000.0])
-def test_a_grant_that_is_too_old_is_a_loss_and_sets_no_timer(clock, age):
+def test_grant_that_is_too_old_is_a_loss_and_sets_no_timer(clock, age):
     grant = Grant(Moment.now(), 9)
     clock.pass_(age)
     with pytest.raises(Lost):
@@ -163,7 +163,7 @@ def stop_before_setting(clock, *seconds):
 
 
 @pytest.mark.parametrize("stops, set", [([0.03], 1), ([0.0625], 2), ([3.0], 2), ([3.0, 1.0], 3), ([3.0, 0.03], 2)])
-def test_a_stop_before_the_timer_is_set_does_not_move_it_too_late(clock, stops, set):
+def test_pause_before_the_timer_is_set_does_not_make_it_late(clock, stops, set):
     grant = Grant(Moment.now(), 9)
     stop_before_setting(clock, *stops)
     Fence(grant)
@@ -172,7 +172,7 @@ def test_a_stop_before_the_timer_is_set_does_not_move_it_too_late(clock, stops, 
 
 
 @pytest.mark.parametrize("stop, set", [(0.0625, 1), (0.125, 2)])
-def test_a_timer_that_is_late_by_no_more_than_the_limit_is_left(monkeypatch, clock, stop, set):
+def test_timer_that_is_late_within_the_limit_is_not_set_again(monkeypatch, clock, stop, set):
     monkeypatch.setattr(fence_module, "_LATE", 0.0625)
     grant = Grant(Moment.now(), 9)
     stop_before_setting(clock, stop)
@@ -181,7 +181,7 @@ def test_a_timer_that_is_late_by_no_more_than_the_limit_is_left(monkeypatch, clo
 
 
 @pytest.mark.parametrize("stop, lost", [(0.015625, False), (0.03125, True), (0.04, True)])
-def test_a_short_stop_at_the_end_of_the_grant_is_a_loss(clock, stop, lost):
+def test_short_pause_at_the_end_of_the_grant_is_a_loss(clock, stop, lost):
     grant = Grant(Moment.now(), 9)
     clock.pass_(8 - 0.03125)
     stop_before_setting(clock, stop)
@@ -192,7 +192,7 @@ def test_a_short_stop_at_the_end_of_the_grant_is_a_loss(clock, stop, lost):
         assert Fence(grant).left() == 0.015625
 
 
-def test_a_long_stop_before_the_timer_is_set_is_a_loss(clock):
+def test_long_pause_before_the_timer_is_set_is_a_loss(clock):
     grant = Grant(Moment.now(), 9)
     stop_before_setting(clock, 8.5)
     with pytest.raises(Lost):
@@ -206,7 +206,7 @@ def test_a_grant_is_fresh_for_less_than_half_of_its_time(clock, age, fresh):
     assert grant.fresh() is fresh
 
 
-def test_time_that_the_machine_slept_counts(clock):
+def test_suspended_time_counts(clock):
     grant = Grant(Moment.now(), 9)
     clock.pass_(1)
     clock.suspend(3)
@@ -217,7 +217,7 @@ def test_time_that_the_machine_slept_counts(clock):
     assert grant.left() == -5 and grant.usable() == fence.left() == -6
 
 
-def test_the_clock_that_says_it_sooner_counts(clock):
+def test_clock_that_expires_first_counts(clock):
     grant = Grant(Moment.now(), 9)
     # Nothing known does this: the one clock goes on, the other does not.
     clock.pass_(4)
@@ -229,11 +229,11 @@ def test_the_clock_that_says_it_sooner_counts(clock):
     "ttl, refresh, one_try, good",
     [(9, 2, 3, True), (9, 2.125, 3, False), (9, 2, 3.125, False), (2, 0.5, 0.5, True), (2, 0.625, 0.5, False)],
 )
-def test_after_a_refresh_that_fails_there_is_time_for_two_tries(ttl, refresh, one_try, good):
+def test_times_must_leave_room_for_two_tries_after_a_failed_refresh(ttl, refresh, one_try, good):
     assert fits(ttl, refresh, one_try) is good
 
 
-def test_a_moment_is_of_both_clocks(clock):
+def test_moment_records_both_clocks(clock):
     moment = Moment.now()
     assert (moment.monotonic, moment.boottime) == (clock.now, clock.now + clock.slept)
     assert clock.slept
@@ -250,7 +250,7 @@ def ended_by(action):
 
 
 @pytest.mark.parametrize("ttl", [0.04, 0.2])
-def test_no_inherited_handler_or_signal_mask_keeps_the_kernel_from_it(ttl):
+def test_inherited_handler_or_signal_mask_does_not_stop_the_fence(ttl):
     def arm():
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})

@@ -52,7 +52,7 @@ def asked(system):
 
 
 @pytest.mark.parametrize("purpose", ["demo", "unit", "lint", "model", "check", "packaging"])
-def test_dnf_gets_what_is_missing_once(system, purpose):
+def test_dnf_installs_missing_packages_once(system, purpose):
     status, out, err = run(system, purpose)
     options, names = asked(system)[:3], asked(system)[3:]
     assert (status, err, options) == (0, "", ["-y", "--setopt=install_weak_deps=False", "install"])

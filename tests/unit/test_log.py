@@ -41,13 +41,13 @@ def test_each_v_adds_a_level(verbosity):
     assert [line.rpartition(" ")[2] for line in lines] == LEVELS[: verbosity + 1]
 
 
-def test_without_a_v_only_errors_are_written(capfd):
+def test_only_errors_are_written_without_v(capfd):
     for level in LEVELS:
         getattr(Log(), level)(level)
     assert capfd.readouterr().err == "ctdb_etcd_lock: error\n"
 
 
-def test_a_line_names_the_program_and_the_lock_once_it_is_known():
+def test_line_names_the_program_and_once_known_the_lock():
     def write(log):
         log.error("a")
         log.about("/l/")
@@ -62,21 +62,21 @@ def test_a_line_names_the_program_and_the_lock_once_it_is_known():
 
 
 @pytest.mark.parametrize("char", ["\n", "\r", "\x1b", "\x00", "\x85", "\u2028", "\u202e"])
-def test_no_text_forges_a_line_or_moves_a_cursor(char):
+def test_control_characters_do_not_forge_a_line_or_move_the_cursor(char):
     assert logged(lambda log: log.error(f"a{char}b")) == "ctdb_etcd_lock: a b\n"
 
 
-def test_letters_of_all_kinds_are_kept():
+def test_non_ascii_letters_are_kept():
     assert logged(lambda log: log.error("zürich \u4e2d")) == "ctdb_etcd_lock: zürich \u4e2d\n"
     assert logged(lambda log: log.error("a\udcffb")).startswith("ctdb_etcd_lock: a")
 
 
-def test_a_line_is_no_longer_than_what_a_pipe_takes_at_once():
+def test_line_is_no_longer_than_an_atomic_pipe_write():
     text = logged(lambda log: log.error("x" * 10000))
     assert len(text) == 4096 and text.endswith("x\n")
 
 
-def test_a_line_for_which_there_is_no_room_is_dropped():
+def test_line_is_dropped_if_stderr_is_full():
     reader, writer = full_pipe()
 
     def child():
@@ -91,7 +91,7 @@ def test_a_line_for_which_there_is_no_room_is_dropped():
 
 
 @pytest.mark.parametrize("how", ["closed", "without a reader"])
-def test_a_stderr_that_takes_nothing_is_no_error(how):
+def test_unwritable_stderr_is_no_error(how):
     def child():
         reader, writer = os.pipe()
         os.dup2(writer, 2)

@@ -11,7 +11,7 @@ import pytest
 from tests.support.helper import Helper
 
 
-def test_ctdb_base_says_where_the_default_file_is(tmp_path):
+def test_ctdb_base_sets_the_directory_of_the_default_file(tmp_path):
     (tmp_path / "ctdb_etcd_lock.conf").write_text("port = bad\n")
     with Helper(None, env={"CTDB_BASE": str(tmp_path)}) as helper:
         assert helper.status() == "3"
@@ -26,7 +26,7 @@ def test_a_bad_option_gives_status_3_and_a_line():
         assert helper.stderr == "ctdb_etcd_lock: unrecognized arguments: --verbose: see --help\n"
 
 
-def test_help_and_version_are_for_people():
+def test_help_and_version_are_printed():
     with Helper(None, "--help") as helper:
         helper.wait_exit()
         assert b"cluster lock = !" in helper.stdout and b"-v" in helper.stdout
@@ -48,7 +48,7 @@ def test_a_bad_file_gives_status_3_and_all_its_lines_on_stderr(tmp_path):
 
 
 @pytest.mark.parametrize("make", ["missing", "directory"])
-def test_a_file_named_with_c_that_cannot_be_read_is_an_error(tmp_path, make):
+def test_unreadable_file_named_with_c_is_an_error(tmp_path, make):
     conf = tmp_path / "x.conf"
     if make == "directory":
         conf.mkdir()

@@ -54,7 +54,7 @@ def page(tmp_path):
 
 
 @pytest.mark.parametrize("key", sorted({*keys.SPEC, *KEYS}))
-def test_every_key_is_there_with_its_range_and_default_and_no_other(key):
+def test_man_page_has_every_key_with_its_range_and_default(key):
     assert key in keys.SPEC, "the program does not know this key"
     assert key in KEYS, "the man page does not have this key"
     entry = KEYS[key]
@@ -71,14 +71,14 @@ def test_every_key_is_there_with_its_range_and_default_and_no_other(key):
         assert keys.SPEC[key][1] is None
 
 
-def test_every_option_of_the_program_is_there():
+def test_man_page_has_every_option_of_the_program():
     _, usage = run(sys.executable, "-I", "ctdb_etcd_lock.py", "--help")
     options = set(re.findall(r"(?<![\w-])--?[a-z]+", usage.partition("option")[2].partition("Prints")[0])) - {"-vvv"}
     assert options >= {"-c", "-v", "--version"}
     assert options <= {text(option) for option in PAGE.iter("option")}
 
 
-def test_every_message_is_one_of_the_program():
+def test_every_message_in_the_man_page_is_one_of_the_program():
     program = "".join(path.read_text() for path in (TREE / "ctdb_etcd").rglob("*.py"))
     program += (TREE / "ctdb_etcd_lock.py").read_text()
     # A string that is continued on the next line, and what is put into it.
@@ -90,19 +90,19 @@ def test_every_message_is_one_of_the_program():
             assert part.strip() in program, message
 
 
-def test_the_version_is_the_programs():
+def test_man_page_has_the_version_of_the_program():
     assert text(PAGE.find("refmeta/refmiscinfo[@class='version']")) == __version__
 
 
 @needs("xmllint")
 @needs_entry_of_catalog("-//OASIS//DTD DocBook XML V4.5//EN")
-def test_it_is_valid_docbook():
+def test_man_page_is_valid_docbook():
     assert run("xmllint", "--nonet", "--noout", "--valid", str(SOURCE)) == (0, "")
 
 
 @needs("xsltproc", "man")
 @needs_stylesheet
-def test_man_has_nothing_to_complain_about(page):
+def test_man_reports_no_warning(page):
     command = ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(page)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -112,20 +112,20 @@ def test_man_has_nothing_to_complain_about(page):
 
 @needs("xsltproc", "mandoc")
 @needs_stylesheet
-def test_mandoc_has_nothing_to_complain_about(page):
+def test_mandoc_reports_no_error(page):
     assert run("mandoc", "-T", "lint", "-W", "error", str(page)) == (0, "")
 
 
 @needs("xsltproc")
 @needs_stylesheet
-def test_it_comes_out_the_same_each_time(page):
+def test_man_page_build_is_reproducible(page):
     first = page.read_bytes()
     page.unlink()
     assert run("make", "-C", str(page.parents[1]), "man")[0] == 0
     assert page.read_bytes() == first
 
 
-def test_readme_and_the_tools_name_the_same_tested_releases():
+def test_man_page_readme_and_tools_name_the_same_tested_releases():
     (section,) = (part for part in PAGE.iter("refsect1") if part.findtext("title") == "TESTED RELEASES")
     rows = [" | ".join(text(entry) for entry in row) for row in section.iter("row")]
     readme = (TREE / "README.md").read_text().partition("\n## Tested with\n")[2].partition("\n## ")[0]

@@ -50,7 +50,7 @@ def start(conf, run=None, parent=None):
 
 
 @pytest.mark.parametrize("parent", [0, 1])
-def test_without_a_parent_nothing_is_done(conf, parent):
+def test_helper_without_a_parent_does_nothing(conf, parent):
     out, err, code = start(conf, lambda *parts: os.write(2, b"the lock's life"), parent)
     assert (out, code) == ("3", 3) and "the parent process is gone" in err and "life" not in err
     # What ctdbd as process 1 of a container needs.
@@ -72,7 +72,7 @@ def test_each_exception_has_its_character_and_exit_status(conf, error, out, err,
     assert start(conf, run) == (out, err, code)
 
 
-def test_an_unforeseen_error_gives_a_character_and_one_line_with_its_place(conf):
+def test_unexpected_error_gives_a_character_and_a_line_with_its_place(conf):
     def run(contender):
         raise ValueError("hunter2")
 
@@ -84,7 +84,7 @@ def test_an_unforeseen_error_gives_a_character_and_one_line_with_its_place(conf)
     assert "hunter2" not in err
 
 
-def test_two_helpers_have_nonces_of_their_own(conf):
+def test_two_helpers_have_different_nonces(conf):
     def run(contender):
         os.write(2, vars(contender.nonce_file)["_nonce"].encode())
 
@@ -111,7 +111,7 @@ def rename(name):
         file.write(name)
 
 
-def test_warnings_of_the_file_are_logged_and_notes_only_when_asked_for(conf):
+def test_warnings_of_the_file_are_logged_and_notes_only_with_v(conf):
     conf.write_text("netbios_name = X\nca_cert = /x\nlock_refresh = 2\n")
     out, err, _ = start(conf, lambda *parts: None)
     (line,) = err.splitlines()

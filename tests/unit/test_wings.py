@@ -64,7 +64,7 @@ def floor(module: str) -> int:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_no_module_imports_from_a_higher_wing(module):
+def test_module_does_not_import_from_a_higher_wing(module):
     assert not [other for other in within(module) if floor(other) > floor(module)]
 
 

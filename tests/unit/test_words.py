@@ -28,7 +28,7 @@ FILES.remove("tests/unit/test_words.py")
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_avoided_words_do_not_stand_in(file):
+def test_file_does_not_contain_avoided_words(file):
     for number, line in enumerate((TREE / file).read_text().splitlines(), 1):
         for words, better in AVOIDED.items():
             found = re.search(rf"\b({words})\b", line, re.IGNORECASE)

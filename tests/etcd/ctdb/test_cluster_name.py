@@ -67,7 +67,7 @@ def test_smb_conf_without_a_netbios_name_is_refused_with_the_reason(etcd, tmp_pa
     assert f"smb.conf sets no netbios name, and {HOST} is this host's own name" in line
 
 
-def test_cluster_may_have_a_hosts_name_if_smb_conf_says_so(etcd, tmp_path, with_smb_conf):
+def test_cluster_may_have_a_host_name_that_is_set_in_smb_conf(etcd, tmp_path, with_smb_conf):
     env = with_smb_conf(f"[global]\n  NetBIOS Name = {HOST}\n")
     with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
         assert helper.status() == "0"

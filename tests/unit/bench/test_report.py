@@ -35,7 +35,7 @@ def test_tables_give_medians_their_spread_and_ratio_to_sambas_helper(figures):
     assert f"| {V3} |  | 50 ms (0.25) |" in report.short(figures)
 
 
-def test_the_plot_is_a_picture_with_a_bar_for_each_median(figures):
+def test_plot_has_a_bar_for_each_median(figures):
     picture = ElementTree.fromstring(plot.svg(figures))
     bars = [bar for bar in picture.iter("{http://www.w3.org/2000/svg}rect") if bar.get("class")]
     ours, sambas, fcntl = (float(bar.get("width")) for bar in bars)

@@ -33,7 +33,7 @@ def broken(record):
     return sorted({violation.rule for violation in check(record) if not violation.apart})
 
 
-def test_one_holder_after_the_other_is_good():
+def test_one_holder_after_the_other_is_accepted():
     assert broken(two_holders()) == []
 
 
@@ -41,7 +41,7 @@ def test_two_holders_at_one_time_are_found():
     assert broken(two_holders(first_eof=11.01)) == ["gone before the key", "no two hold"]
 
 
-def test_a_holder_that_outlives_its_key_is_found_before_anybody_else_holds():
+def test_holder_that_outlives_its_key_is_found_without_an_overlap():
     assert broken(two_holders(first_eof=10.6)) == ["gone before the key"]
 
 
@@ -50,11 +50,11 @@ def test_a_stopped_holder_does_not_count_until_it_is_continued():
     assert broken(two_holders(first_eof=16.5, stops=[[9.0, 14.0]], code=-14)) == ["gone before the key", "no two hold"]
 
 
-def test_a_stopped_holder_that_does_anything_more_is_found():
+def test_stopped_holder_that_does_not_end_by_its_timer_is_found():
     assert "no two hold" in broken(two_holders(first_eof=14.01, stops=[[9.0, 14.0]], code=0))
 
 
-def test_a_holder_whose_key_the_nemesis_removed_must_notice():
+def test_holder_that_outlives_a_key_removed_by_the_nemesis_is_found():
     record = two_holders(first_eof=12.0)
     record.removals = [Removal(record.changes[0].key, 10.4, 10.5)]
     assert broken(record) == []
@@ -69,7 +69,7 @@ def test_an_overlap_of_sambas_helper_is_listed_separately():
     assert [violation.rule for violation in check(record)] == ["no two hold"]
 
 
-def test_auto_has_a_v2_key_exactly_where_v2_is_served():
+def test_missing_v2_key_of_auto_is_found_only_if_v2_is_served():
     record = two_holders(kind="auto")
     record.operations[1].kind = "auto"
     assert broken(record) == ["a key to each hold"]
@@ -86,7 +86,7 @@ def test_a_holder_without_a_key_or_out_of_order_is_found():
     assert "a key to each hold" in broken(record)
 
 
-def test_a_holder_that_had_to_make_another_v2_key_is_good():
+def test_holder_that_had_to_make_another_v2_key_is_accepted():
     record = two_holders(kind="2")
     for change in record.changes:
         change.key = "v2:" + change.key
@@ -109,7 +109,7 @@ def test_a_key_that_comes_back_is_found():
     assert broken(record) == ["no key comes back"]
 
 
-def test_contention_with_nobody_is_found():
+def test_contention_without_a_holder_is_found():
     record = two_holders()
     record.operations.append(Operation("node3", "v3", "check", 9, 12, "1", 12.2, 12.2, 12.2, 1))
     assert broken(record) == []
@@ -124,14 +124,14 @@ def test_a_bad_answer_is_found(status, code):
     assert broken(record) == ["good answers"]
 
 
-def test_silence_of_a_helper_that_was_asked_to_end_is_good():
+def test_missing_answer_of_a_terminated_helper_is_accepted():
     record = two_holders()
     record.operations.append(Operation("node3", "v3", "check", 9, 12, "", None, 12.3, 12.3, 0, asked=["TERM"]))
     assert broken(record) == []
 
 
 @pytest.mark.parametrize("line", ["Traceback (most recent call last):", "ctdb_etcd_lock: this is a bug, please ..."])
-def test_a_line_that_is_not_for_ctdbs_log_is_found(line):
+def test_traceback_or_bug_report_in_the_log_is_found(line):
     record = two_holders()
     record.lines = {"node1": ["ctdb_etcd_lock: holding", line]}
     assert broken(record) == ["clean lines"]
@@ -149,7 +149,7 @@ def test_key_left_behind_is_found():
     assert broken(record) == ["nothing is left"]
 
 
-def test_a_record_can_be_shown(tmp_path):
+def test_record_is_saved_loaded_and_shown(tmp_path):
     record = two_holders(first_eof=12)
     record.faults = [Fault("partition", "node1 & <etcd>", 3, 4), Fault("helper killed", "node1", 5)]
     record.save(tmp_path / "record.json")

@@ -13,7 +13,7 @@ from tests.support import TREE
 
 
 @pytest.mark.parametrize("name", SABOTAGES)
-def test_each_sabotage_changes_the_program_as_it_is_now(tmp_path, name):
+def test_each_sabotage_applies_to_the_current_program(tmp_path, name):
     package = tmp_path / "ctdb_etcd"
     shutil.copytree(TREE / "ctdb_etcd", package, ignore=shutil.ignore_patterns("__pycache__"))
     SABOTAGES[name].apply(tmp_path)

@@ -62,11 +62,11 @@ def test_file_that_has_not_changed_changes_nothing(followed):
     assert vars(followed.config) == before and not followed.log.lines
 
 
-def test_without_a_file_to_follow_nothing_is_read():
+def test_no_file_is_read_again_without_a_path():
     assert not file.parse("/none", b"").again()
 
 
-def test_every_value_is_taken_over_but_those_that_make_the_lock(followed):
+def test_every_value_is_adopted_except_those_of_the_lock(followed):
     assert OTHER.keys() == keys.SPEC.keys()
     old = dict(vars(followed.config))
     followed.write("".join(f"{key} = {value}\n" for key, value in OTHER.items()))
@@ -104,7 +104,7 @@ def test_kept_difference_is_logged_once_over_several_changes(followed):
     assert followed.config.edition == 3 and followed.config.lock_ttl == 9
 
 
-def test_default_file_that_never_existed_is_not_missed(tmp_path):
+def test_default_file_that_never_existed_is_not_reported(tmp_path):
     followed = Followed(tmp_path / "x.conf")
     followed.path.unlink()
     assert not followed.config.again() and not followed.log.lines

@@ -33,7 +33,7 @@ def test_the_shipped_file_shows_every_key_with_its_default():
     assert vars(parse(uncommented)) == vars(parse("")) == vars(parse(text))
 
 
-def test_comments_quotes_lists_and_blank_lines_are_understood():
+def test_comments_quotes_lists_and_blank_lines_are_parsed():
     settings = parse(
         "\ufeff# a comment\r\n\r\n  host = a, 'b:1' , [::1]:2,::2, fe80::1%eth0 # another\r\n"
         'locks_dir = "some/where"\r\nnetbios_name=files\r\nport = 99'
@@ -42,12 +42,12 @@ def test_comments_quotes_lists_and_blank_lines_are_understood():
     assert settings.locks_dir == "some/where"
 
 
-def test_a_percent_or_dollar_sign_is_nothing_special():
+def test_percent_and_dollar_signs_are_literal():
     assert parse("locks_dir = a$b").locks_dir == "a$b"
     assert "%(port)s" in refused("locks_dir = %(port)s")[0]
 
 
-def test_a_password_may_hold_anything_and_a_hash_only_in_quotes():
+def test_password_may_contain_anything_but_a_hash_only_in_quotes():
     assert parse("username = u\npassword = '%(port)s$x, #1'  # note").password == "%(port)s$x, #1"
     (fault,) = refused("username = u\npassword = secret#1")
     assert fault == "the.conf: line 2: password: a # begins a comment: put the value into quotes"
@@ -57,7 +57,7 @@ def test_the_name_is_taken_in_upper_case_as_testparm_answers_it():
     assert parse("netbios_name = Files-1").netbios_name == "FILES-1"
 
 
-def test_lock_refresh_of_sambas_helper_is_taken_for_refresh_with_a_note():
+def test_lock_refresh_of_sambas_helper_sets_refresh_with_a_note():
     settings = parse("\nlock_refresh = 3")
     assert settings.refresh == 3
     assert settings.notes == ["the.conf: line 2: lock_refresh: is taken for refresh, its name here"]
@@ -98,7 +98,7 @@ def test_only_an_end_of_line_ends_a_line(separator):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_are_counted_alike_whatever_ends_them(end):
+def test_line_numbers_do_not_depend_on_line_endings(end):
     assert refused(f"port = 1{end}{end}port = x{end}")[0].startswith("the.conf: line 3: port")
     assert refused(f"port = 1{end}{end}".encode() + b"\xff") == ["the.conf: line 3: is not UTF-8 text"]
 
@@ -126,12 +126,12 @@ def test_lines_are_counted_alike_whatever_ends_them(end):
         "pwd = hunter2",
     ],
 )
-def test_no_message_shows_what_may_be_a_secret(line):
+def test_messages_never_show_what_may_be_a_secret(line):
     faults = "\n".join(refused(line))
     assert faults and "hunter2" not in faults and "c2VjcmV0" not in faults
 
 
-def test_a_key_that_is_nearly_a_known_one_is_shown_with_it():
+def test_misspelled_key_is_reported_with_the_known_one():
     faults = refused("Password = hunter2\npasword = hunter2\nuser_name = u\nlock-ttl = 9")
     assert [fault.partition(": line ")[2] for fault in faults] == [
         "1: Password: is not a known key; the nearest one is password",

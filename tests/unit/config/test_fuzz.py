@@ -35,13 +35,13 @@ def is_refused_or_a_config(data):
 
 @examples(200)
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_file_that_is_good_or_refused(data):
+def test_file_of_any_bytes_is_accepted_or_refused(data):
     is_refused_or_a_config(data)
 
 
 @examples(300)
 @given(LINES)
-def test_any_lines_are_a_file_that_is_good_or_refused(lines):
+def test_file_of_any_lines_is_accepted_or_refused(lines):
     is_refused_or_a_config("\n".join(lines).encode("utf-8", "surrogatepass"))
 
 
@@ -53,7 +53,7 @@ AROUND = st.lists(
 
 @examples(500)
 @given(AROUND, AROUND, AROUND)
-def test_no_message_shows_what_stands_on_a_line_with_password(before, between, after):
+def test_messages_never_show_the_value_on_a_password_line(before, between, after):
     line = f"{before}password{between}{SECRET}{after}"
     assume("password" in next(part for part in reversed(re.split("[\r\n]", line)) if SECRET in part))
     try:

@@ -159,6 +159,6 @@ def test_value_without_effect_is_a_warning_that_says_why(text, says):
     assert warning.startswith(f"the.conf: {says}")
 
 
-def test_values_that_are_in_force_anyway_are_no_warning():
+def test_values_equal_to_those_in_force_cause_no_warning():
     assert not parse("api = 3\nallow_redirect = false\nuse_proxies = true\nhost = a, b\nallow_reconnect = 1").warnings
     assert not parse("api = auto\nversion_prefix = /x/v2\nper_host_pool_size = 1").warnings

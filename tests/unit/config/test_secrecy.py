@@ -39,5 +39,5 @@ def test_password_in_a_file_that_others_may_read_is_a_warning(monkeypatch, mode,
     assert not config.parse("/the.conf", b"port = 1\n").warnings
 
 
-def test_a_file_that_is_gone_meanwhile_is_not_warned_of(tmp_path):
+def test_file_removed_meanwhile_causes_no_warning(tmp_path):
     assert not config.parse(str(tmp_path / "none"), PASSWORD).warnings

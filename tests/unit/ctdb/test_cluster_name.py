@@ -48,18 +48,18 @@ HOSTS = [
 
 
 @pytest.mark.parametrize("host, default", HOSTS)
-def test_the_hosts_own_name_is_refused_cut_as_samba_cuts_it(monkeypatch, host, default):
+def test_host_name_is_refused_even_if_truncated_by_samba(monkeypatch, host, default):
     with pytest.raises(Refused, match="is this host's own name"):
         name(host, default + "\n", monkeypatch)
 
 
 @pytest.mark.parametrize("host, default", HOSTS)
-def test_any_other_name_is_the_clusters(monkeypatch, host, default):
+def test_name_other_than_the_host_name_is_accepted(monkeypatch, host, default):
     for other in default[:-1], "X" + default, "CLUSTER":
         assert name(host, other + "\n", monkeypatch) == other
 
 
-def test_two_hosts_that_differ_behind_the_cut_are_refused_both(monkeypatch):
+def test_truncated_names_of_two_similar_hosts_are_both_refused(monkeypatch):
     for number in range(2):
         with pytest.raises(Refused):
             name(f"fileserver-no-{number}{number}", f"FILESERVER-NO-{number}", monkeypatch)
@@ -70,7 +70,7 @@ NOT_SET = ["", "# netbios name = FS1", "; netbios name = FS1", "netbios name =",
 
 
 @pytest.mark.parametrize("text, is_set", [(text, True) for text in SET] + [(text, False) for text in NOT_SET])
-def test_a_cluster_may_bear_a_hosts_name_if_smb_conf_says_so(monkeypatch, tmp_path, text, is_set):
+def test_cluster_may_have_a_host_name_that_is_set_in_smb_conf(monkeypatch, tmp_path, text, is_set):
     path = tmp_path / "smb.conf"
     path.write_text(text + "\n")
     err = f"x\nLoad smb config files from {path}\ny\n"
@@ -82,7 +82,7 @@ def test_a_cluster_may_bear_a_hosts_name_if_smb_conf_says_so(monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("path", ["none", "a\0b", "\u20ac", "x" * 5000])
-def test_an_smb_conf_that_cannot_be_read_says_nothing(monkeypatch, tmp_path, path):
+def test_host_name_is_refused_if_smb_conf_cannot_be_read(monkeypatch, tmp_path, path):
     with pytest.raises(Refused, match="own name"):
         name("fs1", "FS1\n", monkeypatch, f"Load smb config files from {tmp_path}/{path}\n")
 
@@ -130,7 +130,7 @@ def test_a_name_in_the_file_needs_no_testparm(monkeypatch):
         (PermissionError(), "reading it is not permitted (SELinux?): see SELINUX in ctdb-etcd(7)"),
     ],
 )
-def test_an_smb_conf_that_root_may_not_read_is_no_fault_of_the_file(monkeypatch, tmp_path, error, says):
+def test_unreadable_smb_conf_is_reported_with_its_reason(monkeypatch, tmp_path, error, says):
     path = tmp_path / "smb.conf"
     path.write_text("")
 

@@ -37,23 +37,23 @@ def test_status_and_both_outputs_are_returned():
     assert run("echo out; echo err >&2; exit 3") == (3, "out\n", "err\n")
 
 
-def test_an_end_by_a_signal_is_its_negative_number():
+def test_status_of_a_killed_command_is_the_negative_signal_number():
     assert run("kill -9 $$")[0] == -signal.SIGKILL
 
 
-def test_a_program_that_is_not_there_is_known():
+def test_missing_program_is_reported():
     status, out, err = Command(["/nowhere/x"], 10).output(Patient(), soon())
     assert (status, out, err) == (NOT_RUN, "", "No such file or directory")
 
 
-def test_one_that_is_late_is_ended():
+def test_command_without_an_answer_in_time_is_killed():
     command = Command(["sleep", "100"], 10)
     with pytest.raises(TimeoutError):
         command.output(Patient(), soon(0.02))
     assert gone(command._pid)
 
 
-def test_one_that_closes_its_output_and_goes_on_is_ended_at_the_deadline():
+def test_command_that_closes_its_output_is_ended_at_the_deadline():
     command = Command(["sh", "-c", "trap '' ALRM TERM; exec >&- 2>&-; exec sleep 100"], 10)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -61,7 +61,7 @@ def test_one_that_closes_its_output_and_goes_on_is_ended_at_the_deadline():
     assert time.monotonic() - began < 5 and gone(command._pid)
 
 
-def test_an_inherited_ignored_sigchld_hides_no_status():
+def test_inherited_ignored_sigchld_does_not_hide_the_status():
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         assert run("exit 3")[0] == 3
@@ -69,13 +69,13 @@ def test_an_inherited_ignored_sigchld_hides_no_status():
         signal.signal(signal.SIGCHLD, before)
 
 
-def test_one_that_floods_is_ended():
+def test_command_with_too_much_output_is_killed():
     command = Command(["sh", "-c", "head -c 100000 /dev/zero; exec sleep 100"], 10)
     status, out, _ = command.output(Patient(), soon())
     assert status == -signal.SIGKILL and 65536 < len(out) <= 100000 and gone(command._pid)
 
 
-def test_a_stop_while_it_runs_ends_it():
+def test_stop_ends_a_running_command():
     class Stopping(Patient):
         def wait(self, events, deadline):
             raise Stopped("SIGTERM")
@@ -86,13 +86,13 @@ def test_a_stop_while_it_runs_ends_it():
     assert gone(command._pid)
 
 
-def test_no_descriptor_stays():
+def test_command_leaves_no_descriptor_open():
     before = set(os.listdir("/proc/self/fd"))
     run("true")
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_kernel_timer_ends_it_if_nobody_asks_for_its_output_any_more():
+def test_kernel_timer_ends_a_command_whose_output_is_never_read():
     # As when we are killed. An ignored signal would be inherited.
     before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
@@ -105,11 +105,11 @@ def test_a_kernel_timer_ends_it_if_nobody_asks_for_its_output_any_more():
     assert os.WTERMSIG(status) == signal.SIGALRM
 
 
-def test_nonsense_is_shown_escaped():
+def test_invalid_utf_8_of_a_command_is_escaped():
     assert run("printf 'a\\377b'")[1] == "a\\xffb"
 
 
-def test_testparm_is_asked_for_the_name_alone(monkeypatch):
+def test_testparm_is_run_for_the_netbios_name_only(monkeypatch):
     made = []
     monkeypatch.setattr(commands, "Command", lambda *args: made.append(args))
     ask_testparm()
@@ -120,7 +120,7 @@ def test_testparm_is_asked_for_the_name_alone(monkeypatch):
     "answer, number",
     [((0, "3\n", ""), 3), ((0, "0", ""), 0), ((1, "3\n", ""), None), ((0, "x\n", ""), None), ((0, "-1\n", ""), None)],
 )
-def test_the_nodes_number_is_what_ctdb_says_or_unknown(monkeypatch, answer, number):
+def test_node_number_is_that_of_ctdb_or_unknown(monkeypatch, answer, number):
     class Answered:
         def __init__(self, argv, seconds):
             assert argv == ["ctdb", "pnn"] and seconds <= 2
@@ -132,7 +132,7 @@ def test_the_nodes_number_is_what_ctdb_says_or_unknown(monkeypatch, answer, numb
     assert NodeNumber(None, soon())() == number
 
 
-def test_a_ctdb_that_does_not_answer_is_a_number_unknown(monkeypatch):
+def test_node_number_is_unknown_if_ctdb_does_not_answer(monkeypatch):
     class Late:
         def __init__(self, *_):
             pass

@@ -18,7 +18,7 @@ from tests.support.fuzz import examples, given, st
     st.one_of(st.text(max_size=80), st.text("ABC-.\n /", max_size=70)),
     st.one_of(st.text(max_size=80), st.text(max_size=80).map("Load smb config files from /nowhere/{}\n".format)),
 )
-def test_any_answer_of_testparm_is_a_name_or_refused(status, out, err):
+def test_any_answer_of_testparm_gives_a_name_or_is_refused(status, out, err):
     command = SimpleNamespace(output=lambda waiter, deadline: (status, out, err))
     try:
         name = cluster_name.find(SimpleNamespace(netbios_name=None), command, None, 0)[0]

@@ -27,7 +27,7 @@ def test_fence_is_armed_for_the_grant_before_the_character_is_written(life):
 
 
 @pytest.mark.parametrize("left, character", [(1.25, "0"), (1.0, "2"), (0.0, "2"), (-5.0, "2")])
-def test_a_grant_with_only_the_margin_left_gives_no_lock(life, left, character):
+def test_grant_with_only_the_margin_left_gives_no_lock(life, left, character):
     life.lock.plan("take", lambda: life.granted(TTL, TTL - left))
     life.lock.plan("refresh", Lost(""))
     life.run()
@@ -36,7 +36,7 @@ def test_a_grant_with_only_the_margin_left_gives_no_lock(life, left, character):
     assert bool(life.clock.armed) == (character == "0")
 
 
-def test_every_answer_is_due_within_half_a_second_of_the_acquire_timeout(life):
+def test_take_ends_within_half_a_second_of_the_acquire_timeout(life):
     began = life.clock.now
     life.lock.plan("refresh", Lost(""))
     life.run()
@@ -44,14 +44,14 @@ def test_every_answer_is_due_within_half_a_second_of_the_acquire_timeout(life):
     assert life.lock.deadlines["take"] == [pytest.approx(began + ACQUIRE + 0.3)]
 
 
-def test_a_signal_just_before_the_fence_is_no_lock(life):
+def test_signal_just_before_the_fence_gives_no_lock(life):
     life.clock.at(life.clock.now + 2 * TOOK, lambda: setattr(life.waiter, "stop", "SIGTERM"))
     life.run()
     assert life.events == ["look", "take", "end stdout", "release", "no nonce file"] and life.written == ""
 
 
 @pytest.mark.parametrize("stopped", [0.06, 3, 100])
-def test_a_stop_while_the_timer_is_set_moves_neither_the_timer_nor_the_end(life, stopped):
+def test_pause_while_the_timer_is_set_moves_neither_timer_nor_end(life, stopped):
     life.clock.when_set(lambda: life.clock.now_is(life.clock.now + stopped))
     grant = life.granted(9)
     life.lock.plan("take", grant)
@@ -63,7 +63,7 @@ def test_a_stop_while_the_timer_is_set_moves_neither_the_timer_nor_the_end(life,
         assert life.written == "2" and life.events[-1] == "release"
 
 
-def test_a_stop_while_a_renewal_sets_the_timer_does_not_move_it(life):
+def test_pause_while_a_renewal_sets_the_timer_does_not_move_it(life):
     grants = []
 
     def renewed():
@@ -96,7 +96,7 @@ OUTCOMES = [
 
 @pytest.mark.parametrize("outcome, character", OUTCOMES, ids=lambda part: type(part).__name__)
 @pytest.mark.parametrize("verb", ["look", "take"])
-def test_without_the_lock_the_character_comes_before_the_release(life, verb, outcome, character):
+def test_character_is_written_before_the_release_without_the_lock(life, verb, outcome, character):
     life.lock.plan(verb, outcome)
     life.run()
     assert life.events == ["look", "take"][: 1 + (verb == "take")] + [f"say {character}", "release"]
@@ -104,20 +104,20 @@ def test_without_the_lock_the_character_comes_before_the_release(life, verb, out
 
 
 @pytest.mark.parametrize("verb", ["look", "take", "refresh"])
-def test_end_asked_for_is_seen_by_ctdb_before_the_lock_is_released(life, verb):
+def test_ctdb_sees_a_requested_end_before_the_lock_is_released(life, verb):
     life.lock.plan(verb, Stopped("SIGTERM"))
     life.run()
     assert life.events[-3:] == ["end stdout", "release", "no nonce file"]
     assert life.written == ("0" if verb == "refresh" else "") and life.waiter.releasing
 
 
-def test_an_end_while_resting_gives_the_lock_back(life):
+def test_stop_during_a_rest_releases_the_lock(life):
     life.waiter.stop_at(life.clock.now + 1)
     life.run()
     assert life.events == ["look", "take", "say 0", "gc", "nonce file", "end stdout", "release", "no nonce file"]
 
 
-def test_giving_back_is_bounded(life):
+def test_release_has_a_deadline(life):
     life.lock.plan("take", Contended("them"))
     life.run()
     assert life.lock.deadlines["release"] == [life.clock.now - TOOK + 1.2]
@@ -134,7 +134,7 @@ def test_failed_release_after_contention_does_not_change_the_status(life, failur
 # What the log says
 
 
-def test_the_log_says_what_is_held_where_and_how_long_it_took(life):
+def test_log_shows_the_lock_its_endpoint_and_the_time_it_took(life):
     life.lock.plan("take", lambda: life.granted(9))
     life.lock.plan("refresh", Stopped("SIGTERM"))
     life.run()
@@ -154,7 +154,7 @@ def test_the_log_says_what_is_held_where_and_how_long_it_took(life):
     ],
     ids=lambda part: type(part).__name__,
 )
-def test_the_log_says_why_there_is_no_lock(life, outcome, line):
+def test_log_shows_why_the_lock_is_not_held(life, outcome, line):
     life.lock.plan("take", outcome)
     life.run()
     assert life.log.lines == [line]

@@ -38,7 +38,7 @@ def test_only_a_good_refresh_arms_the_fence_and_for_its_own_grant(life):
     assert life.events.count("refresh") == 5
 
 
-def test_a_refresh_is_due_after_its_time_from_before_the_last_one_was_sent(life):
+def test_refresh_is_due_one_interval_after_the_last_one_was_sent(life):
     asked = []
     life.lock.plan("refresh", *[lambda: asked.append(life.clock.now - TOOK)] * 3, Lost(""))
     began = life.clock.now + TOOK
@@ -46,7 +46,7 @@ def test_a_refresh_is_due_after_its_time_from_before_the_last_one_was_sent(life)
     assert asked == [began + REFRESH, began + 2 * REFRESH, began + 3 * REFRESH]
 
 
-def test_a_refresh_has_until_a_moment_before_the_fence(life):
+def test_refresh_has_a_deadline_shortly_before_the_fence(life):
     life.lock.plan("refresh", Lost(""))
     life.run()
     (deadline,) = life.lock.deadlines["refresh"]
@@ -67,7 +67,7 @@ def test_hanging_holder_is_ended_by_the_kernel_before_its_lease(life, ttl, early
 
 
 @pytest.mark.parametrize("ttl, early", TTLS)
-def test_holder_with_silent_etcd_says_why_and_ends_before_the_kernel(life, ttl, early):
+def test_holder_with_silent_etcd_logs_why_and_ends_before_its_timer(life, ttl, early):
     life.lock.plan("refresh", *[lambda: silence(life)] * 200)
     grant = life.granted(ttl)
     life.lock.plan("take", grant)
@@ -84,21 +84,21 @@ def silence(life):
     return Unavailable("etcd1: no answer")
 
 
-def test_a_machine_that_slept_for_too_long_has_lost_the_lock_when_it_wakes(life):
+def test_holder_loses_the_lock_after_too_long_a_suspend(life):
     life.clock.at(life.clock.now + 1, lambda: life.clock.suspend(TTL))
     life.run()
     assert life.events == ["look", "take", "say 0", "gc", "nonce file"]
     assert "it was not renewed in time" in life.log.lines[-1]
 
 
-def test_a_machine_that_slept_for_a_moment_renews_the_lock(life):
+def test_holder_renews_the_lock_after_a_short_suspend(life):
     life.clock.at(life.clock.now + 1, lambda: life.clock.suspend(TTL - 5))
     life.lock.plan("refresh", None, Lost(""))
     life.run()
     assert life.events[5:] == ["refresh"] * 2
 
 
-def test_a_refresh_that_fails_is_repeated_after_a_moment(life):
+def test_failed_refresh_is_repeated_after_a_pause(life):
     asked = []
 
     def fail():
@@ -131,7 +131,7 @@ def test_failure_just_before_the_loss_is_not_logged_but_the_loss_is(life, left, 
 
 
 @pytest.mark.parametrize("left, tried", [(0.25, False), (0.375, True)])
-def test_no_refresh_begins_when_its_deadline_has_come(monkeypatch, life, left, tried):
+def test_refresh_does_not_begin_at_its_deadline(monkeypatch, life, left, tried):
     monkeypatch.setattr(hold, "_TO_LOG", 0.25)
     life.lock.plan("take", lambda: life.granted(TTL, TTL - 1 - left))
     life.lock.plan("refresh", Lost("y"))
@@ -146,7 +146,7 @@ def test_a_holder_that_is_always_renewed_logs_no_error(life):
     assert [line for line in life.log.lines if line.startswith("error: ")] == life.log.lines[-1:]
 
 
-def test_a_definite_loss_ends_it_at_once(life):
+def test_definite_loss_ends_the_holder_at_once(life):
     life.lock.plan("refresh", None, Lost("its key is gone"))
     life.run()
     assert life.events == ["look", "take", "say 0", "gc", "nonce file", "refresh", "refresh"]
@@ -175,7 +175,7 @@ def test_a_holder_without_a_nonce_file_holds(life):
 # News between two refreshes
 
 
-def test_news_renews_at_once_but_never_twice_in_a_row(life):
+def test_change_renews_the_lock_at_once_but_never_twice_in_a_row(life):
     life.lock.changes = lambda until: {7: 1}
     rest = life.waiter.rest
     life.waiter.rest = lambda events, until: True if events else rest(events, until)
@@ -189,7 +189,7 @@ def test_news_renews_at_once_but_never_twice_in_a_row(life):
 
 
 @pytest.mark.parametrize("refresh, most", [(REFRESH, 0.5), (0.375, 0.375)])
-def test_opening_the_watch_has_half_a_second_or_until_the_refresh_at_most(life, refresh, most):
+def test_opening_the_watch_ends_in_half_a_second_or_by_the_refresh(life, refresh, most):
     deadlines = []
 
     def changes(until):

@@ -20,7 +20,7 @@ def file(monkeypatch, tmp_path):
     return tmp_path / "nodes"
 
 
-def test_without_a_file_there_is_no_other_machine(file):
+def test_missing_nodes_file_means_no_other_machine(file):
     assert nodes.elsewhere() == ""
 
 
@@ -35,7 +35,7 @@ def test_without_a_file_there_is_no_other_machine(file):
         b"node1\n198.51.100.1.5\n\xff\0\n198.51.100.1 # x\n",
     ],
 )
-def test_own_addresses_deleted_nodes_and_nonsense_are_no_other_machine(file, text):
+def test_own_addresses_and_deleted_or_invalid_nodes_are_ignored(file, text):
     file.write_bytes(text)
     assert nodes.elsewhere() == ""
 
@@ -57,7 +57,7 @@ def test_the_first_address_of_another_machine_is_named(file, monkeypatch, tmp_pa
     assert nodes.elsewhere() == f"{address} (in {file})"
 
 
-def test_own_addresses_are_known_where_every_address_can_be_bound(file, monkeypatch, tmp_path):
+def test_own_addresses_are_known_even_if_any_address_can_be_bound(file, monkeypatch, tmp_path):
     switch = tmp_path / "ip_nonlocal_bind"
     switch.write_text("1\n")
     monkeypatch.setattr(nodes, "_NONLOCAL_BIND", dict.fromkeys(nodes._NONLOCAL_BIND, str(switch)))

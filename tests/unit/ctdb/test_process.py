@@ -87,7 +87,7 @@ def test_wait_without_a_stop_lasts_until_its_deadline(watch, clock):
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_signal_ends_it_by_its_name_also_if_it_came_before(watch, clock, number):
+def test_signal_before_a_wait_ends_it_with_the_signal_name(watch, clock, number):
     os.kill(os.getpid(), number)
     with pytest.raises(Stopped, match=number.name):
         watch.check()
@@ -113,13 +113,13 @@ def test_first_of_two_signals_is_the_reason_for_the_stop(watch):
         watch.check()
 
 
-def test_a_blocked_signal_ends_it_nevertheless(clock, parent, request):
+def test_watch_unblocks_the_signals_that_end_the_helper(clock, parent, request):
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     request.getfixturevalue("watch")
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(ENDING)
 
 
-def test_the_parents_end_is_seen_though_its_number_stays(watch, clock, parent):
+def test_end_of_the_parent_is_noticed_while_its_pid_remains(watch, clock, parent):
     # As long as nobody has asked how it ended, getppid gives its number.
     clock.at(clock.now + 2, parent)
     began = clock.now
@@ -128,13 +128,13 @@ def test_the_parents_end_is_seen_though_its_number_stays(watch, clock, parent):
     assert clock.now == began + 2
 
 
-def test_a_parent_that_had_gone_before_it_was_watched_is_seen(watch, clock, monkeypatch):
+def test_parent_that_ended_before_it_was_watched_is_noticed(watch, clock, monkeypatch):
     monkeypatch.setattr(os, "getppid", lambda: 1)
     with pytest.raises(Stopped, match="parent process is gone"):
         watch.check()
 
 
-def test_without_pidfd_the_parent_is_looked_for_again_and_again(clock, parent, monkeypatch, request):
+def test_parent_is_polled_without_pidfd(clock, parent, monkeypatch, request):
     def refuse(pid):
         raise OSError(38, "Function not implemented")
 
@@ -147,7 +147,7 @@ def test_without_pidfd_the_parent_is_looked_for_again_and_again(clock, parent, m
     assert clock.now < began + 2.05 + 0.25
 
 
-def test_a_stdout_that_nobody_reads_any_more_ends_it():
+def test_closed_reader_of_stdout_ends_the_helper():
     def child():
         reader, writer = os.pipe()
         os.dup2(writer, 1)
@@ -165,7 +165,7 @@ def test_a_stdout_that_nobody_reads_any_more_ends_it():
 # How long a request under way has, once the end was asked for
 
 
-def test_answer_within_half_a_second_of_the_stop_is_still_taken(watch, clock, pipe):
+def test_answer_within_half_a_second_of_the_stop_is_still_used(watch, clock, pipe):
     reader, writer = pipe
     clock.at(clock.now + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     clock.at(clock.now + 1.4, lambda: os.write(writer, b"."))
@@ -175,7 +175,7 @@ def test_answer_within_half_a_second_of_the_stop_is_still_taken(watch, clock, pi
         watch.check()
 
 
-def test_answer_later_than_half_a_second_after_the_stop_is_given_up(watch, clock, pipe):
+def test_answer_over_half_a_second_after_the_stop_is_abandoned(watch, clock, pipe):
     began = clock.now
     clock.at(began + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Stopped, match="SIGTERM"):
@@ -187,7 +187,7 @@ def test_answer_later_than_half_a_second_after_the_stop_is_given_up(watch, clock
     assert clock.now < began + 1.52
 
 
-def test_a_second_end_does_not_make_the_first_one_later(watch, clock, pipe, monkeypatch):
+def test_second_stop_does_not_delay_the_first(watch, clock, pipe, monkeypatch):
     began = clock.now
     clock.at(began + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     clock.at(began + 1.2, lambda: monkeypatch.setattr(os, "getppid", lambda: 1))
@@ -206,7 +206,7 @@ def test_wait_ends_at_its_own_deadline_if_that_is_before_the_grace(watch, clock,
     assert began + 1.2 <= clock.now < began + 1.21
 
 
-def test_while_the_lock_is_given_back_only_deadlines_end_a_wait(watch, clock, pipe):
+def test_only_deadlines_end_a_wait_during_the_release(watch, clock, pipe):
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Stopped):
         watch.check()

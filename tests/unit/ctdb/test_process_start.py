@@ -38,16 +38,16 @@ def written_by(action):
     return in_child(child)
 
 
-def test_one_character_is_written_and_never_a_second_one():
+def test_only_one_character_is_written():
     assert written_by(lambda status: status.write("0")) == "0"
     assert written_by(lambda status: (status.write("0"), status.write("1"), status.write("3"))) == "0"
 
 
-def test_after_the_end_nothing_comes_any_more():
+def test_nothing_is_written_after_the_end():
     assert written_by(lambda status: (status.end(), status.write("0"))) == ""
 
 
-def test_the_end_is_seen_at_once_and_by_the_reader():
+def test_reader_of_stdout_sees_the_end_at_once():
     def child():
         reader, writer = os.pipe()
         os.dup2(writer, 1)
@@ -58,7 +58,7 @@ def test_the_end_is_seen_at_once_and_by_the_reader():
     assert in_child(child) == "b''"
 
 
-def test_a_stdout_that_cannot_be_written_to_is_no_error():
+def test_unwritable_stdout_is_no_error():
     assert in_child(lambda: (os.close(1), Status().write("0"))[1]) == "None"
 
 
@@ -80,7 +80,7 @@ def test_start_closes_only_descriptors_above_stderr():
     os.close(writer)
 
 
-def test_without_proc_what_was_left_open_is_closed_all_the_same():
+def test_open_descriptors_are_closed_without_proc_too():
     def child():
         os.dup2(0, 3)
         os.listdir = lambda path: (_ for _ in ()).throw(OSError(2, path))
@@ -93,7 +93,7 @@ def test_without_proc_what_was_left_open_is_closed_all_the_same():
     assert os.WEXITSTATUS(os.waitpid(fork(child), 0)[1]) == 7
 
 
-def test_the_start_is_when_the_process_was_forked():
+def test_start_time_is_that_of_the_fork():
     reader, writer = os.pipe()
     before = time.monotonic()
 
@@ -112,7 +112,7 @@ def test_the_start_is_when_the_process_was_forked():
 
 
 @pytest.mark.parametrize("stat", ["", "1 (x) S", "1 (x) " + "x " * 50, None])
-def test_without_a_start_time_in_proc_the_start_is_now(stat, monkeypatch, tmp_path):
+def test_start_time_is_now_if_proc_has_none(stat, monkeypatch, tmp_path):
     now = Clock(monkeypatch).now
     (tmp_path / "stat").write_text(stat or "")
     path = tmp_path / ("none" if stat is None else "stat")
@@ -122,7 +122,7 @@ def test_without_a_start_time_in_proc_the_start_is_now(stat, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("name, answer", [("ctdb_recoverd", True), ("ctdbd", False), ("ctdb_recoverd2", False)])
-def test_it_is_the_recovery_daemon_that_elects(name, answer):
+def test_only_the_recovery_daemon_elects(name, answer):
     def child():
         with open("/proc/self/comm", "w", encoding="ascii") as file:
             file.write(name)
@@ -131,7 +131,7 @@ def test_it_is_the_recovery_daemon_that_elects(name, answer):
     assert in_child(child) == str(answer)
 
 
-def test_a_parent_that_is_gone_elects_nobody():
+def test_parent_that_has_ended_does_not_elect():
     pid = fork(lambda: None)
     os.waitpid(pid, 0)
     assert not elects(pid)
@@ -153,7 +153,7 @@ def parent_of(pid):
         return int(file.read().rpartition(")")[2].split()[1])
 
 
-def test_parent_that_dies_during_start_ends_it_before_etcd_is_asked(fifo):
+def test_parent_that_dies_during_start_ends_helper_before_etcd_is_asked(fifo):
     with socket.create_server(("127.0.0.1", 0)) as etcd:
         with Helper(fifo, own_parent=True) as helper:
             # It is opened once the helper reads it.
@@ -169,7 +169,7 @@ def test_parent_that_dies_during_start_ends_it_before_etcd_is_asked(fifo):
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_signal_before_there_is_anything_to_give_back_simply_ends_it(fifo, number):
+def test_signal_before_the_lock_is_requested_kills_the_helper(fifo, number):
     with Helper(fifo) as helper:
         with open(fifo, "w", encoding="ascii"):
             helper.signal(number)

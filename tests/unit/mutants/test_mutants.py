@@ -53,16 +53,16 @@ def test_each_kind_of_change_is_made_in_its_place(change, old, new):
     assert results(SOURCE)[change] == SOURCE.replace(old, new)
 
 
-def test_swapped_arguments_are_a_change_too():
+def test_swapped_arguments_are_one_kind_of_change():
     assert results("f(a, b, c)\n")["swapped b, a"] == "f(b, a, c)\n"
 
 
-def test_texts_and_messages_are_left_as_they_are():
+def test_texts_and_messages_are_not_mutated():
     assert not [result for result in results(SOURCE).values() if "A text with 1 and not or." not in result]
     assert not [result for result in results(SOURCE).values() if "raise" in result and "{x + 1}" not in result]
 
 
-def test_each_mutant_has_a_name_of_its_own_and_none_is_the_program():
+def test_each_mutant_has_its_own_name_and_differs_from_the_program():
     found = mutants("m.py", SOURCE)
     assert len({mutant.name for mutant in found}) == len({mutant.applied(SOURCE.encode()) for mutant in found})
     assert SOURCE not in results(SOURCE).values()
@@ -74,13 +74,13 @@ def test_a_module_is_found_by_its_name(part, names):
 
 
 @pytest.mark.parametrize("module", guards.modules())
-def test_each_module_has_tests_of_its_name_and_all_that_are_named_exist(module):
+def test_each_module_has_tests_of_its_name_and_all_named_tests_exist(module):
     steps = guards.quick(module)
     assert all((TREE / test).exists() for tests in [*steps, guards.slow(module)] for test in tests)
     assert steps[0]
 
 
-def test_each_survivor_that_is_listed_is_still_a_mutant_and_has_a_reason():
+def test_each_listed_survivor_is_still_a_mutant_and_has_a_reason():
     modules = {name.partition(" | ")[0] for name in LISTED}
     there = {mutant.name for name in modules for mutant in mutants(name, (guards.PACKAGE / name).read_text())}
     assert [name for name in LISTED if name not in there] == []

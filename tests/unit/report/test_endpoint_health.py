@@ -42,13 +42,13 @@ def is_shown(monkeypatch, bodies):
 
 @examples(200)
 @given(st.lists(st.tuples(st.sampled_from([200, 200, 403, 500]), PART.map(json.dumps).map(str.encode)), max_size=4))
-def test_any_health_of_a_member_is_one_for_the_report(bodies):
+def test_any_health_of_a_member_can_be_reported(bodies):
     with pytest.MonkeyPatch.context() as monkeypatch:
         is_shown(monkeypatch, bodies)
 
 
 @pytest.mark.parametrize("body", [*HOSTILE, "[" * 100000])
-def test_numbers_that_are_none_and_lists_for_objects_make_no_sense(monkeypatch, body):
+def test_invalid_numbers_and_lists_for_objects_can_be_reported(monkeypatch, body):
     is_shown(monkeypatch, [(200, body.encode() if isinstance(body, str) else json.dumps(body).encode())])
 
 
@@ -61,12 +61,12 @@ DATES = st.one_of(
 
 @examples(200)
 @given(DATES)
-def test_any_date_of_a_member_is_an_offset_or_none(date):
+def test_any_date_of_a_member_gives_an_offset_or_none(date):
     offset = endpoint_health._offset(date, 1e9, 1e9 + 1)
     assert offset is None or isinstance(offset, float)
 
 
-def test_the_import_of_python_etcd_takes_nothing_from_the_endpoints_time(monkeypatch):
+def test_import_of_python_etcd_does_not_shorten_the_endpoint_time(monkeypatch):
     imported, left = [], []
 
     def now():

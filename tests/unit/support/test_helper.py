@@ -47,7 +47,7 @@ def test_the_program_is_run_as_ctdbd_runs_it(program: str) -> None:
         assert helper.first_byte and helper.started < helper.first_byte < before
 
 
-def test_a_missing_status_fails_with_the_stderr_of_the_program(tmp_path: Path) -> None:
+def test_missing_status_fails_the_test_with_the_program_stderr(tmp_path: Path) -> None:
     with Helper(None, "-c", "echo oh dear >&2", program="/bin/sh") as helper:
         with pytest.raises(AssertionError, match="oh dear"):
             helper.status()
@@ -65,7 +65,7 @@ def test_child_of_the_program_does_not_survive_its_end(program: str, own_parent:
     wait_until(lambda: gone(child) and gone(helper.pid), 5, "the end of all")
 
 
-def test_the_parent_of_the_program_can_be_killed_by_itself(program: str) -> None:
+def test_parent_of_the_program_can_be_killed_alone(program: str) -> None:
     with Helper(None, program=program, own_parent=True) as helper:
         assert helper.status() == "0"
         assert helper.parent_pid and os.readlink(f"/proc/{helper.pid}/fd/0") == "/dev/null"
@@ -79,7 +79,7 @@ def test_the_parent_of_the_program_can_be_killed_by_itself(program: str) -> None
     assert gone(parent)
 
 
-def test_a_reader_that_goes_away_and_a_full_log_are_felt(program: str) -> None:
+def test_program_notices_a_closed_reader_and_a_full_log(program: str) -> None:
     reader, writer = full_pipe()
     with Helper(None, program=program, stderr=writer, extra_fds=[reader]) as helper:
         with pytest.raises(AssertionError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from tests.support.machine import Port, Scratch
 
 
-def test_no_two_ports_are_the_same_and_a_scratch_directory_goes() -> None:
+def test_ports_are_distinct_and_a_scratch_directory_is_removed() -> None:
     ports = [Port() for _ in range(20)]
     assert len({port.number for port in ports}) == 20
     for port in ports:
