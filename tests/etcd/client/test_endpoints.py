@@ -67,7 +67,7 @@ def without_sockets(tmp_path):
 
 
 @APIS
-def test_without_descriptors_a_start_is_idle_until_its_time_is_over(both, helper_conf, tmp_path, without_sockets, api):
+def test_start_without_free_descriptors_is_idle_until_its_deadline(both, helper_conf, tmp_path, without_sockets, api):
     conf = helper_conf(host=both.endpoints[0], api=api, acquire_timeout=2)
     with Helper(conf, strace=without_sockets) as helper:
         assert helper.status() == "2"
@@ -78,7 +78,7 @@ def test_without_descriptors_a_start_is_idle_until_its_time_is_over(both, helper
     assert (tmp_path / "trace").read_text().count("EMFILE") < 50
 
 
-def test_without_descriptors_a_start_ends_when_it_is_asked_to(both, helper_conf, without_sockets):
+def test_start_without_free_descriptors_ends_on_sigterm(both, helper_conf, without_sockets):
     conf = helper_conf(host=both.endpoints[0], acquire_timeout=20)
     with Helper(conf, strace=without_sockets) as helper:
         wait_until(lambda: "no etcd endpoint answers" in helper.stderr, 10, "a line after the first round")
@@ -90,7 +90,7 @@ def test_without_descriptors_a_start_ends_when_it_is_asked_to(both, helper_conf,
 @pytest.mark.root
 @APIS
 @pytest.mark.parametrize("how", ["refuses", "is a black hole"])
-def test_one_dead_address_of_a_name_costs_a_moment(both, names, helper_conf, api, how):
+def test_dead_address_of_a_name_delays_only_briefly(both, names, helper_conf, api, how):
     port = port_of(both)
     # All of 127.0.0.0/8 is this machine; etcd listens at 127.0.0.1 alone. Dead ones around it: any order will do.
     names.hosts("127.78.0.1 m.test\n127.0.0.1 m.test\n127.78.0.2 m.test\n")
@@ -134,7 +134,7 @@ def test_a_name_server_that_hangs_is_waited_for_until_the_deadline(names, helper
 
 @pytest.mark.root
 @pytest.mark.slow
-def test_answer_of_dns_slower_than_read_timeout_still_counts(etcd, names, helper_conf):
+def test_dns_answer_slower_than_read_timeout_still_counts(etcd, names, helper_conf):
     names.serve("host-record=m.test,127.0.0.1", delay=2.5)
     conf = helper_conf(host=f"m.test:{port_of(etcd)}", read_timeout=1, acquire_timeout=10, api="3")
     with names.helper(conf) as helper:
@@ -153,7 +153,7 @@ def test_an_unknown_name_is_reported_and_another_endpoint_used(etcd, names, help
 
 @pytest.mark.v2
 @pytest.mark.root
-def test_unknown_name_may_serve_v2_unless_most_others_say_no(both, etcd, names, helper_conf):
+def test_endpoint_with_unknown_name_may_serve_v2_unless_most_do_not(both, etcd, names, helper_conf):
     names.serve()
     # Nothing listens at the last one: that is an answer.
     two, three = ["m.test", etcd.endpoints[0]], ["m.test", etcd.endpoints[0], "127.0.0.1:1"]
@@ -183,7 +183,7 @@ def test_a_proxy_in_the_environment_is_ignored(both, helper_conf, api):
 
 
 @APIS
-def test_the_cluster_expected_gives_the_lock_and_another_one_is_refused(both, stranger, helper_conf, api):
+def test_expected_cluster_gives_the_lock_and_another_is_refused(both, stranger, helper_conf, api):
     keys = {"expected_cluster_id": cluster_id(both), "api": api}
     with Helper(helper_conf(host=both.endpoints[0], **keys)) as helper:
         assert helper.status() == "0", helper.describe()
@@ -234,7 +234,7 @@ def test_another_cluster_at_the_address_is_a_loss_at_the_next_refresh(both, stra
 
 
 @APIS_OF_TWO
-def test_read_timeout_is_the_longest_that_one_endpoint_is_waited_for(both, helper_conf, api):
+def test_one_endpoint_is_waited_for_no_longer_than_read_timeout(both, helper_conf, api):
     with Proxy(both.endpoints[0]) as proxy:
         proxy.freeze()
         conf = helper_conf(host=[proxy.endpoint, both.endpoints[0]], read_timeout=0.5, api=api)
@@ -265,7 +265,7 @@ def test_the_v3_api_follows_no_redirect(both, helper_conf):
 
 
 @pytest.mark.v2
-def test_version_prefix_says_where_the_v2_api_is(both, helper_conf):
+def test_version_prefix_sets_the_path_of_the_v2_api(both, helper_conf):
     with Helper(helper_conf(host=both.endpoints[0], api="2", version_prefix="/v2")) as helper:
         assert helper.status() == "0"
     with Helper(helper_conf(host=both.endpoints[0], api="2", version_prefix="/nowhere")) as helper:

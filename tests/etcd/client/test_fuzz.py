@@ -26,7 +26,7 @@ def server():
 @pytest.mark.parametrize("api", ["3", "2", "auto"])
 @examples(8)
 @given(CHUNKS, st.booleans())
-def test_any_bytes_on_the_wire_give_ctdb_its_status(server, tmp_path, api, chunks, rude):
+def test_any_bytes_on_the_wire_give_ctdb_a_status(server, tmp_path, api, chunks, rude):
     server.chunks, server.rude = chunks, rude
     conf = tmp_path / "fuzz.conf"
     host = f"host = 127.0.0.1:{server.port}\n"
@@ -67,7 +67,7 @@ def endless():
 
 
 @pytest.mark.parametrize("api", ["3", "2", "auto"])
-def test_an_answer_without_an_end_fills_no_memory(helper_conf, endless, api):
+def test_answer_without_an_end_does_not_fill_memory(helper_conf, endless, api):
     peak = 0
     with Helper(helper_conf(host=f"127.0.0.1:{endless}", api=api, acquire_timeout=3)) as helper:
         while helper.alive:

@@ -47,13 +47,13 @@ def conf(split, helper_conf):
 
 
 @pytest.mark.parametrize("api", ["auto", "3", "2"])
-def test_such_an_endpoint_alone_is_refused_at_once_with_what_to_do(split, conf, api):
+def test_grpc_only_endpoint_alone_is_refused_at_once_with_advice(split, conf, api):
     assert refusal(conf("grpc", api=api)).endswith(f"{split.members[0].endpoint}: {SAYS}")
 
 
 @pytest.mark.parametrize("api", ["auto", "3", "2"])
 @pytest.mark.parametrize("hosts", [["grpc", "http"], ["http", "grpc"]])
-def test_beside_a_good_endpoint_it_does_no_harm(split, conf, hosts, api):
+def test_grpc_only_endpoint_beside_a_good_one_does_no_harm(split, conf, hosts, api):
     if api == "2" and "--enable-v2=true" not in split.extra_args:
         pytest.skip("this release has no v2 API")
     with Helper(conf(*hosts, api=api)) as helper:
@@ -65,7 +65,7 @@ def test_beside_a_good_endpoint_it_does_no_harm(split, conf, hosts, api):
         assert helper.stderr == ""
 
 
-def test_beside_a_dead_endpoint_it_is_named_and_asked_once(split, conf):
+def test_grpc_only_endpoint_beside_a_dead_one_is_named_and_asked_once(split, conf):
     with Helper(conf("grpc", "127.0.0.1:1", acquire_timeout=2), "-vv") as helper:
         assert helper.status() == "2", helper.describe()
         helper.wait_exit()
@@ -73,7 +73,7 @@ def test_beside_a_dead_endpoint_it_is_named_and_asked_once(split, conf):
         assert helper.stderr.count(f"kv/range: no answer from {split.members[0].endpoint}") <= 1
 
 
-def test_reports_name_it(conf):
+def test_reports_name_a_grpc_only_endpoint(conf):
     for hosts, codes in [["grpc"], (3, 1)], [["grpc", "http"], (1, 0)]:
         status, check = (View(conf(*hosts), command, "--json") for command in ("--status", "--check"))
         assert (status.code, check.code) == codes, status.text + check.text

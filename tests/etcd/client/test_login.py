@@ -18,7 +18,7 @@ from tests.support.proxy import Proxy
 conf, guarded = login.conf, login.guarded
 
 
-def test_user_made_as_the_shipped_file_says_takes_holds_and_releases(guarded, conf, lock_name):
+def test_user_created_as_in_the_shipped_file_takes_and_releases(guarded, conf, lock_name):
     user = add_user(guarded, lock_name)
     with Helper(conf(guarded, user)) as holder:
         assert holder.status() == "0"
@@ -33,7 +33,7 @@ def test_user_made_as_the_shipped_file_says_takes_holds_and_releases(guarded, co
 
 
 @pytest.mark.parametrize("permission", ["read", "write", ""])
-def test_user_with_less_than_readwrite_is_refused_with_what_to_grant(
+def test_user_without_readwrite_is_refused_with_what_to_grant(
     guarded, conf, lock_name, permission
 ):
     user = add_user(guarded, lock_name, permission)
@@ -65,7 +65,7 @@ def test_a_missing_user_is_refused_at_once_where_etcd_requires_one(guarded, conf
     assert "user name is empty: set username and password" in line
 
 
-def test_a_login_that_etcd_has_not_enabled_is_noted_with_v_and_needless(etcd, conf):
+def test_login_is_skipped_and_noted_with_v_if_auth_is_disabled(etcd, conf):
     with Helper(conf(etcd, "somebody"), "-v") as helper:
         assert helper.status() == "0"
         assert "etcd's auth is not enabled: continuing without login" in helper.stderr
@@ -93,7 +93,7 @@ def test_etcd_that_takes_no_token_is_asked_slowly_until_the_deadline(guarded, co
             assert message in helper.stderr
 
 
-def test_certificate_with_a_cn_beside_auth_is_refused_with_what_to_do(conf, lock_name, tmp_path):
+def test_certificate_with_a_cn_beside_auth_is_refused_with_advice(conf, lock_name, tmp_path):
     pki = Authority(tmp_path)
     args = ["--client-cert-auth", "--trusted-ca-file", pki.ca]
     with with_login(args, tls=pki.issue("server")) as etcd:

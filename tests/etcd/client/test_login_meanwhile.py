@@ -21,7 +21,7 @@ TTL = 9
 
 
 @pytest.mark.slow
-def test_auth_enabled_while_the_lock_is_held_costs_nothing(conf, lock_name):
+def test_auth_enabled_while_the_lock_is_held_does_not_affect_the_holder(conf, lock_name):
     with Etcd(1) as etcd:
         user = add_user(etcd, lock_name)
         with Helper(conf(etcd, user)) as helper:
@@ -61,7 +61,7 @@ def test_a_token_lasts_while_it_is_used(guarded, conf, lock_name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("members", [1, 3])
-def test_a_member_restarted_costs_a_login_and_not_the_lock(conf, lock_name, members):
+def test_restart_of_a_member_causes_a_login_and_not_a_loss(conf, lock_name, members):
     with with_login(members=members) as etcd:
         user = add_user(etcd, lock_name)
         with Helper(conf(etcd, user)) as helper:
@@ -76,7 +76,7 @@ def test_a_member_restarted_costs_a_login_and_not_the_lock(conf, lock_name, memb
 
 
 @pytest.mark.slow
-def test_password_changed_loses_the_lock_within_the_ttl(guarded, conf, lock_name):
+def test_changed_password_loses_the_lock_within_the_ttl(guarded, conf, lock_name):
     user = add_user(guarded, lock_name)
     with Helper(conf(guarded, user)) as helper:
         assert helper.status() == "0"
@@ -89,7 +89,7 @@ def test_password_changed_loses_the_lock_within_the_ttl(guarded, conf, lock_name
 
 
 @pytest.mark.slow
-def test_permission_taken_away_loses_the_lock_within_the_ttl(guarded, conf, lock_name):
+def test_revoked_permission_loses_the_lock_within_the_ttl(guarded, conf, lock_name):
     user = add_user(guarded, lock_name)
     with Helper(conf(guarded, user)) as helper:
         assert helper.status() == "0"
@@ -100,7 +100,7 @@ def test_permission_taken_away_loses_the_lock_within_the_ttl(guarded, conf, lock
 
 
 @pytest.mark.slow
-def test_a_role_changed_meanwhile_costs_nothing(guarded, conf, lock_name):
+def test_role_change_does_not_affect_the_holder(guarded, conf, lock_name):
     user = add_user(guarded, lock_name)
     with Helper(conf(guarded, user)) as helper:
         assert helper.status() == "0"
@@ -111,7 +111,7 @@ def test_a_role_changed_meanwhile_costs_nothing(guarded, conf, lock_name):
 
 
 @pytest.mark.slow
-def test_a_connection_closed_instead_of_401_leads_to_another_login(guarded, conf, lock_name):
+def test_connection_closed_instead_of_401_leads_to_a_new_login(guarded, conf, lock_name):
     user = add_user(guarded, lock_name)
     with Proxy(guarded.endpoints[0]) as proxy, Helper(conf(guarded, user, host=proxy.endpoint)) as helper:
         assert helper.status() == "0"

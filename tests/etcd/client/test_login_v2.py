@@ -53,7 +53,7 @@ def guard(etcd, lock_name, passwords):
 
 
 @pytest.mark.v2
-def test_the_v2_api_takes_its_own_user_with_just_the_locks_permission(conf, lock_name):
+def test_v2_api_needs_its_own_user_with_only_the_lock_permission(conf, lock_name):
     with Etcd(1, release.v2_flags()) as etcd:
         guard(etcd, lock_name, PASSWORDS)
         for number, password in enumerate(PASSWORDS):
@@ -71,7 +71,7 @@ def test_the_v2_api_takes_its_own_user_with_just_the_locks_permission(conf, lock
 
 @pytest.mark.slow
 @pytest.mark.v2
-def test_v2_password_changed_in_etcd_and_in_the_file_costs_nothing(conf, lock_name):
+def test_v2_password_changed_in_etcd_and_file_keeps_the_lock(conf, lock_name):
     with Etcd(1, release.v2_flags()) as etcd:
         v2 = guard(etcd, lock_name, ["old"])
         path = conf(etcd, "ctdb0", password="old", api="2", refresh=1)

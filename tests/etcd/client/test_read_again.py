@@ -43,7 +43,7 @@ def outlive(helper, seconds=TTL + 1):
 
 
 @pytest.mark.parametrize("first", ["file", "etcd"])
-def test_password_changed_in_file_and_etcd_costs_nothing(guarded, login_conf, lock_name, first):
+def test_password_changed_in_file_and_etcd_keeps_the_lock(guarded, login_conf, lock_name, first):
     user = add_user(guarded, lock_name)
     path = login_conf(guarded, user, **TIMES)
     with Helper(path) as helper:
@@ -73,7 +73,7 @@ def test_new_user_of_the_file_is_used_once_etcd_refuses_the_old_one(guarded, log
 
 
 @pytest.mark.parametrize("end", [Proxy.refuse, Proxy.freeze])
-def test_endpoints_that_have_moved_are_taken_from_the_file(conf, etcd, keys, end):
+def test_moved_endpoints_are_read_from_the_file(conf, etcd, keys, end):
     with Proxy(etcd.endpoints[0]) as proxy:
         path = conf(host=proxy.endpoint, **TIMES)
         with Helper(path) as helper:
@@ -133,7 +133,7 @@ def wait_answers(helper):
     wait_until(lambda: helper.stderr.count(": 200 from") > answered + 1, 9, "a refresh")
 
 
-def test_file_whose_reading_does_not_end_does_not_delay_the_fence(conf, etcd):
+def test_file_that_blocks_the_reader_does_not_delay_the_fence(conf, etcd):
     with Proxy(etcd.endpoints[0]) as proxy:
         path = conf(host=proxy.endpoint, **TIMES)
         with Helper(path) as helper:

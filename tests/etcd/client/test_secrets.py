@@ -21,7 +21,7 @@ conf, guarded = login.conf, login.guarded
 
 @pytest.mark.slow
 @pytest.mark.parametrize("api", ["3", "auto"])
-def test_no_secret_is_in_the_log_the_value_or_the_process_list(guarded, conf, lock_name, api):
+def test_secrets_are_not_in_the_log_the_value_or_the_process_list(guarded, conf, lock_name, api):
     # Not PASSWORD: the command line of another test's etcdctl shows that.
     password = f'p"ä\\{lock_name}'
     user = add_user(guarded, lock_name, password=password)
@@ -55,7 +55,7 @@ def test_password_repeated_at_the_login_does_not_reach_the_log(guarded, conf, lo
             assert PASSWORD not in helper.stderr and json.dumps(PASSWORD, ensure_ascii=False) not in helper.stderr
 
 
-def test_the_log_is_no_oracle_for_a_password_that_is_a_word_of_it(guarded, conf, lock_name):
+def test_log_does_not_reveal_a_password_that_is_one_of_its_words(guarded, conf, lock_name):
     user = add_user(guarded, lock_name, password="_ctdb")
     with Helper(conf(guarded, user, password="_ctdb"), "-vvv") as helper:
         assert helper.status() == "0"

@@ -51,7 +51,7 @@ def srv_conf(helper_conf, **keys):
 
 @pytest.mark.parametrize("service", ["_etcd-client", "_etcd"])
 @pytest.mark.parametrize("api", kinds.APIS)
-def test_records_of_etcds_clients_and_python_etcd_give_host_and_port(both, names, helper_conf, api, service):
+def test_srv_records_of_etcdctl_and_python_etcd_give_host_and_port(both, names, helper_conf, api, service):
     names.serve(record(port_of(both), service=service), HOST)
     conf = srv_conf(helper_conf, api=api)
     with names.helper(conf) as helper:
@@ -64,7 +64,7 @@ def test_records_of_etcds_clients_and_python_etcd_give_host_and_port(both, names
 
 
 @pytest.mark.parametrize("api", kinds.APIS[:2])
-def test_https_takes_the_ssl_record_and_a_certificate_for_its_target(names, helper_conf, tmp_path, api):
+def test_https_uses_the_ssl_record_and_verifies_its_target(names, helper_conf, tmp_path, api):
     pki = Authority(tmp_path)
     with Etcd(1, release.v2_flags(), tls=pki.issue("server", san="DNS:m.test")) as etcd:
         conf = srv_conf(helper_conf, protocol="https", ca_cert=pki.ca, api=api)
@@ -79,7 +79,7 @@ def test_https_takes_the_ssl_record_and_a_certificate_for_its_target(names, help
             assert "its certificate is not for other.test" in helper.stderr
 
 
-def test_the_lowest_priority_comes_first_and_then_the_weight_decides(etcd, names, helper_conf):
+def test_srv_records_are_ordered_by_priority_then_by_weight(etcd, names, helper_conf):
     with Proxy(etcd.endpoints[0]) as preferred, Proxy(etcd.endpoints[0]) as light, Proxy(etcd.endpoints[0]) as last:
         heavy = record(preferred.port, 10, 65535)
         names.serve(record(last.port, 20, 65535), record(light.port, 10, 0), heavy, HOST)
@@ -92,7 +92,7 @@ def test_the_lowest_priority_comes_first_and_then_the_weight_decides(etcd, names
         assert [proxy.seen().count("lease/grant") for proxy in (preferred, light, last)] == [5, 0, 0]
 
 
-def test_weights_share_the_load_as_they_say():
+def test_srv_weights_share_the_load_in_proportion():
     records = [(0, 3, "a", 1), (0, 1, "b", 1), (0, 0, "c", 1)]
     first = collections.Counter(min(records, key=srv._turn)[2] for _ in range(4000))
     assert 0.70 < first["a"] / 4000 < 0.80 and first["b"] > 600 and first["c"] < 100
@@ -100,7 +100,7 @@ def test_weights_share_the_load_as_they_say():
 
 @pytest.mark.parametrize("how", ["refuses", "is a black hole", "has no address"])
 @pytest.mark.parametrize("api", kinds.APIS_OF_TWO[::2])
-def test_one_dead_target_of_several_costs_a_moment(both, names, helper_conf, how, api):
+def test_dead_target_of_several_delays_only_briefly(both, names, helper_conf, how, api):
     with black_hole("127.0.0.1") as port:
         dead = {
             "refuses": record(1),
@@ -140,7 +140,7 @@ def test_a_name_server_that_answers_late_still_gives_the_lock(etcd, names, helpe
 @pytest.mark.parametrize(
     "served", [[], ["srv-host=_etcd-client._tcp.cluster.test"], ["host-record=cluster.test,127.0.0.1"]]
 )
-def test_a_domain_without_records_is_named_and_tried_again(etcd, names, helper_conf, served):
+def test_domain_without_records_is_named_and_tried_again(etcd, names, helper_conf, served):
     names.serve(*served)
     with names.helper(srv_conf(helper_conf, api="3")) as helper:
         wait_until(lambda: helper.stderr, 4, "a line after the first round")
@@ -182,7 +182,7 @@ def test_a_holder_needs_no_name_server(both, names, helper_conf, api):
             assert helper.alive, helper.describe()
 
 
-def test_host_beside_srv_domain_is_a_warning(etcd, names, helper_conf):
+def test_host_beside_srv_domain_causes_a_warning(etcd, names, helper_conf):
     names.serve(record(port_of(etcd)), HOST)
     with names.helper(helper_conf(host="192.0.2.1", srv_domain="cluster.test", api="3")) as helper:
         assert helper.status() == "0"
@@ -190,7 +190,7 @@ def test_host_beside_srv_domain_is_a_warning(etcd, names, helper_conf):
         assert "host: has no effect with srv_domain" in line
 
 
-def test_dnspython_is_needed_for_srv_domain_alone_and_missed_by_name(etcd, names, helper_conf, tmp_path):
+def test_missing_dnspython_is_named_and_only_srv_domain_needs_it(etcd, names, helper_conf, tmp_path):
     names.serve(record(port_of(etcd)), HOST)
     (tmp_path / "empty").mkdir()
     names.run("mount", "--bind", str(tmp_path / "empty"), srv_package())

@@ -60,7 +60,7 @@ def refusal(conf, **options):
         return helper.stderr.strip()
 
 
-def test_a_server_verified_by_ca_cert_gives_the_lock_which_excludes_others(server, conf):
+def test_server_verified_by_ca_cert_gives_an_exclusive_lock(server, conf):
     with Helper(conf(server)) as holder:
         assert holder.status() == "0"
         with Helper(conf(server)) as helper:
@@ -73,7 +73,7 @@ def test_a_server_verified_by_ca_cert_gives_the_lock_which_excludes_others(serve
         assert helper.status() == "0"
 
 
-def test_without_ca_cert_the_systems_store_decides(server, conf, pki):
+def test_system_store_decides_without_ca_cert(server, conf, pki):
     # OpenSSL's own variable puts another file in the place of the system's.
     with Helper(conf(server, ca_cert=None), env={"SSL_CERT_FILE": pki.ca}) as helper:
         assert helper.status() == "0"
@@ -99,7 +99,7 @@ def test_a_server_with_another_name_is_refused(server, conf):
     assert "its certificate is not for localhost: name in host what it is for" in line
 
 
-def test_a_server_with_another_address_is_refused_and_its_name_does(conf, pki):
+def test_server_is_refused_by_wrong_address_and_accepted_by_name(conf, pki):
     with Etcd(1, release.v2_flags(), tls=pki.issue("named", san="DNS:localhost")) as etcd:
         assert "its certificate is not for 127.0.0.1" in refusal(conf(etcd))
         with Helper(conf(etcd, host="localhost:" + etcd.endpoints[0].split(":")[1])) as helper:
@@ -107,7 +107,7 @@ def test_a_server_with_another_address_is_refused_and_its_name_does(conf, pki):
 
 
 @pytest.mark.parametrize("conf", kinds.APIS_OF_TWO, indirect=True)
-def test_one_good_endpoint_does_where_another_does_not_verify(server, conf, pki):
+def test_good_endpoint_is_used_if_another_does_not_verify(server, conf, pki):
     with Etcd(1, tls=pki.issue("bad", expired=True)) as bad:
         with Helper(conf(server, host=[bad.endpoints[0], server.endpoints[0]])) as helper:
             assert helper.status() == "0"
@@ -115,7 +115,7 @@ def test_one_good_endpoint_does_where_another_does_not_verify(server, conf, pki)
 
 
 @pytest.mark.parametrize("api", kinds.APIS)
-def test_http_spoken_to_https_and_the_other_way_round_say_which_to_set(server, etcd, helper_conf, api):
+def test_protocol_mismatch_is_reported_with_the_protocol_to_set(server, etcd, helper_conf, api):
     # etcd 3.4 just closes the connection, as a port forwarder to nowhere would do: that may pass.
     for cluster, protocol, right in ((server, "http", "https"), (etcd, "https", "http")):
         keys = {"host": cluster.endpoints[0], "protocol": protocol, "api": api, "acquire_timeout": 3}
@@ -135,7 +135,7 @@ def test_etcd_with_client_cert_auth_takes_our_certificate(strict, conf, pki, tmp
         assert helper.status() == "0"
 
 
-def test_client_cert_auth_refuses_no_certificate_and_another_cas(strict, helper_conf, pki, tmp_path):
+def test_client_cert_auth_refuses_a_missing_or_foreign_certificate(strict, helper_conf, pki, tmp_path):
     keys = {"host": strict.endpoints[0], "protocol": "https", "ca_cert": pki.ca}
     # The alert comes after the handshake and races with the end of the connection.
     for _ in range(5):
@@ -148,7 +148,7 @@ def test_client_cert_auth_refuses_no_certificate_and_another_cas(strict, helper_
 
 
 @pytest.mark.v2
-def test_v2_without_the_certificate_etcd_wants_says_what_may_be_wrong(strict, helper_conf, pki):
+def test_v2_without_a_required_certificate_reports_the_likely_cause(strict, helper_conf, pki):
     # urllib3 does not wait for the alert, and often misses it.
     conf = helper_conf(host=strict.endpoints[0], protocol="https", ca_cert=pki.ca, api="2")
     with Helper(conf) as helper:
@@ -156,7 +156,7 @@ def test_v2_without_the_certificate_etcd_wants_says_what_may_be_wrong(strict, he
         assert "certificate" in helper.stderr and "cert" in helper.stderr
 
 
-def test_each_file_that_cannot_be_used_is_named_with_what_is_wrong(server, conf, pki, tmp_path):
+def test_each_unusable_tls_file_is_named_with_its_error(server, conf, pki, tmp_path):
     client, other = pki.issue("client", san=""), pki.issue("other", san="")
     encrypted, nothing = tmp_path / "encrypted.key", tmp_path / "nothing.pem"
     subprocess.run(
@@ -184,7 +184,7 @@ def test_each_file_that_cannot_be_used_is_named_with_what_is_wrong(server, conf,
 
 @pytest.mark.slow
 @pytest.mark.v2  # for auto, as in kinds.APIS_OF_TWO
-def test_a_handshake_that_never_ends_costs_no_more_than_a_frozen_server(server, helper_conf, pki):
+def test_handshake_that_never_ends_delays_no_longer_than_its_timeout(server, helper_conf, pki):
     with Proxy(server.endpoints[0]) as proxy:
         keys = {"protocol": "https", "ca_cert": pki.ca}
         proxy.freeze()
@@ -265,7 +265,7 @@ def answering(pki, answer):
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_much_data_that_waits_inside_of_tls_is_read(helper_conf, pki):
+def test_large_tls_record_is_read_in_full(helper_conf, pki):
     """One record larger than what is read at once: nothing is left on the socket to wait for."""
     body = b'{"message":"etcdserver: permission denied","filler":"' + b"x" * 16000 + b'"}'
     with answering(pki, b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as endpoint:
@@ -287,7 +287,7 @@ def test_no_redirect_leads_from_https_to_http(helper_conf, pki):
 
 
 @pytest.mark.parametrize("api", ["3", "2"])
-def test_a_handshake_without_an_end_is_named_as_such(helper_conf, pki, api):
+def test_handshake_without_an_end_is_reported(helper_conf, pki, api):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         keys = {"host": f"127.0.0.1:{silent.getsockname()[1]}", "protocol": "https", "ca_cert": pki.ca, "api": api}
         with Helper(helper_conf(**keys, acquire_timeout=1)) as helper:

@@ -48,14 +48,14 @@ def refusal(conf, env):
         return line
 
 
-def test_testparms_name_in_upper_case_names_the_lock(etcd, tmp_path, with_smb_conf, lock_name):
+def test_lock_has_the_name_of_testparm_in_upper_case(etcd, tmp_path, with_smb_conf, lock_name):
     env = with_smb_conf(f"[global]\n  netbios name = {lock_name.lower()}\n")
     with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
         assert helper.status() == "0"
         assert len(etcd.keys(f"/_locks/_ctdb/{lock_name}/")) == 1
 
 
-def test_with_netbios_name_testparm_is_not_run(etcd, tmp_path, helper_conf):
+def test_testparm_is_not_run_with_netbios_name_set(etcd, tmp_path, helper_conf):
     ran = tmp_path / "ran"
     with Helper(helper_conf(), env=with_testparm(tmp_path, f"#!/bin/sh\ntouch {ran}\necho X\n")) as helper:
         assert helper.status() == "0"
@@ -74,7 +74,7 @@ def test_cluster_may_have_a_host_name_that_is_set_in_smb_conf(etcd, tmp_path, wi
 
 
 @pytest.mark.parametrize("name", ["has blank", "a/b", "naïve", "a\tb", "a#b", "a%41", "..", "x" * 64])
-def test_a_name_that_cannot_be_a_lock_is_refused(etcd, tmp_path, with_smb_conf, name):
+def test_name_that_cannot_name_a_lock_is_refused(etcd, tmp_path, with_smb_conf, name):
     line = refusal(conf_without_name(tmp_path, etcd), with_smb_conf(f"[global]\n  netbios name = {name}\n"))
     assert "cannot name a lock" in line or "this host's own name" in line
 
@@ -94,7 +94,7 @@ def test_a_missing_testparm_is_named_with_what_to_install(etcd, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_testparm_that_hangs_is_answered_with_2_and_ended(etcd, tmp_path):
+def test_hanging_testparm_gives_2_and_is_killed(etcd, tmp_path):
     pid = tmp_path / "pid"
     env = with_testparm(tmp_path, f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60\n")
     with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
@@ -119,7 +119,7 @@ def test_a_hanging_testparm_does_not_outlive_a_killed_helper(etcd, tmp_path):
             time.sleep(0.1)
 
 
-def test_a_testparm_that_floods_or_prints_nonsense_is_refused(etcd, tmp_path):
+def test_testparm_with_too_much_or_invalid_output_is_refused(etcd, tmp_path):
     conf = conf_without_name(tmp_path, etcd)
     for output in ("yes", "head -c 100000 /dev/urandom", "printf 'A\\nB\\n'", "printf '\\033[2J'", "true"):
         refusal(conf, with_testparm(tmp_path, f"#!/bin/sh\n{output}\n"))

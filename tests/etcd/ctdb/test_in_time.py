@@ -57,28 +57,28 @@ def in_time(helper, *answers):
 
 
 @pytest.mark.parametrize("how", ["refuse", "freeze", "freeze_answers"])
-def test_etcd_that_cannot_be_used_is_answered_in_time(proxy, conf, how):
+def test_status_is_in_time_if_etcd_is_unusable(proxy, conf, how):
     getattr(proxy, how)()
     with Helper(conf(host=proxy.endpoint)) as helper:
         in_time(helper, "2")
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5])
-def test_slow_etcd_is_answered_in_time_or_holds(proxy, conf, seconds):
+def test_status_is_in_time_or_the_lock_is_held_if_etcd_is_slow(proxy, conf, seconds):
     proxy.delay(seconds)
     with Helper(conf(host=proxy.endpoint)) as helper:
         if helper.status(15) != "0":
             in_time(helper, "2")
 
 
-def test_three_silent_endpoints_are_answered_in_time(conf):
+def test_status_is_in_time_if_three_endpoints_are_silent(conf):
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         port = silent.getsockname()[1]
         with Helper(conf(host=[f"127.0.0.{n}:{port}" for n in (1, 2, 3)])) as helper:
             in_time(helper, "2")
 
 
-def test_silent_name_servers_are_answered_in_time(tmp_path, helper_conf):
+def test_status_is_in_time_if_name_servers_are_silent(tmp_path, helper_conf):
     with Names(tmp_path) as names:
         names.fall_silent()
         with names.helper(helper_conf(host="etcd.test")) as helper:
@@ -87,14 +87,14 @@ def test_silent_name_servers_are_answered_in_time(tmp_path, helper_conf):
             in_time(helper, "2")
 
 
-def test_silent_tls_handshake_is_answered_in_time(helper_conf):
+def test_status_is_in_time_if_the_tls_handshake_hangs(helper_conf):
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         endpoint = f"127.0.0.1:{silent.getsockname()[1]}"
         with Helper(helper_conf(host=endpoint, protocol="https")) as helper:
             in_time(helper, "2")
 
 
-def test_silent_login_is_answered_in_time(etcd, conf):
+def test_status_is_in_time_if_the_login_gets_no_answer(etcd, conf):
     with Proxy(etcd.endpoints[0]) as proxy:
         proxy.hold_next_request(b"/v3/auth/authenticate", every=True)
         path = conf(host=proxy.endpoint, api="3", username="u", password="secret")
@@ -103,7 +103,7 @@ def test_silent_login_is_answered_in_time(etcd, conf):
             in_time(helper, "2")
 
 
-def test_testparm_that_hangs_or_closes_its_output_is_answered_in_time(etcd, tmp_path, slow_testparm):
+def test_status_is_in_time_if_testparm_hangs_or_closes_its_output(etcd, tmp_path, slow_testparm):
     path = tmp_path / "no-name.conf"
     path.write_text(f"host = {etcd.endpoints[0]}\n")
     env = slow_testparm(60, "X")
@@ -129,7 +129,7 @@ def test_sigterm_ends_the_wait_for_a_testparm_that_has_closed_its_output(etcd, t
         assert helper.wait_exit() - asked < 1 and helper.stdout == b""
 
 
-def test_dying_lease_is_answered_in_time(conf, nonce_file, elected):
+def test_status_is_in_time_while_a_lease_expires(conf, nonce_file, elected):
     with Helper(conf()) as holder:
         crash(holder, nonce_file, elsewhere=True)
         for _ in range(3):
@@ -142,7 +142,7 @@ def test_dying_lease_is_answered_in_time(conf, nonce_file, elected):
 @pytest.mark.slow
 @pytest.mark.xdist_group("busy")
 @pytest.mark.parametrize("how", ["refuse", "freeze"])
-def test_sum_of_all_waits_is_answered_in_time_on_a_busy_machine(proxy, conf, lock_name, slow_testparm, busy, how):
+def test_status_is_in_time_after_all_waits_on_a_busy_machine(proxy, conf, lock_name, slow_testparm, busy, how):
     getattr(proxy, how)()
     path = conf(host=[proxy.endpoint, "127.0.0.1:1"], netbios_name=None)
     with Helper(path, env=slow_testparm(2, lock_name)) as helper:

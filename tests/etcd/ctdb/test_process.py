@@ -56,7 +56,7 @@ def test_a_parent_killed_at_any_moment_of_the_start_leaves_no_helper(etcd, helpe
         assert not keys() and set(etcd.leases()) <= set(leases), f"at {step * 12} ms"
 
 
-def test_ctrl_c_of_somebody_who_tries_it_by_hand_frees_the_lock(helper_conf, keys):
+def test_ctrl_c_on_a_helper_run_by_hand_releases_the_lock(helper_conf, keys):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0" and keys()
         helper.signal(signal.SIGINT)
@@ -77,7 +77,7 @@ def test_a_parent_killed_while_holding_ends_the_helper_and_frees_the_lock(helper
 
 @pytest.mark.root
 @pytest.mark.parametrize("command", ['"$@"', '"$@"; exit $?'], ids=["parent 0", "parent 1"])
-def test_a_helper_without_a_parent_takes_nothing(helper_conf, keys, command):
+def test_helper_without_a_parent_does_not_take_the_lock(helper_conf, keys, command):
     inside = [
         "--pid",
         "--fork",
@@ -93,7 +93,7 @@ def test_a_helper_without_a_parent_takes_nothing(helper_conf, keys, command):
         assert "the parent process is gone" in helper.stderr and not keys()
 
 
-def test_nobody_reading_stdout_any_more_frees_the_lock(helper_conf, keys):
+def test_closed_reader_of_stdout_releases_the_lock(helper_conf, keys):
     with Helper(helper_conf(), "-v") as helper:
         assert helper.status() == "0" and keys()
         helper.close_stdout()
@@ -103,7 +103,7 @@ def test_nobody_reading_stdout_any_more_frees_the_lock(helper_conf, keys):
 
 
 @pytest.mark.slow
-def test_stopped_past_its_lease_and_continued_the_holder_is_gone_at_once(etcd, helper_conf, lock_name, keys):
+def test_holder_stopped_past_its_lease_is_gone_once_continued(etcd, helper_conf, lock_name, keys):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0"
         helper.stop()
@@ -120,7 +120,7 @@ def test_stopped_past_its_lease_and_continued_the_holder_is_gone_at_once(etcd, h
 
 
 @pytest.mark.slow
-def test_stopped_for_less_than_its_lease_the_holder_goes_on(helper_conf, keys):
+def test_holder_stopped_for_less_than_its_lease_continues(helper_conf, keys):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0"
         (key,) = keys()
@@ -132,7 +132,7 @@ def test_stopped_for_less_than_its_lease_the_holder_goes_on(helper_conf, keys):
 
 
 @pytest.mark.slow
-def test_parents_blocked_and_ignored_sigalrm_does_not_disarm_the_fence(helper_conf):
+def test_inherited_blocked_sigalrm_does_not_disarm_the_fence(helper_conf):
     inherited = ["--ignore-signal=ALRM", "--block-signal=ALRM,TERM"]
     with Helper(None, *inherited, PROGRAM, "-c", str(helper_conf()), program="env") as helper:
         assert helper.status() == "0"
@@ -160,7 +160,7 @@ def test_descriptors_that_ctdbd_leaks_are_closed(helper_conf):
 
 
 @pytest.mark.slow
-def test_a_log_that_nobody_reads_stops_neither_holding_nor_the_release(helper_conf, keys):
+def test_unread_log_stops_neither_the_holder_nor_the_release(helper_conf, keys):
     reader, writer = full_pipe()
     try:
         with Helper(helper_conf(), "-vvv", stderr=writer) as helper:
@@ -175,7 +175,7 @@ def test_a_log_that_nobody_reads_stops_neither_holding_nor_the_release(helper_co
         os.close(writer)
 
 
-def test_no_child_is_left_and_none_has_our_stdout(helper_conf, lock_name, tmp_path):
+def test_no_child_remains_or_has_our_stdout(helper_conf, lock_name, tmp_path):
     smb_conf = tmp_path / "smb.conf"
     smb_conf.write_text(f"[global]\nnetbios name = {lock_name}\n")
     with Helper(helper_conf()) as helper:

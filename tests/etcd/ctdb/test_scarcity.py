@@ -33,7 +33,7 @@ def test_sigterm_without_a_free_descriptor_releases_the_lock(helper_conf, keys):
         assert not keys() and "bug" not in helper.stderr
 
 
-def test_no_descriptor_at_the_start_is_answered_with_2_in_one_line(helper_conf, keys):
+def test_start_without_descriptors_gives_2_and_one_line(helper_conf, keys):
     # Python itself needs a few; at each number either it does not start, or CTDB gets its character.
     answers = set()
     for limit in range(4, 16):
@@ -62,7 +62,7 @@ def test_ignored_sigchld_does_not_hide_testparms_answer(etcd, tmp_path, lock_nam
 
 
 @pytest.mark.root
-def test_without_proc_the_lock_is_taken_and_released(helper_conf, keys):
+def test_lock_is_taken_and_released_without_proc(helper_conf, keys):
     inside = ["--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
     with Helper(None, *inside, PROGRAM, "-c", str(helper_conf()), program="unshare") as helper:
         assert helper.status() == "0", helper.describe()
@@ -73,7 +73,7 @@ def test_without_proc_the_lock_is_taken_and_released(helper_conf, keys):
 
 
 @pytest.mark.slow
-def test_stop_while_the_timer_is_first_set_ends_in_no_lock(helper_conf, keys):
+def test_pause_while_the_timer_is_first_set_gives_no_lock(helper_conf, keys):
     delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_enter=8000000:when=1"]
     with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
         assert helper.status(20) == "2", helper.describe()
@@ -82,7 +82,7 @@ def test_stop_while_the_timer_is_first_set_ends_in_no_lock(helper_conf, keys):
 
 
 @pytest.mark.slow
-def test_stop_while_a_renewal_sets_the_timer_does_not_move_the_end(helper_conf, keys):
+def test_pause_while_a_renewal_sets_the_timer_does_not_move_the_end(helper_conf, keys):
     # A renewal sets the timer to a moment, then to its end: the third setting is the second one of the first renewal.
     delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_exit=1200000:when=3"]
     with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
@@ -98,7 +98,7 @@ def test_stop_while_a_renewal_sets_the_timer_does_not_move_the_end(helper_conf, 
 
 
 @pytest.mark.slow
-def test_stop_just_before_a_renewal_sets_the_timer_ends_the_holder(helper_conf):
+def test_pause_just_before_a_renewal_sets_the_timer_ends_the_holder(helper_conf):
     delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_enter=1200000:when=3"]
     with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
         assert helper.status() == "0"
