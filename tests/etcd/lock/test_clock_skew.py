@@ -52,7 +52,7 @@ def life_of_a_v2_key(etcd, asked):
     return time.monotonic() - made
 
 
-def test_a_leader_whose_clock_is_ahead_shortens_v2_keys_and_no_v3_lease(etcd):
+def test_leader_whose_clock_is_ahead_shortens_v2_keys_but_no_v3_lease(etcd):
     fast, normal = etcd.members[:2]
     lead(etcd, fast)
     assert TTL - AHEAD - 1 < life_of_a_v2_key(etcd, normal) < TTL - AHEAD + 1.5
@@ -62,7 +62,7 @@ def test_a_leader_whose_clock_is_ahead_shortens_v2_keys_and_no_v3_lease(etcd):
     assert TTL - 0.5 < time.monotonic() - granted
 
 
-def test_member_with_its_clock_ahead_lengthens_v2_keys_made_there(etcd):
+def test_member_whose_clock_is_ahead_lengthens_v2_keys_made_there(etcd):
     fast, normal = etcd.members[:2]
     lead(etcd, normal)
     assert TTL + AHEAD - 1 < life_of_a_v2_key(etcd, fast) < TTL + AHEAD + 2

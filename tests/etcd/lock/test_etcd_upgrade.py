@@ -93,7 +93,7 @@ def test_etcd_that_served_v2_moves_to_3_7_by_snapshots(
         ("3.6", "3.7", [], "unmarshal should never fail"),
     ],
 )
-def test_without_a_snapshot_the_next_etcd_exits_and_the_old_goes_on(
+def test_next_etcd_exits_and_the_old_one_works_without_a_snapshot(
     built_etcd: Callable[[str], str], old: str, new: str, flags: list[str], words: str
 ) -> None:
     with Etcd(1, flags, program=built_etcd("3.5")) as etcd:

@@ -36,7 +36,7 @@ def keys(etcd, lock_name):
 
 
 @pytest.mark.parametrize("how, phase", [("freeze", 0.0), ("freeze_answers", 0.7), ("freeze", 1.4)])
-def test_a_frozen_network_ends_the_holder_before_anybody_else_can_hold(etcd, proxy, conf, how, phase):
+def test_frozen_network_ends_the_holder_before_another_can_hold(etcd, proxy, conf, how, phase):
     with Helper(conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         time.sleep(REFRESH + phase)
@@ -75,7 +75,7 @@ def test_sigterm_behind_a_frozen_network_ends_the_holder_within_2_s(proxy, conf,
         ("freeze_answers", 1.6),
     ],
 )
-def test_etcd_away_for_3_s_at_any_phase_costs_nothing(etcd, proxy, conf, lock_name, how, phase):
+def test_etcd_outage_of_3_s_at_any_phase_keeps_the_lock(etcd, proxy, conf, lock_name, how, phase):
     with Helper(conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         held = keys(etcd, lock_name)
@@ -88,7 +88,7 @@ def test_etcd_away_for_3_s_at_any_phase_costs_nothing(etcd, proxy, conf, lock_na
 
 
 @pytest.mark.parametrize("how", ["reset", "truncate_answers"])
-def test_a_connection_that_breaks_is_made_again(etcd, proxy, conf, lock_name, how):
+def test_broken_connection_is_made_again(etcd, proxy, conf, lock_name, how):
     with Helper(conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         for _ in range(6):
@@ -109,7 +109,7 @@ def test_a_connection_that_breaks_is_made_again(etcd, proxy, conf, lock_name, ho
         ("pause", "another"),
     ],
 )
-def test_one_member_of_three_gone_costs_nothing(etcd3, conf, lock_name, which, how):
+def test_loss_of_one_member_of_three_keeps_the_lock(etcd3, conf, lock_name, which, how):
     leader = etcd3.leader()
     others = [member for member in etcd3.members if member is not leader]
     in_use, victim = {
@@ -134,7 +134,7 @@ def test_one_member_of_three_gone_costs_nothing(etcd3, conf, lock_name, which, h
 
 
 @pytest.mark.parametrize("how", ["refuse", "freeze"])
-def test_unreachable_etcd_is_answered_with_2_after_acquire_timeout(proxy, conf, how):
+def test_unreachable_etcd_gives_2_after_acquire_timeout(proxy, conf, how):
     getattr(proxy, how)()
     with Helper(conf(host=proxy.endpoint, acquire_timeout=6)) as helper:
         wait_until(lambda: helper.stderr, 5, "a line after the first round")
@@ -147,7 +147,7 @@ def test_unreachable_etcd_is_answered_with_2_after_acquire_timeout(proxy, conf, 
         assert helper.stdout == b"2" and len(helper.stderr.splitlines()) == 2
 
 
-def test_etcd_that_comes_back_while_it_is_tried_gives_the_lock(proxy, conf):
+def test_etcd_that_comes_back_during_a_try_gives_the_lock(proxy, conf):
     proxy.refuse()
     with Helper(conf(host=proxy.endpoint)) as helper:
         wait_until(lambda: helper.stderr, 3, "a line after the first round")

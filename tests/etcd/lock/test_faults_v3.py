@@ -45,7 +45,7 @@ def test_sigterm_while_acquiring_behind_a_frozen_network_leaves_nothing(etcd, pr
         assert not keys(etcd, lock_name)
 
 
-def test_ctdbd_sees_the_end_before_the_lock_is_given_back(etcd, proxy, helper_conf, lock_name):
+def test_ctdbd_sees_the_end_before_the_lock_is_released(etcd, proxy, helper_conf, lock_name):
     with Helper(helper_conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         proxy.hold_next_request(b"lease/revoke")
@@ -68,7 +68,7 @@ def test_ctdbd_sees_the_end_before_the_lock_is_given_back(etcd, proxy, helper_co
         ("freeze_answers", b"kv/txn"),
     ],
 )
-def test_etcd_away_for_3_s_while_acquiring_still_gives_the_lock(etcd, proxy, helper_conf, lock_name, how, path):
+def test_etcd_outage_of_3_s_while_acquiring_still_gives_the_lock(etcd, proxy, helper_conf, lock_name, how, path):
     proxy.hold_next_request(path)
     with Helper(helper_conf(host=proxy.endpoint)) as helper:
         proxy.wait_held()
@@ -110,7 +110,7 @@ def test_a_late_answer_gives_no_lock(etcd, proxy, helper_conf, lock_name):
     ],
     ids=["3.5", "3.6", "stream 3.4", "stream 3.6"],
 )
-def test_a_passing_error_of_any_release_is_waited_out(etcd, proxy, helper_conf, body):
+def test_temporary_error_of_any_etcd_release_is_waited_out(etcd, proxy, helper_conf, body):
     proxy.answer_with(503, body)
     with Helper(helper_conf(host=proxy.endpoint)) as helper:
         wait_until(lambda: helper.stderr, 5, "a line after the first round")
@@ -127,7 +127,7 @@ def test_a_passing_error_of_any_release_is_waited_out(etcd, proxy, helper_conf, 
     ],
     ids=["3.5", "3.6"],
 )
-def test_a_refusal_of_any_release_is_answered_with_3_at_once(proxy, helper_conf, body):
+def test_refusal_of_any_etcd_release_gives_3_at_once(proxy, helper_conf, body):
     proxy.answer_with(403, body)
     with Helper(helper_conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "3"
@@ -136,7 +136,7 @@ def test_a_refusal_of_any_release_is_answered_with_3_at_once(proxy, helper_conf,
         assert len(helper.stderr.splitlines()) == 1 and "permission denied" in helper.stderr
 
 
-def test_etcd_without_the_gateway_gives_3_and_says_what_to_do(helper_conf):
+def test_etcd_without_the_gateway_gives_3_and_advice(helper_conf):
     with Etcd(1, ["--enable-grpc-gateway=false"]) as etcd, Helper(helper_conf(host=etcd.endpoints[0])) as helper:
         assert helper.status() == "3"
         assert helper.answered_after < 3
@@ -145,7 +145,7 @@ def test_etcd_without_the_gateway_gives_3_and_says_what_to_do(helper_conf):
         assert "enable-grpc-gateway" in line
 
 
-def test_an_answer_after_which_the_server_closes_is_read_to_its_end(helper_conf):
+def test_answer_before_the_server_closes_is_read_in_full(helper_conf):
     body = b'{"header": {"cluster_id": "1"}, "kvs": [{"key": "eA==", "value": "eA==", "create_revision": "1"}]}'
     with socket.create_server(("127.0.0.1", 0)) as server:
         with Helper(helper_conf(host=f"127.0.0.1:{server.getsockname()[1]}"), "-v") as helper:
@@ -170,7 +170,7 @@ def test_renewal_by_a_deposed_etcd_leader_does_not_count(etcd, proxy, helper_con
         assert "renewed by a deposed leader" in helper.stderr
 
 
-def test_a_leader_of_etcd_that_was_paused_renews_nothing_for_us(etcd3, helper_conf, lock_name):
+def test_etcd_leader_that_was_paused_does_not_renew_our_lease(etcd3, helper_conf, lock_name):
     # Its answer is one of before its deposition only if it finds the request before it finds the others' election.
     for _ in range(3):
         leader = etcd3.leader()

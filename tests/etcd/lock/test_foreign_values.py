@@ -63,7 +63,7 @@ def is_reported(conf, key):
 
 
 @EACH
-def test_a_value_of_others_is_contention_and_named_by_the_reports(etcd, helper_conf, lock_name, elected, what):
+def test_foreign_value_is_contention_and_is_reported(etcd, helper_conf, lock_name, elected, what):
     key = f"/_locks/_ctdb/{lock_name}/1"
     put(etcd, key, VALUES[what])
     is_contended(helper_conf())
@@ -72,7 +72,7 @@ def test_a_value_of_others_is_contention_and_named_by_the_reports(etcd, helper_c
 
 @pytest.mark.v2
 @EACH
-def test_a_value_of_others_in_the_v2_api_is_no_different(etcd_v2, helper_conf, lock_name, elected, what):
+def test_foreign_value_in_the_v2_api_is_contention_and_is_reported(etcd_v2, helper_conf, lock_name, elected, what):
     key = f"/_locks/_ctdb/{lock_name}/00000000000000000001"
     put_v2(etcd_v2, key, VALUES[what])
     conf = helper_conf(host=etcd_v2.endpoints[0], api="2")
@@ -80,7 +80,7 @@ def test_a_value_of_others_in_the_v2_api_is_no_different(etcd_v2, helper_conf, l
     is_reported(conf, key)
 
 
-def test_many_long_values_are_named_by_their_keys_alone(etcd, helper_conf, lock_name):
+def test_many_long_values_are_reported_by_their_keys_alone(etcd, helper_conf, lock_name):
     keys = [f"/_locks/_ctdb/{lock_name}/{number}" for number in range(8)]
     for key in keys:
         put(etcd, key, VALUES["1.2 MB"])
@@ -89,7 +89,7 @@ def test_many_long_values_are_named_by_their_keys_alone(etcd, helper_conf, lock_
     assert "(too long to be read)" in View(helper_conf(), "--status").text
 
 
-def test_a_value_that_grows_under_a_holder_is_no_loss(etcd, helper_conf, lock_name):
+def test_growing_value_of_a_holder_is_no_loss(etcd, helper_conf, lock_name):
     with Helper(helper_conf(refresh=0.5)) as holder:
         assert holder.status() == "0"
         (key,) = etcd.keys(f"/_locks/_ctdb/{lock_name}/")

@@ -21,7 +21,7 @@ def directory(lock_name):
 
 
 @pytest.mark.slow
-def test_the_holder_answers_0_once_and_holds_for_longer_than_the_ttl(etcd, helper_conf, lock_name):
+def test_holder_prints_0_once_and_holds_for_longer_than_the_ttl(etcd, helper_conf, lock_name):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0"
         (first,) = etcd.keys(directory(lock_name))
@@ -33,7 +33,7 @@ def test_the_holder_answers_0_once_and_holds_for_longer_than_the_ttl(etcd, helpe
         assert helper.stdout == b"0" and helper.stderr == ""
 
 
-def test_the_key_lies_where_etcdctl_lock_looks_and_names_its_holder(etcd, helper_conf, lock_name):
+def test_key_is_where_etcdctl_lock_looks_and_names_its_holder(etcd, helper_conf, lock_name):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0"
         (key,) = etcd.keys("/_locks/_ctdb/" + lock_name)
@@ -44,13 +44,13 @@ def test_the_key_lies_where_etcdctl_lock_looks_and_names_its_holder(etcd, helper
         assert {"node", "pnn", "since", "version", "boot_id", "pid_namespace", "start_time"} < who.keys()
 
 
-def test_the_directory_follows_the_file(etcd, helper_conf, lock_name):
+def test_directory_of_the_lock_is_that_of_the_file(etcd, helper_conf, lock_name):
     with Helper(helper_conf(locks_dir="a/b", lock_prefix="/elsewhere")) as helper:
         assert helper.status() == "0"
         assert len(etcd.keys(f"/elsewhere/a/b/{lock_name}/")) == 1
 
 
-def test_sigterm_gives_the_lock_back_within_200_ms(etcd, helper_conf, lock_name):
+def test_sigterm_releases_the_lock_within_200_ms(etcd, helper_conf, lock_name):
     for _ in range(5):
         with Helper(helper_conf()) as helper:
             assert helper.status() == "0"
@@ -92,7 +92,7 @@ def test_contention_is_logged_at_v_with_the_holder(etcd, helper_conf, lock_name)
 
 
 @pytest.mark.slow
-def test_16_started_at_once_give_one_holder_and_15_contentions(etcd, helper_conf, lock_name):
+def test_one_of_16_helpers_started_at_once_holds_and_15_are_contended(etcd, helper_conf, lock_name):
     for _ in range(6):
         with contend(16, lambda _: helper_conf(acquire_timeout=30)) as helpers:
             answers = sorted(helper.stdout for helper in helpers)
@@ -105,7 +105,7 @@ def test_16_started_at_once_give_one_holder_and_15_contentions(etcd, helper_conf
 
 
 @pytest.mark.slow
-def test_one_of_16_holds_on_three_members(etcd3, helper_conf, lock_name):
+def test_one_of_16_helpers_holds_on_three_members(etcd3, helper_conf, lock_name):
     hosts = etcd3.endpoints
     for _ in range(3):
         rotated = lambda n: helper_conf(host=hosts[n % 3 :] + hosts[: n % 3], acquire_timeout=30)  # noqa: E731
@@ -140,7 +140,7 @@ def test_etcdctl_lock_on_the_same_path_excludes_us_and_waits_for_us(etcd, helper
 
 
 @pytest.mark.parametrize("loss", ["key deleted", "lease revoked", "key written again"])
-def test_a_lock_taken_away_is_noticed_at_the_next_refresh(etcd, helper_conf, lock_name, loss):
+def test_lost_lock_is_noticed_at_the_next_refresh(etcd, helper_conf, lock_name, loss):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0"
         (key,) = etcd.keys(directory(lock_name))
@@ -160,7 +160,7 @@ def test_a_lock_taken_away_is_noticed_at_the_next_refresh(etcd, helper_conf, loc
 
 
 @pytest.mark.slow
-def test_a_server_that_grants_a_longer_lease_than_asked_is_believed(helper_conf):
+def test_lease_longer_than_requested_is_accepted(helper_conf):
     # With an election timeout of 5 s, etcd's least lease is 8 s.
     with Etcd(1, ["--heartbeat-interval=500", "--election-timeout=5000"]) as slow:
         with Helper(helper_conf(host=slow.endpoints[0], lock_ttl=4, refresh=0.5), "-v") as helper:

@@ -90,7 +90,7 @@ def test_end_of_the_connection_of_v2_renews_the_lock_at_once(etcd_v2, helper_con
             assert helper.alive
 
 
-def test_watch_that_ends_at_once_costs_the_holder_nothing(etcd, helper_conf, keys):
+def test_watch_that_ends_at_once_does_not_affect_the_holder(etcd, helper_conf, keys):
     with Proxy(etcd.endpoints[0]) as proxy:
         proxy.answer_with(200, b'{"result":{"created":true}}', matching=b"/v3/watch")
         with Helper(helper_conf(host=proxy.endpoint, api="3", lock_ttl=9, refresh=1)) as helper:

@@ -86,21 +86,21 @@ def test_a_cluster_on_one_machine_may_use_the_etcd_of_that_machine(etcd, helper_
     assert View(helper_conf(), "--check", **nodes(*addresses)).code == 0
 
 
-def test_an_etcd_of_several_members_beside_the_nodes_is_shared(etcd3, helper_conf, nodes):
+def test_etcd_of_several_members_beside_the_nodes_is_shared(etcd3, helper_conf, nodes):
     env = nodes("127.0.0.1", ELSEWHERE)
     takes(helper_conf(host=etcd3.endpoints[0]), env=env)
     assert View(helper_conf(host=etcd3.endpoints[0]), "--check", **env).code == 0
 
 
 @pytest.mark.parametrize("how", ["through a proxy", "at its own port"])
-def test_an_etcd_that_others_can_reach_is_shared_whatever_leads_to_it(helper_conf, nodes, how):
+def test_etcd_that_others_can_reach_is_shared_whatever_its_route(helper_conf, nodes, how):
     with Etcd(1, ["--advertise-client-urls", "http://etcd.example:2379"]) as etcd, Proxy(etcd.endpoints[0]) as proxy:
         host = proxy.endpoint if how == "through a proxy" else etcd.endpoints[0]
         takes(helper_conf(host=host), env=nodes("127.0.0.1", ELSEWHERE))
 
 
 @pytest.mark.parametrize("version", ["", "3.6.11", "3.7"])
-def test_etcd_of_this_machine_is_known_as_such_with_a_login(built_etcd, helper_conf, nodes, version):
+def test_etcd_of_this_machine_is_recognized_with_a_login(built_etcd, helper_conf, nodes, version):
     with with_login(["--bcrypt-cost=4"], program=version and built_etcd(version)) as etcd:
         user = add_user(etcd, "GUARDED")
         keys = {"host": etcd.endpoints[0], "username": user, "password": QUOTED, "netbios_name": "GUARDED"}
@@ -112,7 +112,7 @@ def test_etcd_of_this_machine_is_known_as_such_with_a_login(built_etcd, helper_c
 
 
 @APIS
-def test_contention_asks_nothing_more(etcd_v2, helper_conf, nodes, api):
+def test_contention_sends_no_further_request(etcd_v2, helper_conf, nodes, api):
     conf = helper_conf(host=etcd_v2.endpoints[0], api=api)
     with Helper(conf) as holder:
         assert holder.status() == "0"
@@ -146,7 +146,7 @@ def test_endpoints_of_two_clusters_are_refused_and_listed_by_cluster(two, helper
 
 
 @APIS
-def test_contention_at_the_first_of_two_clusters_is_the_answer(two, helper_conf, api):
+def test_contention_at_the_first_of_two_clusters_gives_1(two, helper_conf, api):
     one, other = two
     with Helper(helper_conf(host=one.endpoints[0], api=api)) as holder:
         assert holder.status() == "0"
@@ -160,7 +160,7 @@ def test_contention_at_the_first_of_two_clusters_is_the_answer(two, helper_conf,
 
 
 @pytest.mark.parametrize("api", ["3", "auto"])
-def test_etcds_of_their_own_with_one_and_the_same_id_are_refused(helper_conf, lock_name, api):
+def test_separate_etcds_with_the_same_id_are_refused(helper_conf, lock_name, api):
     # As the default flags make them.
     same = ["--initial-cluster", "m1=http://localhost:2380", "--initial-advertise-peer-urls", "http://localhost:2380"]
     with Etcd(1, same) as one, Etcd(1, same) as other:
@@ -201,7 +201,7 @@ def test_removed_member_started_by_itself_is_refused(helper_conf):
         assert fault_of_check(conf) in stderr
 
 
-def test_all_members_are_asked_but_only_before_0(etcd3, helper_conf):
+def test_all_members_are_queried_but_only_before_0(etcd3, helper_conf):
     conf = helper_conf(host=etcd3.endpoints, api="3")
     with Helper(conf, "-vv") as holder:
         assert holder.status() == "0"
@@ -214,7 +214,7 @@ def test_all_members_are_asked_but_only_before_0(etcd3, helper_conf):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how, seconds", [("kill", 0), ("pause", 0.5)])
-def test_a_dead_member_costs_half_a_second_at_most(etcd3, helper_conf, how, seconds):
+def test_dead_member_delays_by_half_a_second_at_most(etcd3, helper_conf, how, seconds):
     getattr(etcd3.members[2], how)()
     etcd3.leader()
     with Helper(helper_conf(host=etcd3.endpoints, api="3"), "-v") as helper:
@@ -225,7 +225,7 @@ def test_a_dead_member_costs_half_a_second_at_most(etcd3, helper_conf, how, seco
 
 
 @pytest.mark.parametrize("api", kinds.APIS_OF_TWO)
-def test_sigterm_while_the_others_are_asked_leaves_nothing(two, helper_conf, lock_name, api):
+def test_sigterm_while_other_endpoints_are_queried_leaves_nothing(two, helper_conf, lock_name, api):
     one, _ = two
     path = f"/_locks/_ctdb/{lock_name}"
     with Proxy(one.endpoints[0]) as silent:
@@ -245,7 +245,7 @@ def test_sigterm_while_the_others_are_asked_leaves_nothing(two, helper_conf, loc
 
 @pytest.mark.v2
 @pytest.mark.slow
-def test_holder_of_v3_alone_ends_when_etcd_serves_v2_again(helper_conf, lock_name):
+def test_holder_of_v3_only_ends_when_etcd_serves_v2_again(helper_conf, lock_name):
     with Etcd(1) as etcd:
         (member,) = etcd.members
         with Helper(helper_conf(host=etcd.endpoints)) as holder:
@@ -282,6 +282,6 @@ def etcd_list(status):
     return [endpoint["address"] for endpoint in status.json["endpoints"]]
 
 
-def test_status_is_critical_where_endpoints_are_of_two_clusters(two, helper_conf):
+def test_status_is_critical_if_endpoints_are_of_two_clusters(two, helper_conf):
     status = View(helper_conf(host=[etcd.endpoints[0] for etcd in two]), "--status", "--json")
     assert status.code == 2 and status.json["summary"].startswith("the endpoints are of different etcd clusters")

@@ -12,14 +12,14 @@ from tests.support.helper import Helper
 from tests.support.proxy import Proxy
 
 
-def test_a_contended_try_is_one_request_and_no_write(tmp_path):
+def test_contended_try_is_one_request_and_no_write(tmp_path):
     figures = Figures()
     crowds.measure_try(tmp_path, figures)
     assert figures.get(crowds.TRY, "requests", "number") == [1]
     assert figures.get(crowds.TRY, "writes", "number") == [0]
 
 
-def test_holding_takes_a_keepalive_and_a_look_each_refresh_and_no_more(etcd, helper_conf):
+def test_holder_sends_only_a_keepalive_and_a_look_each_refresh(etcd, helper_conf):
     with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint, refresh=0.5)) as helper:
         assert helper.status() == "0"
         before = len(proxy.seen().requests)

@@ -70,7 +70,7 @@ def test_sambas_helper_and_ours_exclude_each_other_in_10_alternations(samba, con
 
 @pytest.mark.slow
 @pytest.mark.parametrize("api", ["auto", "2"])
-def test_key_left_by_a_loser_of_sambas_blocks_us_until_it_expires(samba, conf, keys, api):
+def test_key_left_by_a_losing_samba_helper_blocks_us_until_it_expires(samba, conf, keys, api):
     with Helper(conf(api)) as ours:
         assert ours.status() == "0"
         with samba.helper() as theirs:
@@ -94,7 +94,7 @@ def test_key_left_by_a_loser_of_sambas_blocks_us_until_it_expires(samba, conf, k
 
 
 @pytest.mark.slow
-def test_one_of_16_of_all_kinds_holds(samba, conf, etcd_v2, lock_name):
+def test_one_of_16_helpers_of_all_kinds_holds(samba, conf, etcd_v2, lock_name):
     for start in range(4):
         with ExitStack() as stack:
             kinds = ["samba", "auto", "2", "auto"]
@@ -113,7 +113,7 @@ def test_one_of_16_of_all_kinds_holds(samba, conf, etcd_v2, lock_name):
 
 
 @pytest.mark.slow
-def test_a_key_of_sambas_that_comes_back_in_front_of_ours_is_a_loss(conf, etcd_v2, lock_name, tmp_path):
+def test_key_of_sambas_helper_back_in_front_of_ours_is_a_loss(conf, etcd_v2, lock_name, tmp_path):
     with Proxy(etcd_v2.endpoints[0]) as proxy, Samba(tmp_path, lock_name, proxy.endpoint).helper() as theirs:
         assert theirs.status() == "0"
         # Its renewal is a plain write, and late.
@@ -126,7 +126,7 @@ def test_a_key_of_sambas_that_comes_back_in_front_of_ours_is_a_loss(conf, etcd_v
 
 
 @pytest.mark.parametrize("api, key", [("auto", 0), ("auto", 1), ("2", 0)])
-def test_the_loss_of_either_lock_is_the_loss(conf, etcd_v2, keys, api, key):
+def test_loss_of_either_lock_ends_the_holder(conf, etcd_v2, keys, api, key):
     with Helper(conf(api)) as helper:
         assert helper.status() == "0"
         name = keys()[key][0]["key"]
@@ -139,7 +139,7 @@ def test_the_loss_of_either_lock_is_the_loss(conf, etcd_v2, keys, api, key):
         assert "its key is gone" in helper.stderr
 
 
-def test_contention_on_the_v2_lock_gives_the_v3_lock_back(samba, conf, keys):
+def test_contention_on_the_v2_lock_releases_the_v3_lock(samba, conf, keys):
     with samba.helper() as theirs:
         assert theirs.status() == "0"
         with Helper(conf("auto")) as ours:
@@ -182,7 +182,7 @@ def test_python_etcd_is_not_imported_if_v2_is_not_served(helper_conf, tmp_path):
 
 @pytest.mark.root
 @pytest.mark.parametrize("api", ["auto", "2"])
-def test_a_missing_python_etcd_is_named_where_v2_is_served(conf, tmp_path, api):
+def test_missing_python_etcd_is_reported_if_v2_is_served(conf, tmp_path, api):
     missing = tmp_path / "missing.py"
     missing.write_text("raise ImportError(\"No module named 'etcd'\")\n")
     script = f'mount --bind {missing} {etcd_module.__file__} && exec "$@"'
@@ -205,7 +205,7 @@ def test_etcd_without_v2_and_api_2_is_refused_with_one_line(helper_conf):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("api", ["auto", "2"])
-def test_a_late_renewal_cannot_bring_back_a_key_of_ours(etcd_v2, conf, keys, api):
+def test_late_renewal_does_not_bring_back_our_key(etcd_v2, conf, keys, api):
     with Proxy(etcd_v2.endpoints[0]) as proxy, Helper(conf(api, host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         # The swap that renews the key, held back until its time is over.
@@ -220,7 +220,7 @@ def test_a_late_renewal_cannot_bring_back_a_key_of_ours(etcd_v2, conf, keys, api
 
 @pytest.mark.v2
 @pytest.mark.slow
-def test_v2_taken_from_the_members_one_by_one_leaves_one_holder(helper_conf):
+def test_v2_switched_off_member_by_member_leaves_one_holder(helper_conf):
     """While v2 is switched off, the lock is lost at most for the moment in which the last member loses it."""
     with Etcd(3, release.v2_flags()) as etcd:
         conf = helper_conf(api="auto", host=etcd.endpoints)

@@ -119,7 +119,7 @@ def used(pid):
     return memory, len(os.listdir(f"/proc/{pid}/fd")), threads
 
 
-def test_holder_outlives_all_that_may_change_and_uses_no_more(tmp_path, lock_name):
+def test_holder_outlives_every_change_and_uses_no_more_memory(tmp_path, lock_name):
     files = Renewal(tmp_path)
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")

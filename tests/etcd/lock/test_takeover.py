@@ -81,7 +81,7 @@ def test_a_stopped_holder_is_not_dead(conf, nonce_file):
         assert answer(conf()) == "1"
 
 
-def test_a_holder_is_not_dead_if_anything_about_it_is_in_doubt(conf, keys, change, nonce_file):
+def test_holder_is_not_dead_if_anything_about_it_is_in_doubt(conf, keys, change, nonce_file):
     me = proof("")
     doubts = [
         {"boot_id": "00000000-0000-4000-8000-000000000000"},
@@ -175,7 +175,7 @@ def test_a_dead_holder_is_not_replaced_ahead_of_a_waiting_client(etcd, conf, non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["reset", "truncate_answers"])
-def test_a_replacement_whose_answer_is_lost_is_known_by_its_key(etcd, conf, keys, nonce_file, how):
+def test_replacement_with_a_lost_answer_is_recognized_by_its_key(etcd, conf, keys, nonce_file, how):
     # At another moment of the takeover each time.
     for step in range(6):
         with Helper(conf(), own_parent=True) as holder, Proxy(etcd.endpoints[0]) as proxy:

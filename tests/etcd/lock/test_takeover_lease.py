@@ -30,7 +30,7 @@ def test_elected_leader_waits_for_the_end_of_an_unrenewed_lease(conf, nonce_file
 
 
 @pytest.mark.slow
-def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, nonce_file, elected):
+def test_lease_renewed_while_it_is_waited_for_is_contention(conf, nonce_file, elected):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
         # Between two renewals, and early enough for its fence, which ends it 8 s after the last one.
@@ -47,7 +47,7 @@ def test_a_lease_that_is_renewed_while_it_is_waited_for_means_contention(conf, n
 
 
 @pytest.mark.slow
-def test_one_of_4_that_wait_for_a_lease_to_end_gets_the_lock(conf, keys, nonce_file, elected):
+def test_one_of_4_helpers_waiting_for_a_lease_gets_the_lock(conf, keys, nonce_file, elected):
     with Helper(conf()) as holder:
         crash(holder, nonce_file, elsewhere=True)
         time.sleep(6.5)
@@ -86,7 +86,7 @@ def test_sigterm_ends_the_wait_for_a_lease_at_once(conf, nonce_file, elected):
 
 
 @pytest.mark.slow
-def test_the_check_of_a_recovery_waits_for_nothing(conf, nonce_file):
+def test_check_of_a_recovery_does_not_wait(conf, nonce_file):
     with Helper(conf()) as holder:
         crash(holder, nonce_file, elsewhere=True)
         time.sleep(6.5)

@@ -66,7 +66,7 @@ def version_of(keys):
     return version
 
 
-def test_each_version_sees_names_and_follows_the_other(conf, keys, versions):
+def test_each_version_names_and_succeeds_the_other(conf, keys, versions):
     first, second = versions
     with Helper(conf(lock_ttl=TTL), program=first) as holder:
         assert holder.status() == "0", holder.describe()
