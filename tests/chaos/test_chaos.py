@@ -28,7 +28,7 @@ def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
 @alone
 @pytest.mark.slow
 @pytest.mark.parametrize("mix", ["v3,v3,v3,v3,v3", pytest.param("auto,2,2,auto,auto", marks=pytest.mark.v2)])
-def test_no_two_hold_in_a_minute_of_faults(mix: str) -> None:
+def test_two_helpers_never_hold_together_in_a_minute_of_faults(mix: str) -> None:
     done = chaos("--seconds", "30", "--seed", "1", "--ttl", "3", "--mix", mix)
     assert done.returncode == 0, done.stdout
     assert "0 violations" in done.stdout
@@ -36,6 +36,6 @@ def test_no_two_hold_in_a_minute_of_faults(mix: str) -> None:
 
 @alone
 @pytest.mark.slow
-def test_a_program_that_gives_the_lock_back_before_ctdbd_knows_is_found() -> None:
+def test_program_that_releases_before_ctdbd_knows_is_found() -> None:
     done = chaos("--seconds", "120", "--seed", "1", "--sabotage", "given back before ctdbd knows")
     assert done.returncode == 1 and "gone before the key" in done.stdout, done.stdout

@@ -156,7 +156,7 @@ def test_login_is_switched_on_and_off_and_the_password_changed() -> None:
             rest_for_a_lease()
 
 
-def test_certificates_of_all_and_both_authorities_are_renewed() -> None:
+def test_certificates_and_both_authorities_are_renewed() -> None:
     cluster = Cluster.of_program(etcd_members=3)
     etcd, pki = cluster.etcd, cluster.namespace.outside("/run/pki")
     pki.mkdir()

@@ -135,7 +135,7 @@ def test_started_cluster_is_healthy_and_its_leader_alone_holds(watch):
 
 
 @ends
-def test_ten_recoveries_in_a_row_find_the_lock_held(watch):
+def test_lock_stays_held_in_ten_recoveries_in_a_row(watch):
     cluster = watch.cluster
     life = wait_all_is_well(watch)
     before = [len(node.log()) for node in cluster.nodes]
@@ -163,7 +163,7 @@ def test_a_deleted_key_ends_the_holder_and_the_lock_is_taken_again(watch):
 
 
 @ends
-def test_the_lock_of_a_killed_helper_is_taken_again(watch):
+def test_lock_of_a_killed_helper_is_taken_again(watch):
     life = wait_all_is_well(watch)
     watch.cluster.nodes[life.node - 1].kill_helper()
     wait_taken(watch, other_than=life)
@@ -215,7 +215,7 @@ def stays_up(watch, seconds):
 
 
 @cuts
-def test_follower_without_etcd_costs_the_cluster_nothing(watch):
+def test_follower_without_etcd_does_not_affect_the_cluster(watch):
     cluster = watch.cluster
     life = wait_all_is_well(watch)
     follower = others_than(watch, life)[0]
@@ -247,7 +247,7 @@ def test_leader_without_etcd_loses_the_lock_and_the_cluster_stays_up(watch):
 
 
 @pytest.mark.xdist_group("ctdb cluster: a leader alone")
-def test_leader_without_etcd_and_peers_is_gone_when_others_take_the_lock(watch):
+def test_isolated_leader_is_gone_when_others_take_the_lock(watch):
     cluster = watch.cluster
     life = wait_all_is_well(watch)
     others = others_than(watch, life)
@@ -266,7 +266,7 @@ def test_leader_without_etcd_and_peers_is_gone_when_others_take_the_lock(watch):
 
 
 @pytest.mark.xdist_group("ctdb cluster: a member of etcd")
-def test_lock_stays_held_when_the_holders_member_of_etcd_dies(watch_of_etcd3):
+def test_lock_stays_held_when_the_etcd_member_of_the_holder_dies(watch_of_etcd3):
     watch, cluster = watch_of_etcd3, watch_of_etcd3.cluster
     life = wait_all_is_well(watch)
     keys = cluster.lock_keys()

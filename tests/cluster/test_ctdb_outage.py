@@ -59,7 +59,7 @@ def away(cluster, how):
 
 
 @pytest.mark.parametrize("how, seconds, recovery", [("is silent", 20, False), ("refuses", 45, True)])
-def test_etcd_that_was_away_costs_no_node_a_ban(watch, how, seconds, recovery):
+def test_etcd_outage_causes_no_ban(watch, how, seconds, recovery):
     cluster = watch.cluster
     back = away(cluster, how)
     gone = time.monotonic()
@@ -107,7 +107,7 @@ def slow_down(cluster, seconds):
     cluster.namespace.run("sh", "-c", 'echo "$1" >/run/proxy', "sh", command)
 
 
-def test_etcd_that_needs_500_ms_for_an_answer_costs_no_ban():
+def test_etcd_that_answers_in_500_ms_causes_no_ban():
     cluster = Cluster.of_program(lock_conf={"host": "127.0.0.1:3379"})
     proxy = [sys.executable, "-m", "tests.support.proxy_server", "3379", "127.0.0.1", "2379"]
     try:

@@ -39,7 +39,7 @@ def lose(cluster, what):
     ],
     ids=["the helper is killed", "all of the leader's processes are killed", "the leader's machine crashes"],
 )
-def test_the_lock_is_had_again_about_as_soon_as_from_the_kernel(what, machines, most, by):
+def test_lock_is_taken_again_about_as_soon_as_with_the_fcntl_helper(what, machines, most, by):
     with ExitStack() as stack:
         ours = stack.enter_context(Cluster.of_program(machines=machines))
         theirs = stack.enter_context(Cluster(FCNTL, machines=machines))

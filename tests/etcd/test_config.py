@@ -7,7 +7,7 @@ from __future__ import annotations
 from tests.support.helper import Helper
 
 
-def test_warnings_are_on_stderr_and_cost_nothing_else(helper_conf):
+def test_warnings_are_on_stderr_and_do_not_prevent_the_lock(helper_conf):
     with Helper(helper_conf(cert="/nowhere")) as helper:
         assert helper.status() == "0"
         (line,) = helper.stderr.splitlines()

@@ -34,7 +34,7 @@ def story(helper_conf):
     return run
 
 
-def test_without_v_nothing_is_logged(story):
+def test_log_is_empty_without_v(story):
     assert story() == ([], [], [])
 
 
@@ -45,7 +45,7 @@ def test_v_logs_taking_and_release_with_lock_endpoint_and_seconds(story, etcd, l
     assert re.search(rf"released /_locks/_ctdb/{lock_name}/ .* at {etcd.endpoints[0]} after 2 s: SIGTERM", released)
 
 
-def test_at_vv_each_request_is_one_line_with_lock_endpoint_and_seconds(story, etcd, lock_name):
+def test_vv_logs_each_request_with_lock_endpoint_and_seconds(story, etcd, lock_name):
     _, held, _ = story("-vv")
     assert {line.split()[2] for line in held} == {"lease/keepalive:", "kv/range:"}
     form = rf"ctdb_etcd_lock: /_locks/_ctdb/{lock_name}/: \S+: 200 from {etcd.endpoints[0]} in \d+\.\d+ s"
@@ -53,7 +53,7 @@ def test_at_vv_each_request_is_one_line_with_lock_endpoint_and_seconds(story, et
 
 
 @pytest.mark.v2
-def test_at_vv_each_request_of_the_v2_api_has_a_name_too(etcd_v2, helper_conf):
+def test_vv_logs_each_request_of_the_v2_api_with_a_name(etcd_v2, helper_conf):
     with Helper(helper_conf(host=etcd_v2.endpoints[0], api="2", refresh=0.5), "-vv") as helper:
         assert helper.status() == "0"
         wait_until(lambda: "v2 renew: " in helper.stderr, 5, "a renewal")
@@ -64,13 +64,13 @@ def test_at_vv_each_request_of_the_v2_api_has_a_name_too(etcd_v2, helper_conf):
         assert len(seen) == helper.stderr.count(": v2 ") - helper.stderr.count("v2 read: 404")
 
 
-def test_at_vvv_the_wire_is_shown(story):
+def test_vvv_logs_the_wire(story):
     _, held, _ = story("-vvv")
     assert any("> POST /v3/lease/keepalive" in line for line in held) and any("< 200 {" in line for line in held)
 
 
 @pytest.mark.parametrize("args", [[], ["-vv"]])
-def test_repeated_silences_are_logged_once_a_minute_below_vv(etcd, helper_conf, args):
+def test_repeated_outages_are_logged_once_a_minute_below_vv(etcd, helper_conf, args):
     with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint, refresh=0.5), *args) as helper:
         assert helper.status() == "0"
         for _ in range(3):
@@ -86,7 +86,7 @@ def test_repeated_silences_are_logged_once_a_minute_below_vv(etcd, helper_conf, 
     assert args or len(lines) == 2
 
 
-def test_long_outage_of_etcd_is_a_line_at_its_start_and_one_at_the_loss(etcd, helper_conf, lock_name):
+def test_long_outage_is_logged_at_its_start_and_at_the_loss(etcd, helper_conf, lock_name):
     with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint), "-v") as helper:
         assert helper.status() == "0"
         proxy.refuse()
@@ -98,7 +98,7 @@ def test_long_outage_of_etcd_is_a_line_at_its_start_and_one_at_the_loss(etcd, he
     )
 
 
-def test_a_renewal_that_is_refused_and_then_is_not_is_logged_once_each(etcd, helper_conf):
+def test_refused_renewal_and_the_next_good_one_are_logged_once_each(etcd, helper_conf):
     with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         proxy.answer_with(403, b'{"error": "etcdserver: permission denied", "code": 7}', matching=b"keepalive")

@@ -126,21 +126,21 @@ def silent(helper_conf):
         yield node
 
 
-def test_taken_and_given_back(node, level):
+def test_excerpt_for_taking_and_release_matches_the_log(node, level):
     helper = node.helper("0")
     helper.terminate()
     helper.wait_exit()
     assert node.logged() == excerpt("taken", level)
 
 
-def test_contention(node, silent, level):
+def test_excerpt_for_contention_matches_the_log(node, silent, level):
     silent.helper("0")
     node.helper("1").wait_exit()
     assert node.logged() == excerpt("contention", level)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
-def test_held(helper_conf, level):
+def test_excerpt_for_a_held_lock_matches_the_log(helper_conf, level):
     with Node(helper_conf, level) as node:
         helper = node.helper("0")
         time.sleep(0.3)
@@ -162,7 +162,7 @@ def elsewhere(lock_name, nonce_file_of):
     return forget
 
 
-def test_killed(node, silent, level, lock_name, nonce_file_of):
+def test_excerpt_for_a_killed_holder_matches_the_log(node, silent, level, lock_name, nonce_file_of):
     holder = silent.helper("0")
     node.helper("1").wait_exit()
     wait_until(nonce_file_of(lock_name).exists, 2, "the holder's nonce file")
@@ -172,7 +172,7 @@ def test_killed(node, silent, level, lock_name, nonce_file_of):
     assert node.logged() == excerpt("killed", level)
 
 
-def test_crashed(node, silent, level, elsewhere, elected):
+def test_excerpt_for_a_crashed_machine_matches_the_log(node, silent, level, elsewhere, elected):
     holder = silent.helper("0")
     elsewhere()
     holder.kill()
@@ -181,7 +181,7 @@ def test_crashed(node, silent, level, elsewhere, elected):
     assert node.logged() == excerpt("crashed", level)
 
 
-def test_stopped(node, silent, level):
+def test_excerpt_for_a_stopped_holder_matches_the_log(node, silent, level):
     helper = silent.helper("0")
     helper.stop()
     time.sleep(5)
@@ -191,7 +191,7 @@ def test_stopped(node, silent, level):
     assert silent.logged() == set() and node.logged() == excerpt("stopped", level)
 
 
-def test_deleted(etcd, node, level, lock_name):
+def test_excerpt_for_a_deleted_key_matches_the_log(etcd, node, level, lock_name):
     helper = node.helper("0")
     etcd.delete(f"/_locks/_ctdb/{lock_name}/", prefix=True)
     helper.wait_exit()
@@ -199,7 +199,7 @@ def test_deleted(etcd, node, level, lock_name):
     assert node.logged() == excerpt("deleted", level)
 
 
-def test_away_for_a_moment(behind, proxy, level):
+def test_excerpt_for_a_short_outage_matches_the_log(behind, proxy, level):
     helper = behind.helper("0")
     proxy.refuse()
     time.sleep(1.5)
@@ -208,7 +208,7 @@ def test_away_for_a_moment(behind, proxy, level):
     assert behind.logged() - excerpt("taken", level) == excerpt("moment", level)
 
 
-def test_moved(etcd, behind, proxy, level):
+def test_excerpt_for_moved_endpoints_matches_the_log(etcd, behind, proxy, level):
     helper = behind.helper("0")
     behind.conf.write_text(behind.conf.read_text().replace(proxy.endpoint, etcd.endpoints[0]))
     proxy.refuse()
@@ -216,7 +216,7 @@ def test_moved(etcd, behind, proxy, level):
     assert behind.logged() - excerpt("taken", level) == excerpt("moved", level)
 
 
-def test_away_for_longer(behind, proxy, level):
+def test_excerpt_for_a_long_outage_matches_the_log(behind, proxy, level):
     helper = behind.helper("0")
     proxy.refuse()
     helper.wait_exit()
@@ -229,7 +229,7 @@ def test_away_for_longer(behind, proxy, level):
     assert behind.logged() == excerpt("away", level)
 
 
-def test_cut_off(behind, node, proxy, level, elsewhere, elected):
+def test_excerpt_for_a_holder_cut_off_matches_the_log(behind, node, proxy, level, elsewhere, elected):
     helper = behind.holder()
     elsewhere()
     proxy.freeze()
@@ -239,7 +239,7 @@ def test_cut_off(behind, node, proxy, level, elsewhere, elected):
     assert (behind.logged() | node.logged()) - taken == excerpt("cut", level) - taken
 
 
-def test_follower_cut_off(behind, silent, proxy, level):
+def test_excerpt_for_a_follower_cut_off_matches_the_log(behind, silent, proxy, level):
     silent.helper("0")
     proxy.freeze()
     helper = behind.helper()

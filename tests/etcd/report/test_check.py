@@ -30,7 +30,7 @@ def texts(view, item):
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_node_that_could_answer_0_or_1_is_good_and_leaves_nothing(etcd, helper_conf, lock_name, held):
+def test_check_of_a_good_node_passes_and_leaves_nothing(etcd, helper_conf, lock_name, held):
     conf, directory = helper_conf(), f"/_locks/_ctdb/{lock_name}/"
     with Helper(conf if held else helper_conf(netbios_name="OTHER")) as holder:
         assert holder.status() == "0"
@@ -49,7 +49,7 @@ def test_node_that_could_answer_0_or_1_is_good_and_leaves_nothing(etcd, helper_c
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_v2_is_tried_where_it_is_served_and_no_key_is_left_there(etcd_v2, helper_conf, lock_name, held):
+def test_check_tries_v2_if_it_is_served_and_leaves_no_key(etcd_v2, helper_conf, lock_name, held):
     conf, directory = helper_conf(host=etcd_v2.endpoints[0]), f"/_locks/_ctdb/{lock_name}"
     with Helper(conf if held else helper_conf(host=etcd_v2.endpoints[0], netbios_name=f"O{lock_name}")) as holder:
         assert holder.status() == "0"
@@ -60,12 +60,12 @@ def test_v2_is_tried_where_it_is_served_and_no_key_is_left_there(etcd_v2, helper
         assert check(helper_conf(host=etcd_v2.endpoints[0], api="2")).code == 0
 
 
-def test_v2_that_the_file_wants_and_etcd_does_not_serve_is_a_fault(helper_conf):
+def test_api_2_is_a_fault_if_etcd_does_not_serve_v2(helper_conf):
     view = check(helper_conf(api="2"))
     assert view.code == 1 and "--enable-v2=true" in texts(view, "v2 read")
 
 
-def test_the_name_is_asked_of_testparm_and_where_it_is_from_is_said(helper_conf, tmp_path):
+def test_check_shows_the_name_from_testparm_and_its_source(helper_conf, tmp_path):
     smb = tmp_path / "smb.conf"
     smb.write_text("[global]\nnetbios name = FROMSMB\n")
     view = check(helper_conf(netbios_name=None), SMB_CONF_PATH=str(smb))
@@ -75,7 +75,7 @@ def test_the_name_is_asked_of_testparm_and_where_it_is_from_is_said(helper_conf,
     assert view.code == 1 and view.levels()["name"] == "fault" and "netbios_name" in texts(view, "name")
 
 
-def test_file_of_sambas_helper_beside_missing_default_file_is_a_warning(tmp_path):
+def test_file_of_sambas_helper_without_our_file_causes_a_warning(tmp_path):
     (tmp_path / "etcd").write_text("host = etcd1\n")
     view = View(None, "--check", "--json", CTDB_BASE=str(tmp_path))
     assert view.levels()["file"] == "warning", view.text
@@ -85,14 +85,14 @@ def test_file_of_sambas_helper_beside_missing_default_file_is_a_warning(tmp_path
 
 
 @pytest.mark.parametrize("timeout, seconds, warns", [(5, 4, False), (5, 5, True), (12, 11, False), (3, 4, True)])
-def test_acquire_timeout_beyond_ctdbs_leader_timeout_is_a_warning(helper_conf, tmp_path, timeout, seconds, warns):
+def test_acquire_timeout_over_the_leader_timeout_causes_a_warning(helper_conf, tmp_path, timeout, seconds, warns):
     (tmp_path / "ctdb.conf").write_text(f"[cluster]\n  leader timeout = {timeout}\n")
     view = check(helper_conf(acquire_timeout=seconds), CTDB_BASE=str(tmp_path))
     assert view.code == 0 and ("leader timeout" in texts(view, "file")) == warns, view.text
 
 
 @pytest.mark.slow
-def test_one_of_three_members_dead_is_a_warning_and_all_dead_a_fault(etcd3, helper_conf):
+def test_one_dead_member_is_a_warning_and_three_are_a_fault(etcd3, helper_conf):
     conf = helper_conf(host=etcd3.endpoints)
     etcd3.members[0].kill()
     etcd3.leader()
@@ -135,7 +135,7 @@ def etcd_with_login(request, built_etcd):
         (None, None, "v3 read", "set username and password"),
     ],
 )
-def test_login_and_permissions_are_really_tried_and_no_secret_is_shown(
+def test_check_tests_login_and_permissions_and_shows_no_secret(
     etcd_with_login, helper_conf, user, password, fault, advice
 ):
     host = etcd_with_login.endpoints[0]
@@ -159,7 +159,7 @@ def test_login_and_permissions_are_really_tried_and_no_secret_is_shown(
         assert (password or PASSWORD) not in loud.text + loud.errors
 
 
-def test_without_permission_for_a_members_state_the_rest_is_reported(etcd_with_login, helper_conf):
+def test_status_reports_the_rest_without_permission_for_member_state(etcd_with_login, helper_conf):
     login = {"username": "rw", "password": PASSWORD, "netbios_name": "TEST"}
     conf = helper_conf(host=etcd_with_login.endpoints[0], **login)
     os.chmod(conf, 0o600)
@@ -175,7 +175,7 @@ def test_without_permission_for_a_members_state_the_rest_is_reported(etcd_with_l
         assert endpoint["leader"] is True and endpoint["note"] is None
 
 
-def test_alarm_is_reported_where_maintenance_status_is_refused(built_etcd, helper_conf):
+def test_alarm_is_reported_if_maintenance_status_is_refused(built_etcd, helper_conf):
     with Etcd(1, ["--bcrypt-cost=4", "--quota-backend-bytes=100000"], program=built_etcd("3.6.11")) as etcd:
         with pytest.raises(AssertionError, match="database space exceeded"):
             for number in range(50):

@@ -41,7 +41,7 @@ def foreign(etcd, lock_name):
 
 
 @COMMANDS
-def test_a_locale_without_a_character_shows_it_in_ascii(helper_conf, foreign, latin, command):
+def test_character_missing_in_the_locale_is_shown_in_ascii(helper_conf, foreign, latin, command):
     keys = {} if command == "--status" else {"protocol": "https", "ca_cert": "/nowhere/\u00f6\u20ac.pem"}
     conf = helper_conf(**keys)
     done = run("-c", conf, command, **latin)
@@ -57,14 +57,14 @@ def test_a_locale_without_a_character_shows_it_in_ascii(helper_conf, foreign, la
 @pytest.mark.parametrize(
     "where, why", [(">/dev/full", b"No space left on device"), (">&-", b"stdout is closed")], ids=["full", "closed"]
 )
-def test_stdout_that_takes_nothing_is_named_in_one_line(helper_conf, command, json_option, where, why):
+def test_unwritable_stdout_is_reported_in_one_line(helper_conf, command, json_option, where, why):
     done = run("-c", helper_conf(), command, *json_option, shell=f'exec "$@" {where}')
     assert done.returncode == 3
     assert done.stderr == b"UNKNOWN: the report cannot be printed: " + why + b"\n"
 
 
 @COMMANDS
-def test_the_exit_status_is_right_where_stderr_is_unwritable_too(helper_conf, command):
+def test_exit_status_is_right_if_stderr_is_unwritable_too(helper_conf, command):
     for where in ">/dev/full 2>/dev/full", ">&- 2>&-", ">/dev/null 2>&-":
         done = run("-c", helper_conf(), command, shell=f'exec "$@" {where}')
         assert done.returncode == (3 if "null" not in where else {"--status": 1, "--check": 0}[command])
@@ -78,7 +78,7 @@ def test_help_that_cannot_be_printed_is_an_error_in_one_line(option):
 
 
 @COMMANDS
-def test_bytes_that_are_not_text_on_the_command_line_do_no_harm(command, latin):
+def test_invalid_utf_8_on_the_command_line_does_no_harm(command, latin):
     done = run(command, os.fsdecode(b"\xff"))
     assert done.returncode == 3
     assert done.stderr.startswith(b"UNKNOWN: unrecognized arguments: ") and done.stderr.count(b"\n") == 1

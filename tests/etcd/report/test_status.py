@@ -19,7 +19,7 @@ def status(conf, *args, **env):
     return View(conf, "--status", "--json", *args, **env)
 
 
-def test_a_free_lock_is_a_warning_and_its_healthy_endpoint_is_described(etcd, helper_conf, lock_name):
+def test_free_lock_is_a_warning_with_its_endpoint_described(etcd, helper_conf, lock_name):
     view = status(helper_conf())
     report = view.json
     assert (view.code, report["exit"], report["state"], report["holder"]) == (1, 1, "free", None)
@@ -33,13 +33,13 @@ def test_a_free_lock_is_a_warning_and_its_healthy_endpoint_is_described(etcd, he
     assert view.errors == ""
 
 
-def test_looking_writes_nothing(etcd, helper_conf):
+def test_status_writes_nothing(etcd, helper_conf):
     conf, before, leases = helper_conf(), etcd.revision(), etcd.leases()
     status(conf)
     assert (etcd.revision(), etcd.leases()) == (before, leases)
 
 
-def test_a_lock_that_is_held_is_ok_and_its_holder_is_named(etcd, helper_conf, lock_name):
+def test_held_lock_is_ok_with_its_holder_named(etcd, helper_conf, lock_name):
     with Helper(helper_conf()) as holder:
         assert holder.status() == "0"
         (key,) = etcd.keys(f"/_locks/_ctdb/{lock_name}/")
@@ -56,7 +56,7 @@ def test_a_lock_that_is_held_is_ok_and_its_holder_is_named(etcd, helper_conf, lo
         assert holder.alive and etcd.keys(f"/_locks/_ctdb/{lock_name}/") == [key]
 
 
-def test_etcdctl_is_shown_as_what_it_is_as_holder_and_in_the_queue(etcd, helper_conf, lock_name):
+def test_etcdctl_is_identified_as_holder_and_in_the_queue(etcd, helper_conf, lock_name):
     path = f"/_locks/_ctdb/{lock_name}"
     with etcd.lock_process(path) as holder:
         key = holder.wait_acquired()
@@ -117,7 +117,7 @@ def test_one_dead_member_of_three_is_a_warning_that_names_it(etcd3, helper_conf)
 
 
 @pytest.mark.slow
-def test_without_a_majority_it_is_critical_in_time_and_shows_the_rest(etcd3, helper_conf):
+def test_status_without_a_majority_is_critical_and_shows_the_rest(etcd3, helper_conf):
     conf = helper_conf(host=etcd3.endpoints)
     with Helper(conf) as holder:
         assert holder.status() == "0"
@@ -134,7 +134,7 @@ def test_without_a_majority_it_is_critical_in_time_and_shows_the_rest(etcd3, hel
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "pause"])
-def test_all_members_out_of_reach_are_unknown_in_bounded_time(etcd3, helper_conf, how):
+def test_status_without_any_member_is_unknown_in_bounded_time(etcd3, helper_conf, how):
     for member in etcd3.members:
         getattr(member, how)()
     view = status(helper_conf(host=etcd3.endpoints))
@@ -144,7 +144,7 @@ def test_all_members_out_of_reach_are_unknown_in_bounded_time(etcd3, helper_conf
 
 
 @pytest.mark.slow
-def test_an_alarm_of_etcd_is_critical(helper_conf):
+def test_etcd_alarm_is_critical(helper_conf):
     with Etcd(1, ["--quota-backend-bytes=32768"]) as etcd:
         with pytest.raises(AssertionError, match="exceeded"):
             for number in range(200):
@@ -154,7 +154,7 @@ def test_an_alarm_of_etcd_is_critical(helper_conf):
 
 
 @pytest.mark.parametrize("keys, fault", [({"lock_ttl": "x"}, "lock_ttl"), ({"netbios_name": "a/b"}, "netbios_name")])
-def test_a_file_that_is_wrong_is_unknown_with_every_fault(helper_conf, keys, fault):
+def test_status_of_a_bad_file_is_unknown_with_its_fault(helper_conf, keys, fault):
     view = status(helper_conf(host="127.0.0.1", **keys))
     assert (view.code, view.json["state"], view.json["endpoints"]) == (3, "unknown", [])
     assert fault in view.json["summary"]

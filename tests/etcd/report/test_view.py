@@ -92,7 +92,7 @@ def test_check_finds_no_fault_whether_the_lock_is_free_or_held(etcd, helper_conf
     assert text.endswith("this node would answer 1" if holder else "the lock is free")
 
 
-def test_samba_holds_the_lock_in_v2(etcd_v2, helper_conf, lock_name, tmp_path):
+def test_reports_name_samba_as_holder_of_the_v2_lock(etcd_v2, helper_conf, lock_name, tmp_path):
     conf = helper_conf(host=etcd_v2.endpoints[0])
     with Samba(tmp_path, lock_name, etcd_v2.endpoints[0]).helper() as theirs:
         assert theirs.status() == "0"
@@ -103,7 +103,7 @@ def test_samba_holds_the_lock_in_v2(etcd_v2, helper_conf, lock_name, tmp_path):
 
 
 @pytest.mark.parametrize("api", ["auto", "2", "3"])
-def test_v2_is_served(etcd_v2, helper_conf, api):
+def test_reports_show_that_v2_is_served(etcd_v2, helper_conf, api):
     conf = helper_conf(host=etcd_v2.endpoints[0], api=api)
     with Helper(conf) as helper:
         assert helper.status() == "0"
@@ -112,7 +112,7 @@ def test_v2_is_served(etcd_v2, helper_conf, api):
     assert status["endpoints"][0]["v2"] is status["v2_served"]
 
 
-def test_v2_is_not_served(etcd, helper_conf):
+def test_reports_show_that_v2_is_not_served(etcd, helper_conf):
     status, check = both(helper_conf())
     assert (status["v2_served"], check["exit"]) == (False, 0)
     assert "not served by etcd" in str(check["items"])
@@ -123,7 +123,7 @@ def test_v2_is_not_served(etcd, helper_conf):
 
 @pytest.mark.root
 @pytest.mark.parametrize("api", ["auto", "2"])
-def test_v2_is_served_and_python_etcd_is_missing(etcd_v2, helper_conf, tmp_path, api):
+def test_reports_name_missing_python_etcd_if_v2_is_served(etcd_v2, helper_conf, tmp_path, api):
     module = pytest.importorskip("etcd").__file__
     missing = tmp_path / "missing.py"
     missing.write_text("raise ImportError(\"No module named 'etcd'\")\n")
@@ -142,7 +142,7 @@ def names(tmp_path):
 
 
 @pytest.mark.root
-def test_endpoints_are_those_that_dns_names_none_is_reported(etcd, names, helper_conf):
+def test_reports_show_the_endpoints_named_by_dns_or_that_none_is(etcd, names, helper_conf):
     conf = helper_conf(host=None, srv_domain="cluster.test")
     port = etcd.endpoints[0].split(":")[1]
     names.serve(f"srv-host=_etcd-client._tcp.cluster.test,m.test,{port},0,0", "host-record=m.test,127.0.0.1")
@@ -173,7 +173,7 @@ def readable():
 
 
 @pytest.mark.root
-def test_without_root_all_goes_that_the_file_allows(etcd, helper_conf, readable, lock_name):
+def test_reports_work_without_root_if_the_file_is_readable(etcd, helper_conf, readable, lock_name):
     conf = readable.with_name("conf")
     shutil.copy(helper_conf(), conf)
     conf.chmod(0o644)
@@ -187,7 +187,7 @@ def test_without_root_all_goes_that_the_file_allows(etcd, helper_conf, readable,
 
 
 @pytest.mark.parametrize("alarm", ["NOSPACE", "CORRUPT"])
-def test_an_alarm_is_critical_and_the_lock_cannot_be_taken(helper_conf, alarm):
+def test_alarm_is_critical_and_the_lock_cannot_be_taken(helper_conf, alarm):
     with Etcd(1) as etcd:
         raise_alarm(etcd, alarm)
         status, check = both(helper_conf(host=etcd.endpoints))
@@ -218,7 +218,7 @@ def raise_alarm(etcd, alarm):
         ({"expected_cluster_id": "1"}, "expected_cluster_id"),
     ],
 )
-def test_json_is_complete_and_names_the_fault_whatever_fails(etcd, helper_conf, keys, fault):
+def test_json_is_complete_and_names_each_fault(etcd, helper_conf, keys, fault):
     status, check = both(helper_conf(**keys), enter=["env", "PATH=/nonexistent"])
     assert (status["exit"], check["exit"]) == (3, 1)
     assert any(fault in problem for problem in status["problems"])
@@ -241,7 +241,7 @@ def test_a_missing_file_is_reported_in_json_too(tmp_path):
         (["--json"], {}, False),
     ],
 )
-def test_colours_are_for_people_at_terminals_who_want_them(etcd, helper_conf, command, args, env, coloured):
+def test_colours_are_used_only_at_a_terminal_without_no_color(etcd, helper_conf, command, args, env, coloured):
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", 0) as terminal:
         argv = [PROGRAM, "-c", str(helper_conf()), command, *args]
@@ -257,7 +257,7 @@ def test_colours_are_for_people_at_terminals_who_want_them(etcd, helper_conf, co
 
 @pytest.mark.v2
 @pytest.mark.slow
-def test_users_made_as_the_man_page_says_may_what_both_apis_need(helper_conf):
+def test_users_created_as_in_the_man_page_may_use_both_apis(helper_conf):
     (section,) = (part for part in PAGE.iter("refsect2") if part.findtext("title") == "Users and roles")
     v3, (export, *v2, revoke) = (commands(screen.text) for screen in section.iter("screen"))
     assert export == ["export", "ETCDCTL_API=2"]

@@ -17,7 +17,7 @@ from tests.support.etcd import Etcd
 from tests.support.machine import gone, wait_until
 
 
-def test_the_etcd_of_the_tests_is_the_one_that_is_asked_for(etcd: Etcd) -> None:
+def test_etcd_of_the_tests_is_the_requested_one(etcd: Etcd) -> None:
     assert etcd.members[0].request("GET", "/version")["etcdserver"] == release.version()
     assert os.path.samefile(f"/proc/{etcd.members[0].pid}/exe", release.program())
 
@@ -43,7 +43,7 @@ def test_three_members_survive_the_loss_of_their_leader(etcd3: Etcd, lock_name: 
     etcd3.wait_healthy()
 
 
-def test_the_view_of_etcd_tells_keys_leases_and_revisions(etcd: Etcd, lock_name: str) -> None:
+def test_view_of_etcd_shows_keys_leases_and_revisions(etcd: Etcd, lock_name: str) -> None:
     directory = f"/x/{lock_name}/"
     lease = etcd.grant(60)
     etcd.put(directory + "b", "value", lease)

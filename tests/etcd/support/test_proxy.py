@@ -72,13 +72,13 @@ def test_a_forwarding_proxy_changes_nothing_and_counts(proxy: Proxy, etcd: Etcd)
     assert seen.requests[0][0] <= seen.requests[-1][0] <= time.monotonic()
 
 
-def test_grpc_passes_the_proxy_as_it_is(proxy: Proxy, etcd: Etcd, lock_name: str) -> None:
+def test_grpc_passes_the_proxy_unchanged(proxy: Proxy, etcd: Etcd, lock_name: str) -> None:
     etcd.put(f"/x/{lock_name}", "y")
     assert etcd.etcdctl("get", "--print-value-only", f"/x/{lock_name}", endpoint=proxy.endpoint) == "y\n"
     assert proxy.seen().count() == 0 and proxy.seen().bytes_to_client > 0
 
 
-def test_a_frozen_proxy_holds_answers_until_it_is_thawed(proxy: Proxy) -> None:
+def test_frozen_proxy_holds_requests_until_it_is_thawed(proxy: Proxy) -> None:
     connection = http.client.HTTPConnection(proxy.endpoint, timeout=5)
     ask("", connection=connection)
     proxy.freeze()
@@ -109,7 +109,7 @@ def test_answer_held_by_a_frozen_proxy_can_be_dropped(proxy: Proxy) -> None:
     assert isinstance(asked.result, ConnectionError)
 
 
-def test_frozen_answers_belong_to_requests_that_etcd_has_carried_out(proxy: Proxy, etcd: Etcd) -> None:
+def test_requests_with_frozen_answers_are_carried_out_by_etcd(proxy: Proxy, etcd: Etcd) -> None:
     proxy.freeze_answers()
     revision = etcd.revision()
     connection = http.client.HTTPConnection(proxy.endpoint, timeout=5)
@@ -121,7 +121,7 @@ def test_frozen_answers_belong_to_requests_that_etcd_has_carried_out(proxy: Prox
     connection.close()
 
 
-def test_a_refusing_proxy_resets_old_connections_and_takes_no_new_ones(proxy: Proxy) -> None:
+def test_refusing_proxy_resets_old_connections_and_accepts_no_new_ones(proxy: Proxy) -> None:
     connection = http.client.HTTPConnection(proxy.endpoint, timeout=5)
     ask("", connection=connection)
     proxy.refuse()
@@ -152,7 +152,7 @@ def test_a_delay_is_added_to_each_answer(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("at, error", [(None, http.client.IncompleteRead), (0, http.client.RemoteDisconnected)])
-def test_a_truncated_answer_ends_in_its_middle(proxy: Proxy, at: Optional[int], error: type[Exception]) -> None:
+def test_truncated_answer_is_an_error(proxy: Proxy, at: Optional[int], error: type[Exception]) -> None:
     proxy.truncate_answers(at)
     with pytest.raises(error):
         ask(proxy.endpoint)
