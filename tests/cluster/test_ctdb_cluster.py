@@ -127,7 +127,7 @@ ends = pytest.mark.xdist_group("ctdb cluster: what ends a holder")
 
 
 @ends
-def test_started_cluster_is_healthy_and_its_leader_alone_holds(watch):
+def test_started_cluster_is_healthy_and_only_its_leader_holds(watch):
     life = wait_all_is_well(watch)
     ((key, _, _),) = watch.cluster.lock_keys()
     assert re.fullmatch(rf"{DIRECTORY}[0-9a-f]+", key) and DIRECTORY == "/_locks/_ctdb/DEMO/"

@@ -23,5 +23,5 @@ def test_test_names_have_at_most_70_characters():
     assert [name for name in names if len(name) > 70] == [] and names
 
 
-def test_tests_are_in_a_folder_that_says_what_they_need():
+def test_tests_are_in_a_folder_named_after_what_they_need():
     assert {file.parts[1] for file in FILES if file.name.startswith("test_")} <= NEEDS.keys()

@@ -245,7 +245,7 @@ def test_one_endpoint_is_waited_for_no_longer_than_read_timeout(both, helper_con
 
 @pytest.mark.v2
 @pytest.mark.parametrize("allowed", [True, False])
-def test_a_redirect_in_the_v2_api_is_followed_if_allow_redirect_says_so(both, helper_conf, lock_name, allowed):
+def test_redirect_of_the_v2_api_is_followed_only_with_allow_redirect(both, helper_conf, lock_name, allowed):
     path = f"/v2/keys/_locks/_ctdb/{lock_name}"
     with Proxy(both.endpoints[0]) as proxy:
         query = "?recursive=true&sorted=true&quorum=true"
@@ -255,7 +255,7 @@ def test_a_redirect_in_the_v2_api_is_followed_if_allow_redirect_says_so(both, he
             assert helper.status() == ("0" if allowed else "2"), helper.describe()
 
 
-def test_the_v3_api_follows_no_redirect(both, helper_conf):
+def test_v3_api_does_not_follow_a_redirect(both, helper_conf):
     with Proxy(both.endpoints[0]) as proxy:
         proxy.answer_with(307, b"", headers={"Location": f"http://{both.endpoints[0]}/v3/kv/range"})
         with Helper(helper_conf(host=proxy.endpoint, api="3", acquire_timeout=2)) as helper:

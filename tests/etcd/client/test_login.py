@@ -80,7 +80,7 @@ def test_login_is_skipped_and_noted_with_v_if_auth_is_disabled(etcd, conf):
     "message",
     ["etcdserver: invalid auth token", "etcdserver: revision of auth store is old", "etcdserver: user name is empty"],
 )
-def test_etcd_that_takes_no_token_is_asked_slowly_until_the_deadline(guarded, conf, lock_name, message):
+def test_etcd_that_accepts_no_token_is_queried_slowly_until_deadline(guarded, conf, lock_name, message):
     user = add_user(guarded, lock_name)
     with Proxy(guarded.endpoints[0]) as proxy:
         body = json.dumps({"error": message, "message": message, "code": 16}).encode()

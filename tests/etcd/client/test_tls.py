@@ -273,7 +273,7 @@ def test_large_tls_record_is_read_in_full(helper_conf, pki):
         assert "permission denied" in refusal(helper_conf(**keys))
 
 
-def test_no_redirect_leads_from_https_to_http(helper_conf, pki):
+def test_redirect_from_https_to_http_is_not_followed(helper_conf, pki):
     with socket.create_server(("127.0.0.1", 0)) as plain:
         place = b"http://127.0.0.1:%d/v2/keys/x" % plain.getsockname()[1]
         redirect = b"HTTP/1.1 307 X\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n" % place

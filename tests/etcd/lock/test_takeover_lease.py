@@ -97,7 +97,7 @@ def test_check_of_a_recovery_does_not_wait(conf, nonce_file):
 
 
 @pytest.mark.parametrize("kind", [kinds.KINDS["v3"]], ids=["v3"])
-def test_a_live_holder_costs_the_check_one_request_and_an_election_two(request, conf, nonce_file):
+def test_check_with_a_live_holder_is_one_request_and_an_election_two(request, conf, nonce_file):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
         for requests in (["kv/range"], ["kv/range", "lease/timetolive"]):

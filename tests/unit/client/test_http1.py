@@ -56,7 +56,7 @@ def test_an_answer_is_understood_in_one_piece_and_byte_by_byte(answer):
     assert ask(answer) == ask(*bytes_of(answer)) == (200, b"{}")
 
 
-def test_a_request_goes_out_whole_with_its_length_and_fields():
+def test_request_is_sent_whole_with_its_length_and_fields():
     server = Server(OK + b"Date: now\r\n" + TWO)
     connection = Connection("h:1", server)
     connection.ask("POST", "/v3/x", b'{"a":1}', {"Authorization": "t"}, 0)

@@ -47,7 +47,7 @@ def guarded(cluster):
     return cluster
 
 
-def test_a_login_is_made_once_and_its_token_goes_with_each_request(guarded):
+def test_client_logs_in_once_and_sends_its_token_with_each_request(guarded):
     for _ in range(2):
         assert guarded.call() == FINE
     assert guarded.a.paths == ["/v3/auth/authenticate", "/v3/kv/range", "/v3/kv/range"]
@@ -80,7 +80,7 @@ def test_login_is_not_repeated_forever_if_no_token_is_accepted(guarded):
     assert guarded.a.paths.count("/v3/auth/authenticate") < 20
 
 
-def test_wrong_password_is_refused_naming_the_user_alone(guarded):
+def test_wrong_password_is_refused_with_only_the_user_named(guarded):
     guarded.guard.password = "other"
     with pytest.raises(Refused, match=r"check username \(u\) and password") as failure:
         guarded.call()

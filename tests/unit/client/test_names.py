@@ -217,7 +217,7 @@ def test_domain_never_looked_up_is_waited_for_until_the_deadline(cluster, dns, h
     assert cluster.clock.now <= deadline
 
 
-def test_the_endpoint_that_works_comes_first_and_the_others_behind_it(cluster, dns):
+def test_working_endpoint_comes_first_and_the_others_follow(cluster, dns):
     endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2, 127.0.0.3:3")
     names = endpoints.names()
     endpoints.prefer(names[1])
@@ -229,7 +229,7 @@ def test_the_endpoint_that_works_comes_first_and_the_others_behind_it(cluster, d
 # One endpoint
 
 
-def test_a_connection_of_its_own_goes_to_that_endpoint_and_is_closed(cluster, dns):
+def test_separate_connection_is_to_its_endpoint_and_is_closed(cluster, dns):
     endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2")
     status, body = endpoints.get(B, "/x", cluster.clock.now + 1)
     assert status == 200 and cluster.b.paths == ["/x"] and not cluster.network.open()

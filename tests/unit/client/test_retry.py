@@ -33,7 +33,7 @@ class Rounds:
         return self.retry.call(self.round, self.clock.now + 4)
 
 
-def test_endpoint_for_grpc_only_is_asked_once_in_all_rounds(monkeypatch):
+def test_endpoint_for_grpc_only_is_queried_once_in_all_rounds(monkeypatch):
     rounds = Rounds(monkeypatch, GrpcOnly(), TimeoutError("no answer"), EndpointRefused("it is a stranger"))
     with pytest.raises(Unavailable, match="a: it speaks gRPC only: .*; b: no answer; c: it is a stranger"):
         rounds.call()

@@ -57,7 +57,7 @@ def test_pauses_double_up_to_0_3_s(trial):
 
 
 @pytest.mark.parametrize("seconds, attempts", [(0.0, 1), (0.1, 1), (0.125, 2), (0.31, 3)])
-def test_no_attempt_begins_at_the_deadline(trial, seconds, attempts):
+def test_attempt_does_not_begin_at_the_deadline(trial, seconds, attempts):
     began = trial.clock.now
     with pytest.raises(Unavailable, match="etcd gave no answer in time: a: Connection refused"):
         trial.call(FAILED, seconds=seconds)

@@ -175,7 +175,7 @@ def test_server_that_sends_nothing_times_out(tls, certificate):
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_server_that_requires_a_certificate_says_so_by_the_first_send(tls, pki, certificate, version):
+def test_missing_certificate_is_reported_if_the_server_requires_one(tls, pki, certificate, version):
     server = Server(certificate, nothing, require=pki.ca)
     server.context.maximum_version = version
     with pytest.raises(ssl.SSLError) as failure:

@@ -20,7 +20,7 @@ rig = rig_fixture
 # Which endpoint, and how long
 
 
-def test_the_first_endpoint_is_asked_over_one_connection(rig):
+def test_first_endpoint_is_used_over_one_connection(rig):
     for _ in range(3):
         assert rig.read() == "v"
     assert rig.asked() == [3, 0, 0] and len(rig.network.tried) == 1 and rig.client.endpoint == A
@@ -75,7 +75,7 @@ def test_silent_endpoint_is_waited_for_its_share_up_to_read_timeout(rig, how, se
     assert rig.clock.now == began + waited
 
 
-def test_an_answer_without_an_end_ends_by_the_deadline_and_is_not_kept(rig):
+def test_answer_without_an_end_is_cut_off_and_its_connection_closed(rig):
     rig.v2(1)
     rig.a.serve = always((0.0, b"HTTP/1.1 200 OK\r\n\r\n"), *[(0.1 * n, b"x" * 9999) for n in range(999)])
     began = rig.clock.now

@@ -79,7 +79,7 @@ def test_a_redirect_to_another_protocol_is_refused(rig, scheme):
     assert rig.asked() == [1, 0, 0]
 
 
-def test_no_redirect_leads_from_https_to_http(rig):
+def test_redirect_from_https_to_http_is_not_followed(rig):
     with pytest.raises(EndpointRefused, match="it redirects from https to http, which is not followed"):
         Http(rig.client._endpoints, A, "https", rig.log)._elsewhere(f"http://{B}/")
 

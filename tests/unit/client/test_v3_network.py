@@ -22,7 +22,7 @@ def cluster(monkeypatch):
 # Which endpoint
 
 
-def test_the_first_endpoint_is_asked_over_one_connection(cluster):
+def test_first_endpoint_is_used_over_one_connection(cluster):
     client = cluster.client
     for _ in range(3):
         assert cluster.call() == FINE
@@ -45,7 +45,7 @@ def test_refusing_endpoint_costs_no_time_and_the_next_one_is_kept(cluster):
     assert cluster.b.paths == ["/v3/kv/range"] * 2 and not cluster.a.requests
 
 
-def test_dead_endpoint_costs_a_twentieth_of_a_second_and_no_socket(cluster):
+def test_dead_endpoint_delays_by_a_twentieth_of_a_second(cluster):
     client = cluster.client
     cluster.a.never_connect()
     began = cluster.clock.now

@@ -80,7 +80,7 @@ def test_watch_event_ends_one_rest_and_the_next_begins_a_new_watch(cluster):
     assert watch.closed and again is not watch and not idle.closed
 
 
-def test_the_watch_follows_to_the_endpoint_that_is_in_use(cluster):
+def test_watch_moves_to_the_endpoint_in_use(cluster):
     cluster.call()
     watch, _ = sockets(cluster, changes(cluster))
     cluster.a.refuse()

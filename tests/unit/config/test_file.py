@@ -53,7 +53,7 @@ def test_password_may_contain_anything_but_a_hash_only_in_quotes():
     assert fault == "the.conf: line 2: password: a # begins a comment: put the value into quotes"
 
 
-def test_the_name_is_taken_in_upper_case_as_testparm_answers_it():
+def test_name_is_converted_to_upper_case_as_by_testparm():
     assert parse("netbios_name = Files-1").netbios_name == "FILES-1"
 
 

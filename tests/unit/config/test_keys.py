@@ -154,7 +154,7 @@ def test_every_keyword_of_etcd_client_is_a_key_and_reaches_it_typed():
         ),
     ],
 )
-def test_value_without_effect_is_a_warning_that_says_why(text, says):
+def test_value_without_effect_causes_a_warning_with_the_reason(text, says):
     (warning,) = parse(text).warnings
     assert warning.startswith(f"the.conf: {says}")
 

@@ -19,7 +19,7 @@ life = life_fixture
 # Holding
 
 
-def test_only_a_good_refresh_arms_the_fence_and_for_its_own_grant(life):
+def test_fence_is_armed_only_by_a_good_refresh_for_its_own_grant(life):
     grants = [life.granted(TTL) for _ in range(2)]
     answers = [Unavailable("x"), grants[0], Refused("x"), grants[1]]
 

@@ -129,7 +129,7 @@ def test_unknown_cluster_id_differs_from_all_others():
 
 
 @pytest.mark.parametrize("seconds, answer_time", [(10.0, 0.5), (0.25, 0.25)])
-def test_the_other_endpoints_have_half_a_second_or_until_the_deadline(monkeypatch, seconds, answer_time):
+def test_other_endpoints_have_half_a_second_or_until_the_deadline(monkeypatch, seconds, answer_time):
     monkeypatch.setattr(time, "monotonic", lambda: 1024.0)
     untils = []
     etcd = Etcd((OURS, False))

@@ -149,7 +149,7 @@ def test_error_at_one_lock_is_raised_without_asking_the_next(seen, which, verb, 
     assert seen.events[-1] == f"{which} {verb}"
 
 
-def test_release_goes_in_reverse_and_leaves_time_after_one_that_hangs(seen):
+def test_release_is_in_reverse_and_leaves_time_after_a_hanging_one(seen):
     began = seen.clock.now
     seen.b.plan("release", lambda: seen.clock.until(seen.b.deadlines["release"][0]))
     seen.both.release(began + 2)

@@ -90,12 +90,12 @@ def test_apis_in_use_are_those_of_the_file_or_what_etcd_serves(api, served, apis
     assert apis_in_use(parse(f"host = a\napi = {api}"), served) == apis
 
 
-def test_api_3_is_the_lock_of_v3_alone(etcd):
+def test_api_3_uses_only_the_v3_lock(etcd):
     etcd.take(etcd.lock("api = 3"))
     assert etcd.held() == ["3"] and etcd.asked() == ["3"]
 
 
-def test_api_2_is_the_lock_of_v2_alone(both):
+def test_api_2_uses_only_the_v2_lock(both):
     both.take(both.lock("api = 2"))
     assert both.held() == ["2"] and both.asked() == ["2"]
 
@@ -111,7 +111,7 @@ def test_auto_uses_v3_and_also_v2_if_it_is_served(etcd):
 
 
 @pytest.mark.parametrize("text", ["api = 2", "api = auto"])
-def test_the_lock_of_sambas_helper_is_contended_and_nothing_of_ours_stays(both, text):
+def test_lock_of_sambas_helper_is_contention_and_leaves_nothing_of_ours(both, text):
     both.v2.put(SAMBA, "uuid_0")
     lock = both.lock(text)
     with pytest.raises(Contended) as contention:
@@ -121,7 +121,7 @@ def test_the_lock_of_sambas_helper_is_contended_and_nothing_of_ours_stays(both, 
     assert not both.v3.keys and not both.v3.leases and list(both.v2.keys) == [SAMBA]
 
 
-def test_the_lock_of_sambas_helper_that_comes_between_is_contended_too(both):
+def test_lock_taken_by_sambas_helper_meanwhile_is_contention_too(both):
     lock = both.lock()
     lock.look(both.contender, both.clock.now + 4)
     both.v2.put(SAMBA, "uuid_0")
@@ -131,7 +131,7 @@ def test_the_lock_of_sambas_helper_that_comes_between_is_contended_too(both):
     assert not both.v3.keys and list(both.v2.keys) == [SAMBA]
 
 
-def test_a_lock_of_v3_is_contended_before_v2_is_asked(both):
+def test_contention_on_the_v3_lock_ends_the_try_before_v2_is_queried(both):
     both.v3.put("/_locks/_ctdb/X/1", "them")
     with pytest.raises(Contended):
         both.take(both.lock())
@@ -235,7 +235,7 @@ def no_python_etcd(monkeypatch):
     monkeypatch.setitem(sys.modules, "etcd", None)
 
 
-def test_api_2_without_python_etcd_says_what_to_install(both, no_python_etcd):
+def test_api_2_without_python_etcd_reports_what_to_install(both, no_python_etcd):
     with pytest.raises(Refused, match="install python3-etcd, or set api = 3"):
         both.lock("api = 2")
 

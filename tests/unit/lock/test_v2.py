@@ -22,7 +22,7 @@ def rig(monkeypatch):
 
 
 @pytest.mark.parametrize("back", [0.0, 0.5, 2.5])
-def test_the_first_grant_counts_from_before_it_was_asked_for(rig, back):
+def test_first_grant_counts_from_before_its_request(rig, back):
     rig.wire.fault("POST", Fault(back=back))
     asked = rig.clock.now
     grant = rig.take()
@@ -48,7 +48,7 @@ def test_request_lost_on_its_way_is_sent_again_and_counts_from_then(rig):
 
 
 @pytest.mark.parametrize("back", [0.0, 0.5, 3.0])
-def test_a_renewal_counts_from_before_it_was_asked_for(rig, back):
+def test_renewal_counts_from_before_its_request(rig, back):
     rig.held()
     rig.clock.pass_(2)
     rig.wire.fault("PUT", Fault(back=back))
@@ -59,7 +59,7 @@ def test_a_renewal_counts_from_before_it_was_asked_for(rig, back):
 
 
 @pytest.mark.parametrize("lost", ["out", "back"])
-def test_a_renewal_that_is_asked_for_twice_counts_from_the_first_time(rig, lost):
+def test_renewal_requested_twice_counts_from_the_first_request(rig, lost):
     rig.held()
     rig.wire.fault("PUT", Fault(lost=lost))
     asked = rig.clock.now
@@ -75,7 +75,7 @@ def test_a_machine_that_sleeps_before_the_answer_has_used_up_that_time(rig):
 
 
 @pytest.mark.parametrize("granted", [20, 5])
-def test_the_time_that_etcd_granted_counts_not_the_one_asked_for(rig, granted, monkeypatch):
+def test_granted_ttl_counts_and_not_the_requested_one(rig, granted, monkeypatch):
     real = rig.etcd._shown
     monkeypatch.setattr(rig.etcd, "_shown", lambda name: {**real(name), "ttl": granted})
     assert rig.take().ttl == granted
@@ -179,7 +179,7 @@ def test_a_second_key_of_ours_is_deleted_by_the_next_renewal(rig):
 # Taking
 
 
-def test_the_key_is_made_in_order_with_our_value_and_time(rig):
+def test_key_is_created_in_order_with_our_value_and_ttl(rig):
     rig.take()
     (made,) = rig.asked("POST")
     assert made.body == {"key": rig.directory.rstrip("/"), "value": "us", "ttl": TTL}

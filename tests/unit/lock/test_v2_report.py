@@ -91,7 +91,7 @@ def test_members_are_lists_of_the_urls_that_they_have_for_clients(rig):
     assert rig.wire.requests[0].deadline == deadline
 
 
-def test_keys_come_in_their_order_and_no_more_than_were_asked_for(rig):
+def test_keys_are_listed_in_order_and_up_to_the_requested_number(rig):
     for number in (3, 1, 2):
         rig.etcd.put(rig.key(number), str(number), 9)
     deadline = rig.clock.now + 3

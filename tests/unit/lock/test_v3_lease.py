@@ -19,7 +19,7 @@ def rig(monkeypatch):
 
 
 @pytest.mark.parametrize("back", [0.0, 0.5, 2.5])
-def test_the_first_grant_counts_from_before_it_was_asked_for(rig, back):
+def test_first_grant_counts_from_before_its_request(rig, back):
     rig.wire.fault("lease/grant", Fault(back=back))
     asked = rig.clock.now
     grant = rig.take()
@@ -28,7 +28,7 @@ def test_the_first_grant_counts_from_before_it_was_asked_for(rig, back):
 
 
 @pytest.mark.parametrize("lost", ["out", "back"])
-def test_first_grant_asked_for_twice_counts_from_the_first_time(rig, lost):
+def test_first_grant_requested_twice_counts_from_the_first_request(rig, lost):
     rig.wire.fault("lease/grant", Fault(lost=lost))
     asked = rig.clock.now
     grant = rig.take()
@@ -39,7 +39,7 @@ def test_first_grant_asked_for_twice_counts_from_the_first_time(rig, lost):
 
 
 @pytest.mark.parametrize("back", [0.0, 0.5, 3.0])
-def test_a_renewal_counts_from_before_it_was_asked_for(rig, back):
+def test_renewal_counts_from_before_its_request(rig, back):
     rig.held()
     rig.clock.pass_(2)
     rig.wire.fault("lease/keepalive", Fault(back=back))
@@ -50,7 +50,7 @@ def test_a_renewal_counts_from_before_it_was_asked_for(rig, back):
 
 
 @pytest.mark.parametrize("lost", ["out", "back"])
-def test_a_renewal_that_is_asked_for_twice_counts_from_the_first_time(rig, lost):
+def test_renewal_requested_twice_counts_from_the_first_request(rig, lost):
     rig.held()
     rig.wire.fault("lease/keepalive", Fault(lost=lost))
     asked = rig.clock.now
@@ -66,7 +66,7 @@ def test_a_machine_that_sleeps_before_the_answer_has_used_up_that_time(rig):
 
 
 @pytest.mark.parametrize("granted", [20, 3])
-def test_the_time_that_etcd_granted_counts_not_the_one_asked_for(rig, granted):
+def test_granted_ttl_counts_and_not_the_requested_one(rig, granted):
     # The lease in etcd is longer, so that nothing ends on the way.
     rig.etcd._least = 20
     renewed = Fault(answer={"result": {"header": {"raft_term": "7"}, "TTL": str(granted)}})
@@ -76,7 +76,7 @@ def test_the_time_that_etcd_granted_counts_not_the_one_asked_for(rig, granted):
     assert rig.refresh().ttl == granted
 
 
-def test_lease_that_exists_already_counts_for_no_longer_than_asked(rig):
+def test_existing_lease_counts_for_no_longer_than_requested(rig):
     rig.etcd._least = 20
     rig.wire.fault("lease/grant", Fault(lost="back"))
     assert rig.take().ttl == TTL
@@ -91,7 +91,7 @@ def test_a_lease_that_has_ended_is_the_loss(rig):
 
 
 @pytest.mark.parametrize("ttl", [{}, {"TTL": "0"}, {"TTL": "-1"}])
-def test_a_renewal_without_time_left_is_a_loss(rig, ttl):
+def test_renewal_without_time_left_is_a_loss(rig, ttl):
     rig.held()
     rig.wire.fault("lease/keepalive", Fault(effect=False, answer={"result": {"header": {"raft_term": "7"}, **ttl}}))
     with pytest.raises(Lost, match="its lease is gone"):
