@@ -34,6 +34,17 @@ def wait_until(condition: Callable[[], T], timeout: float, what: str, pause: flo
         time.sleep(pause)
 
 
+def thread_states(pid: int) -> list[str]:
+    """The state letter of each thread of a process, as proc(5) has them."""
+    states = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            states.append((thread / "stat").read_text().rpartition(") ")[2][0])
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended meanwhile
+    return states
+
+
 class Port:
     """A free TCP port on 127.0.0.1, ours until `close()` even while nothing listens on it.
 

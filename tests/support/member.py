@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Sequence
 
 from . import release
-from .machine import end, spawn
+from .machine import end, spawn, thread_states, wait_until
 
 WALL_CLOCK = str(Path(__file__).with_name("wall_clock.py"))
 
@@ -122,6 +122,8 @@ class Member:
         """SIGSTOP: connections are accepted by the kernel, nobody answers."""
         self.running = False
         os.kill(self.pid, signal.SIGSTOP)
+        # A thread on another processor may still answer for a moment.
+        wait_until(lambda: set(thread_states(self.pid)) == {"T"}, 10, "each thread of etcd to stop", 0.001)
 
     def resume(self) -> None:
         """SIGCONT."""
