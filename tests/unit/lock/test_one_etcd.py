@@ -153,7 +153,7 @@ def test_all_endpoints_are_queried_at_the_same_time(monkeypatch):
     assert etcd.log.lines == []
 
 
-@pytest.mark.parametrize("answer_time, seconds", [(0.1, 10), (10, 0.1)])
+@pytest.mark.parametrize("answer_time, seconds", [(1, 10), (10, 1)])
 def test_silent_endpoints_are_skipped_and_the_others_count(monkeypatch, answer_time, seconds):
     monkeypatch.setattr(one_etcd, "_ANSWER_TIME", answer_time)
     closed = []
@@ -164,7 +164,7 @@ def test_silent_endpoints_are_skipped_and_the_others_count(monkeypatch, answer_t
     began = time.monotonic()
     with pytest.raises(Refused, match="a of cluster a; d of cluster b"):
         etcd.confirm(seconds)
-    assert 0.1 <= time.monotonic() - began < 5
+    assert 1 <= time.monotonic() - began < 5
     assert [line for line in etcd.log.lines if line.endswith("no answer in time")] == [
         f"info: {name} is not known to be of the same etcd cluster: no answer in time" for name in "bc"
     ]
