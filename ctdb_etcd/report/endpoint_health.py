@@ -19,7 +19,7 @@ from ..client.endpoints import Endpoints
 from ..client.http1 import Disconnected, HttpError
 from ..client.retry import reason
 from ..errors import LockError
-from ..lock.open import load, open_api
+from ..lock.open import apis_in_use, load, open_api
 from ..lock.v2_served import serves_v2
 from ..log import printable
 from ..waiting import Patient, Task
@@ -45,7 +45,7 @@ def endpoints(config: Config, directory: str, waiter: Patient, log: Log) -> list
     """The health of each endpoint. Raises OSError if DNS does not name them, Refused if a TLS file is unusable."""
     found = Endpoints(config, waiter, log)
     found.find(time.monotonic() + ANSWER_TIME)
-    api = "2" if config.api == "2" else "3"
+    api = apis_in_use(config, None)[0]
     load(api)  # which takes long with v2 on a busy machine, and must not count as the endpoints' time
     until = time.monotonic() + ANSWER_TIME
     tasks = [_task(api, _one(config, found.host(name)), name, directory, log, until) for name in found.names()]
