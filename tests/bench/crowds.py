@@ -68,22 +68,23 @@ def measure_endpoints(scratch: Path, turns: int, figures: Figures) -> None:
             "5, the first 2 are silent": _conf(scratch, "e5s", silent + alive),
             ALL_KEYS: _all_keys(scratch, alive[0]),
         }
-        for _ in range(turns):
-            for way, conf in ways.items():
-                with Helper(conf) as helper:
-                    assert helper.status() == "0", helper.describe()
-                    figures.add(ENDPOINTS, way, "0", helper.answered_after)
-                    helper.terminate()
-                    helper.wait_exit()
+        _by_turns(ways, turns, "0", figures)
         with Helper(ways["3"]) as holder:
             assert holder.status() == "0", holder.describe()
-            for _ in range(turns):
-                for way, conf in ways.items():
-                    with Helper(conf) as helper:
-                        assert helper.status() == "1", helper.describe()
-                        figures.add(ENDPOINTS, way, "1", helper.answered_after)
+            _by_turns(ways, turns, "1", figures)
             holder.terminate()
             holder.wait_exit()
+
+
+def _by_turns(ways: dict[str, Path], turns: int, status: str, figures: Figures) -> None:
+    for _ in range(turns):
+        for way, conf in ways.items():
+            with Helper(conf) as helper:
+                assert helper.status() == status, helper.describe()
+                figures.add(ENDPOINTS, way, status, helper.answered_after)
+                if status == "0":
+                    helper.terminate()
+                    helper.wait_exit()
 
 
 def _conf(scratch: Path, name: str, hosts: Sequence[str]) -> Path:
