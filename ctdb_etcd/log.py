@@ -53,9 +53,9 @@ class Log:
         writable = select.poll()
         writable.register(2, select.POLLOUT)
         try:
-            if writable.poll(0)[0][1] & select.POLLOUT:
+            if writable.poll(0):
                 os.write(2, line)
-        except (OSError, IndexError):
+        except OSError:
             pass
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _OWN_NAME = "set netbios_name in the configuration file, the same on all nodes"
 # SELinux forbids root too. testparm reports it as an error in the file.
 _FORBIDDEN = "reading it is not permitted (SELinux?): see SELINUX in ctdb-etcd(7)"
-_IN_SMB_CONF = r"(?im)^\s*netbios\s*name\s*=\s*\S"
+_IN_SMB_CONF = rb"(?im)^\s*netbios\s*name\s*=\s*\S"
 
 
 def find(config: Config, started: Command | None, waiter: Waiter, deadline: float) -> tuple[str, str]:
@@ -85,11 +85,11 @@ def _is_forbidden(messages: str) -> bool:
     return False
 
 
-def _smb_conf(messages: str) -> str:
+def _smb_conf(messages: str) -> bytes:
     """The file that testparm says it has read. Raises OSError."""
     path = re.search(r"^Load smb config files from (.+)$", messages, re.MULTILINE)
     try:
-        with open(path[1].encode() if path else b"", encoding="utf-8", errors="replace") as file:
+        with open(path[1].encode() if path else b"", "rb") as file:
             return file.read()
     except ValueError as error:  # a path with a NUL
         raise OSError(error) from None

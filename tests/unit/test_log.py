@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import select
 
 import pytest
 
@@ -102,3 +103,19 @@ def test_unwritable_stderr_is_no_error(how):
         os._exit(7)
 
     assert os.WEXITSTATUS(os.waitpid(fork(child), 0)[1]) == 7
+
+
+def test_no_line_waits_for_stderr_to_become_writable(monkeypatch):
+    asked = []
+
+    class Poll:
+        def register(self, fd, events):
+            asked.append((fd, events))
+
+        def poll(self, milliseconds):
+            asked.append(milliseconds)
+            return []
+
+    monkeypatch.setattr(select, "poll", Poll)
+    Log().error("x")
+    assert asked == [(2, select.POLLOUT), 0]

@@ -23,6 +23,7 @@ class Command:
         self.answer, self.late = (status, out, err), late
 
     def output(self, waiter, deadline):
+        self.asked = waiter, deadline
         if self.late:
             raise TimeoutError
         return self.answer
@@ -81,6 +82,12 @@ def test_cluster_may_have_a_host_name_that_is_set_in_smb_conf(monkeypatch, tmp_p
             name("fs1", "FS1\n", monkeypatch, err)
 
 
+def test_smb_conf_may_hold_any_bytes(monkeypatch, tmp_path):
+    path = tmp_path / "smb.conf"
+    path.write_bytes(b"; caf\xe9 \xff\n\tnetbios name = fs1\n")
+    assert name("fs1", "FS1\n", monkeypatch, f"Load smb config files from {path}\n") == "FS1"
+
+
 @pytest.mark.parametrize("path", ["none", "a\0b", "\u20ac", "x" * 5000])
 def test_host_name_is_refused_if_smb_conf_cannot_be_read(monkeypatch, tmp_path, path):
     with pytest.raises(Refused, match="own name"):
@@ -104,6 +111,20 @@ def test_bad_answer_of_testparm_gives_no_name_and_names_netbios_name(command, er
     with pytest.raises(error, match=says) as raised:
         find(NO_NAME, command, None, 0)
     assert raised.type is error and "netbios_name" in str(raised.value)
+
+
+def test_testparm_is_started_unless_it_runs_and_keeps_to_the_deadline(monkeypatch):
+    started = Command("MINE\n")
+    monkeypatch.setattr(cluster_name, "testparm", lambda: started)
+    assert find(NO_NAME, None, "waiter", 7.0) == ("MINE", "testparm") and started.asked == ("waiter", 7.0)
+    assert find(NO_NAME, Command("RUNS\n"), None, 0) == ("RUNS", "testparm")
+
+
+def test_last_thirty_words_of_testparm_are_quoted():
+    words = [f"word{number}" for number in range(31)]
+    with pytest.raises(Refused) as refused:
+        find(NO_NAME, Command("", " ".join(words), 1), None, 0)
+    assert f"(1: {' '.join(words[1:])}):" in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["A", "a-b.c", "X" * 63, "!@$&()_'{}~^", "...", ".a"])
