@@ -16,7 +16,7 @@ import re
 from configobj import ConfigObj, ConfigObjError
 
 from ..errors import Refused
-from .keys import SECRETS, SPEC, faults_between, warnings_about
+from .keys import SECRET, SPEC, faults_between, warnings_about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,10 +165,9 @@ def parse(path: str, data: bytes) -> Config:
     values = _read(path, lines, faults)
     notes = _rename_lock_refresh(path, lines, values, faults)
     _refuse_unknown(path, lines, values, faults)
-    for key in SECRETS:
-        # ConfigObj takes the rest for a comment, and the login would fail for no visible reason.
-        if key in values and re.search(r"""=\s*[^'"\s][^'"]*#""", lines[_line_of_key(lines, key) - 1]):
-            faults.append(f"{_where(path, lines, key)}: a # begins a comment: put the value into quotes")
+    # ConfigObj takes the rest for a comment, and the login would fail for no visible reason.
+    if SECRET in values and re.search(r"""=\s*[^'"\s][^'"]*#""", lines[_line_of_key(lines, SECRET) - 1]):
+        faults.append(f"{_where(path, lines, SECRET)}: a # begins a comment: put the value into quotes")
     given = list(values)
     checked = _checked(path, lines, values, faults)
     if not faults:
@@ -193,9 +192,9 @@ def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
         # Only the line's number: the line itself may hold a password.
         for fault in error.errors:
             faults.append(f"{path}: line {fault.line_number}: {_syntax(lines, fault)}")
-        values = getattr(error, "config", None) or ConfigObj(interpolation=False)
-    for section in values.sections:
-        number = _line_of(lines, rf"\[+\s*['\"]?{re.escape(section)}\b")
+        values = error.config
+    for section in list(values.sections):
+        number = _line_of(lines, rf"\[[\[\s]*['\"]?{re.escape(section)}['\"]?\s*\]")
         faults.append(f"{path}: line {number}: {_NO_SECTIONS}")
         # ConfigObj puts the following lines into the section; here they belong to the whole file.
         for key in values[section].scalars:
@@ -225,6 +224,10 @@ def _rename_lock_refresh(path: str, lines: list[str], values: ConfigObj, faults:
     where = _where(path, lines, _OLD_REFRESH)
     if "refresh" in values:
         faults.append(f"{where}: refresh is set as well: keep only refresh")
+    else:
+        # A message about its value finds it by its name here.
+        at = _line_of_key(lines, _OLD_REFRESH) - 1
+        lines[at] = lines[at].replace(_OLD_REFRESH, "refresh")
     values.setdefault("refresh", values.pop(_OLD_REFRESH))
     return [f"{where}: is taken for refresh, its name here"]
 
@@ -246,7 +249,7 @@ def _nearest(text: str) -> str:
     """The known key that is meant, or nothing: "password hunter2 = x" has `password hunter2` in the place of a key."""
     lower = text.lower()
     one_word = re.fullmatch("[a-z0-9_-]+", lower)
-    if not one_word or any(secret in lower and secret != lower for secret in SECRETS):
+    if not one_word or (SECRET in lower and lower != SECRET):
         return ""
     from difflib import get_close_matches
 
@@ -269,7 +272,7 @@ def _shown(key: str, value: str | list[str]) -> str:
     """A value for a message, in one line."""
     text = ", ".join(value) if isinstance(value, list) else value
     # host = http://user:secret@etcd1; username = "u", password = "secret"
-    if key in SECRETS or "@" in text or any(secret in text.lower() for secret in SECRETS):
+    if key == SECRET or "@" in text or SECRET in text.lower():
         return "the value"
     # In triple quotes it has several lines.
     return f"'{' '.join(text.splitlines())}'"

@@ -9,6 +9,7 @@ quarter of a contender's start to import.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -17,9 +18,10 @@ from ..fence import LEAST_TRY, fits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any, Callable, Tuple
 
     Check = Callable[[object], Any]
+    Key = Tuple[Check, Any, str]  # check, default, what a message says is allowed
 
 NAME_ALLOWED = "at most 63 ASCII letters, digits and any of !@$&()_'{}~^.-, but not . or .. alone"
 
@@ -51,18 +53,18 @@ def _text(value: object) -> str:
     return value
 
 
-def seconds(least: float, most: float) -> Check:
+def seconds(least: float, most: float, default: float) -> Key:
     def check(value: object) -> float:
         return _between(least, float(_text(value)), most)
 
-    return check
+    return check, default, f"seconds from {least} to {most}"
 
 
-def integer(least: int, most: int) -> Check:
+def integer(least: int, most: int, default: int, what: str = "a whole number") -> Key:
     def check(value: object) -> int:
         return int(_between(least, int(_text(value)), most))
 
-    return check
+    return check, default, f"{what} from {least} to {most}"
 
 
 def _between(least: float, number: float, most: float) -> float:
@@ -113,7 +115,7 @@ def hosts(value: object) -> list[tuple[str, int | None]]:
 
 
 def _host(text: str) -> tuple[str, int | None]:
-    if text.count(":") > 1 and re.fullmatch(_BARE_V6, text):
+    if re.fullmatch(_BARE_V6, text):
         return text, None
     match = re.fullmatch(_HOST, text, re.ASCII)
     if not match:
@@ -167,23 +169,21 @@ def cluster_id(value: object) -> str:
     return f"{int(text, 16):x}"
 
 
-_SECONDS = "seconds from {} to {}"
 _PATH_ALLOWED = "names joined by single slashes, each of " + NAME_ALLOWED
 _YES_NO = "true or false"
 _QUOTED = "text, in quotes if it holds a comma, a # or quotes"
 _FILE = "the absolute path of a PEM file"
 
-# key: (check, default, what a message says is allowed)
-SPEC: dict[str, tuple[Check, Any, str]] = {
+SPEC: dict[str, Key] = {
     "host": (hosts, [("127.0.0.1", None)], "host, host:port, [IPv6]:port, or a list of them with commas"),
-    "port": (integer(1, 65535), 2379, "a whole number from 1 to 65535"),
-    "lock_ttl": (integer(3, 3600), 9, "whole " + _SECONDS.format(3, 3600)),
-    "refresh": (seconds(0.2, 1800), 2.0, _SECONDS.format(0.2, 1800)),
+    "port": integer(1, 65535, 2379),
+    "lock_ttl": integer(3, 3600, 9, "whole seconds"),
+    "refresh": seconds(0.2, 1800, 2.0),
     "locks_dir": (lock_path, "_ctdb", _PATH_ALLOWED),
     "lock_prefix": (prefix, "/_locks", "a slash and " + _PATH_ALLOWED),
     "netbios_name": (name, None, NAME_ALLOWED),
-    "acquire_timeout": (seconds(1, 110), 4.0, _SECONDS.format(1, 110)),
-    "read_timeout": (seconds(0.2, 3600), 3.0, _SECONDS.format(0.2, 3600)),
+    "acquire_timeout": seconds(1, 110, 4.0),
+    "read_timeout": seconds(0.2, 3600, 3.0),
     "api": (option("auto", "3", "2"), "auto", "auto, 3 or 2"),
     "protocol": (option("http", "https"), "http", "http or https"),
     "ca_cert": (file, None, _FILE),
@@ -196,10 +196,10 @@ SPEC: dict[str, tuple[Check, Any, str]] = {
     "allow_redirect": (boolean, True, _YES_NO),
     "allow_reconnect": (boolean, False, _YES_NO),
     "use_proxies": (boolean, False, _YES_NO),
-    "per_host_pool_size": (integer(1, 1000), 10, "a whole number from 1 to 1000"),
+    "per_host_pool_size": integer(1, 1000, 10),
 }
 
-SECRETS = ("password",)
+SECRET = "password"
 
 
 def faults_between(values: dict[str, Any]) -> list[tuple[str, str]]:
@@ -223,11 +223,11 @@ def _timing(ttl: int, refresh: float, read_timeout: float) -> list[tuple[str, st
 
     if good(ttl, refresh, read_timeout):
         return []
-    tenths = [tenth / 10 for tenth in range(2, 18001)]
-    longer = next(f"lock_ttl = {n}" for n in range(ttl, 3601) if good(n, refresh, read_timeout))
-    # Values to lower, by as little as possible.
-    more_often = [f"refresh = {n:g}" for n in tenths if n < refresh and good(ttl, n, read_timeout)]
-    quicker = [f"read_timeout = {n:g}" for n in tenths if n < LEAST_TRY and good(ttl, refresh, n)]
+    longer = next(f"lock_ttl = {n}" for n in itertools.count(ttl) if good(n, refresh, read_timeout))
+    # Values to lower, by as little as possible: what is not lower is not good.
+    tenths = [tenth / 10 for tenth in range(2, 18000)]
+    more_often = [f"refresh = {n:g}" for n in tenths if good(ttl, n, read_timeout)]
+    quicker = [f"read_timeout = {n:g}" for n in tenths if good(ttl, refresh, n)]
     ways = " or ".join([longer, *more_often[-1:], *quicker[-1:]])
     return [
         (
@@ -259,7 +259,7 @@ def warnings_about(path: str, given: list[str], values: dict[str, Any]) -> list[
         found.append(("allow_reconnect", "false has no effect: all endpoints are used; name one host to use only that"))
     if values["allow_reconnect"] and not values["use_proxies"]:
         found.append(("use_proxies", "false has no effect: the endpoints named here are used, never etcd's own list"))
-    if values["password"] and _others_may_read(path):
+    if _others_may_read(path):
         found.append(("password", f"others may read this file: chmod 600 {path}"))
     return [(key, why) for key, why in found if key in given]
 

@@ -17,6 +17,7 @@ SHIPPED = TREE / "etc" / "ctdb_etcd_lock.conf"
 
 def test_an_empty_file_gives_the_documented_defaults():
     settings = parse("")
+    assert settings.warnings == settings.notes == []
     assert settings.hosts == [("127.0.0.1", 2379)]
     assert (settings.lock_ttl, settings.refresh, settings.locks_dir) == (9, 2, "_ctdb")
     assert (settings.lock_prefix, settings.netbios_name) == ("/_locks", None)
@@ -62,11 +63,41 @@ def test_lock_refresh_of_sambas_helper_sets_refresh_with_a_note():
     assert settings.refresh == 3
     assert settings.notes == ["the.conf: line 2: lock_refresh: is taken for refresh, its name here"]
     assert "line 1: lock_refresh: refresh is set as well" in refused("lock_refresh = 3\nrefresh = 2")[0]
+    # What is wrong with its value is in its line.
+    assert refused("\n'lock_refresh' = x")[0].startswith("the.conf: line 2: refresh: 'x' is not allowed")
+    assert refused("\nrefresh = 9\nlock_refresh = 2")[0].startswith("the.conf: line 3: lock_refresh: refresh is set")
 
 
 def test_all_faults_are_named_at_once():
     faults = refused("port = x\nnonsense\n[s]\nrefresh = 0\nlock_ttl = 9\nlock_ttl = 8\nprt = 1\n")
     assert sorted(re.findall(r"conf: line (\d+)", "\n".join(faults))) == ["1", "2", "3", "4", "6", "7"]
+
+
+def test_each_section_is_named_and_its_keys_belong_to_the_file():
+    faults = refused("\n[s!]\nport = x\n\n[ 'a b' ]\nrefresh = y\nport = z\n[last]\n")
+    sections = "[sections] are not used here: remove the line"
+    assert [fault.partition(": line ")[2].partition(" is not")[0] for fault in faults] == [
+        f"2: {sections}",
+        f"5: {sections}",
+        f"8: {sections}",
+        "3: port: 'x'",
+        "6: refresh: 'y'",
+    ]
+
+
+def test_section_that_is_there_twice_is_a_section():
+    says = "[sections] are not used here: remove the line"
+    assert refused("[a]\n  [a]\n") == [f"the.conf: line 2: {says}", f"the.conf: line 1: {says}"]
+
+
+def test_comment_with_a_hash_is_no_fault_where_no_password_is():
+    assert parse("locks_dir = a # note\nport = 1").locks_dir == "a"
+
+
+def test_key_that_resembles_several_is_named_with_the_nearest():
+    assert refused("allow_recirect = yes")[0].endswith("the nearest one is allow_redirect")
+    # It has a third of its letters from elsewhere.
+    assert refused("lock = 1")[0].endswith("with a known key: ctdb-etcd(7) has them all")
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"port = 1\nhost = \xe4\n", b"\x00", b"port\x00 = 1"])
@@ -100,7 +131,7 @@ def test_only_an_end_of_line_ends_a_line(separator):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_line_numbers_do_not_depend_on_line_endings(end):
     assert refused(f"port = 1{end}{end}port = x{end}")[0].startswith("the.conf: line 3: port")
-    assert refused(f"port = 1{end}{end}".encode() + b"\xff") == ["the.conf: line 3: is not UTF-8 text"]
+    assert refused(f"port = 1{end}{end}".encode() + b"\xff\n\n") == ["the.conf: line 3: is not UTF-8 text"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +152,7 @@ def test_line_numbers_do_not_depend_on_line_endings(end):
         "password = '''a\nhunter2 = x",
         "username = u, password = hunter2",
         "locks_dir = password = hunter2",
+        "locks_dir = PassWord = hunter2",
         "host = http://u:hunter2@etcd1:2379",
         "hunter2 = password",
         "pwd = hunter2",
@@ -129,6 +161,12 @@ def test_line_numbers_do_not_depend_on_line_endings(end):
 def test_messages_never_show_what_may_be_a_secret(line):
     faults = "\n".join(refused(line))
     assert faults and "hunter2" not in faults and "c2VjcmV0" not in faults
+
+
+@pytest.mark.parametrize("line", ["passwordx7 = 1", "Password_x7 = 1", "host x7 = 1", "expected_cluster id = x7"])
+def test_what_may_hold_a_secret_is_not_named_as_a_misspelled_key(line):
+    unnamed = 'is not of the form "key = value" with a known key: ctdb-etcd(7) has them all'
+    assert refused(line) == [f"the.conf: line 1: {unnamed}"]
 
 
 def test_misspelled_key_is_reported_with_the_known_one():

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright 2026 The ctdb-etcd authors
+"""Which file is read: the one that is named, or the default one, which need not exist."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctdb_etcd.config import file as config
+from ctdb_etcd.errors import Refused
+
+NAME = "ctdb_etcd_lock.conf"
+
+
+@pytest.fixture
+def base(monkeypatch, tmp_path):
+    monkeypatch.setenv("CTDB_BASE", str(tmp_path))
+    return tmp_path
+
+
+def test_default_file_is_in_the_directory_of_ctdb(monkeypatch, base):
+    assert config.default_path() == f"{base}/{NAME}"
+    for unset in lambda: monkeypatch.setenv("CTDB_BASE", ""), lambda: monkeypatch.delenv("CTDB_BASE"):
+        unset()
+        assert config.default_path() == f"/etc/ctdb/{NAME}"
+
+
+def test_default_file_is_read_unless_another_is_named(base):
+    (base / NAME).write_bytes(b"default")
+    (base / "other").write_bytes(b"other")
+    assert config.read(None) == b"default"
+    assert config.read(str(base / "other")) == b"other"
+
+
+def test_default_file_that_does_not_exist_is_empty(base):
+    assert config.read(None) == b""
+
+
+def test_named_file_that_does_not_exist_is_refused(base):
+    with pytest.raises(Refused) as refused:
+        config.read(f"{base}/none")
+    assert str(refused.value) == f"{base}/none: No such file or directory: name a file that can be read"
+
+
+def test_default_file_that_cannot_be_read_is_refused(base):
+    (base / NAME).mkdir()
+    with pytest.raises(Refused) as refused:
+        config.read(None)
+    assert str(refused.value) == f"{base}/{NAME}: Is a directory: name a file that can be read"
+
+
+def test_directory_of_the_lock_is_made_of_prefix_locks_dir_and_name():
+    assert config.parse("x", b"lock_prefix = /p/q\nlocks_dir = d").directory("NAME") == "/p/q/d/NAME/"
