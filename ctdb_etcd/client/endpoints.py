@@ -230,7 +230,8 @@ class Endpoints:
     def _look_up_members(self) -> list[tuple[str, int]]:
         from . import srv
 
-        return srv.look_up(self._domain or "", self._config.protocol)
+        assert self._domain
+        return srv.look_up(self._domain, self._config.protocol)
 
     def _candidates(self, endpoints: list[str], until: float) -> tuple[list[Address], dict[str, OSError]]:
         """The addresses known so far, and the reasons why others are not."""

@@ -95,8 +95,6 @@ class Connection:
         self.fields: dict[str, str] = {}
         self._stream = stream
         self._got = bytearray()
-        self._length = 0
-        self._ended = False
         self.usable = True  # for another request
 
     def ask(
@@ -171,14 +169,15 @@ class Connection:
             self._more()
         first, *lines = self._taken(length, 4).decode("latin-1").split("\r\n")
         version, _, rest = first.partition(" ")
-        if not (version.startswith("HTTP/1.") and rest[:3].isdecimal() and 100 <= int(rest[:3])):
+        code = rest[:3]
+        if not (version.startswith("HTTP/1.") and code.isdecimal() and int(code) >= 100):
             raise HttpError("what answers does not speak HTTP")
         fields = {}
         for line in lines:
             name, _, value = line.partition(":")
             fields[name.lower()] = value.strip()
         fields["version"] = version
-        return int(rest[:3]), fields
+        return int(code), fields
 
     def _body(self, status: int, fields: dict[str, str]) -> bytes:
         if status in (204, 304):
@@ -248,7 +247,7 @@ def begins_http2(data: bytes | bytearray) -> bool:
 
 def _number(digits: str, base: int) -> int:
     # int() would take signs, blanks and underscores as well.
-    if not (digits.isascii() and digits.isalnum() and len(digits) < 20):
+    if not digits.isalnum() or len(digits) > 19:
         raise HttpError("the answer's length is no number")
     try:
         return int(digits, base)

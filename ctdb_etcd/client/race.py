@@ -36,7 +36,6 @@ class ConnectFailed(OSError):
     """No candidate could be connected to: `reasons` says why, by endpoint."""
 
     def __init__(self, reasons: dict[str, OSError]) -> None:
-        super().__init__("; ".join(f"{endpoint}: {reason}" for endpoint, reason in reasons.items()))
         self.reasons = reasons
 
 

@@ -166,11 +166,8 @@ class TlsStream(Stream):
 
     def __init__(self, sock: socket.socket, waiter: Waiter, made: ssl.SSLContext, host: str, until: float) -> None:
         """Shake hands. Raises OSError: ssl.SSLError for explain(), TimeoutError."""
-        try:
-            secured = made.wrap_socket(sock, server_hostname=_without_zone(host), do_handshake_on_connect=False)
-        except BaseException:
-            sock.close()
-            raise
+        # If it fails it closes the socket.
+        secured = made.wrap_socket(sock, server_hostname=_without_zone(host), do_handshake_on_connect=False)
         super().__init__(secured, waiter)
         self.deadline = until
         began = time.monotonic()

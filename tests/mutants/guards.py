@@ -28,9 +28,10 @@ PATTERNS = [
 # Tests of a module beside those that have its name: first those that find most.
 _ALSO: Dict[str, List[str]] = {
     "fence.py": ["ctdb/test_hold.py", "lock/test_v3_lease.py"],
-    "client/endpoints.py": ["client/test_names.py", "client/test_v3_network.py"],
+    "client/endpoints.py": ["client/test_names.py", "client/test_read_again.py", "client/test_v3_network.py"],
     "client/http1.py": ["client/test_v3_network.py", "client/test_v3_watch.py"],
     "client/race.py": ["client/test_endpoints.py", "client/test_v3_network.py"],
+    "client/tls.py": ["client/test_read_again.py"],
     "client/v3_answers.py": ["lock/test_v3_errors.py", "lock/test_v3.py"],
     "config/file.py": ["config"],
     "config/keys.py": ["config"],

@@ -42,12 +42,14 @@ def bytes_of(data):
 ANSWERS = [
     OK + TWO,
     OK + b"content-LENGTH:2\r\nX:\r\nY: a:b\r\n\r\n{}",
+    OK + b"Content-Length: " + b"2".zfill(19) + b"\r\n\r\n{}",
     OK + CHUNKED + b"1\r\n{\r\n01;note=x\r\n}\r\n0\r\n\r\n",
     OK + CHUNKED + b"2\r\n{}\r\n0\r\nTrailer: x\r\n\r\n",
+    OK + CHUNKED.replace(b"chunked", b"Chunked") + b"2 ;x\r\n{}\r\n0\r\n\r\n",
     OK + b"\r\n{}",
     b"HTTP/1.0 200 OK\r\n\r\n{}",
     b"HTTP/1.1 200\r\n" + TWO,
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK + TWO,
+    b"HTTP/1.1 199 X\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK + TWO,
 ]
 
 
@@ -78,6 +80,9 @@ def test_the_next_answer_comes_over_the_same_connection():
     "answer",
     [
         OK + b"Connection: close\r\n" + TWO,
+        OK + b"Connection: Close\r\n" + TWO,
+        OK + b"\r\n{}",
+        OK + TWO + b"x",
         b"HTTP/1.0 200 OK\r\n" + TWO,
         # Nobody asked for it; it must not be taken for the next answer.
         OK + TWO + OK + TWO,
@@ -85,8 +90,10 @@ def test_the_next_answer_comes_over_the_same_connection():
     ],
 )
 def test_connection_that_ends_or_holds_more_is_not_used_again(answer):
-    connection = Connection("h:1", Server(answer, OK + TWO))
+    server = Server(answer)
+    connection = Connection("h:1", server)
     assert connection.ask("GET", "/", None, {}, 0) == (200, b"{}")
+    server.pieces.append(OK + TWO)
     with pytest.raises(Disconnected):
         connection.ask("GET", "/", None, {}, 0)
 
@@ -114,13 +121,23 @@ def test_end_before_the_first_byte_differs_from_end_within_an_answer():
         OK + b"Content-Length: -1\r\n\r\n",
         OK + b"Content-Length: +2\r\n\r\n{}",
         OK + b"Content-Length: 2, 2\r\n\r\n{}",
+        OK + b"Content-Length: " + b"2".zfill(20) + b"\r\n\r\n{}",
+        OK + b"Content-Length: \xb2\r\n\r\n{}",
         OK + CHUNKED + b"-1\r\n",
         OK + CHUNKED + b"1\r\n{}\r\n0\r\n\r\n",
         OK + b"x: " + b"y" * 70000,
         b"HTTP/1.1 20x OK\r\n\r\n",
         b"HTTP/1.1 -20 OK\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\n\r\n",
+        b"HTTP/1x",
         b"HTTP/2 200 OK\r\n\r\n",
         b"SSH-2.0-x\r\n",
+        b"SSH-",
+        b"\0\1",
+        b"\1\0",
+        b"\0\0\6\1\0",
+        b"\0\0\6\4\1",
+        b"\r\n\r\n",
     ],
 )
 def test_malformed_answer_is_refused_without_reading_further(answer):
@@ -128,6 +145,14 @@ def test_malformed_answer_is_refused_without_reading_further(answer):
     with pytest.raises(HttpError):
         Connection("h:1", server).ask("GET", "/", None, {}, 0)
     assert server.pieces
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+def test_answer_without_a_body_leaves_the_connection_usable(status):
+    server = Server(b"HTTP/1.1 " + status + b"\r\n\r\n", OK + TWO)
+    connection = Connection("h:1", server)
+    assert connection.ask("GET", "/", None, {}, 0) == (int(status[:3]), b"")
+    assert connection.ask("GET", "/", None, {}, 0) == (200, b"{}")
 
 
 @pytest.mark.parametrize("length", [0, 6, 36, 255])
@@ -192,6 +217,16 @@ class Socket:
         if self.asked > 1000:
             pytest.fail("a loop without an end")
         raise BlockingIOError
+
+
+def test_stream_at_its_deadline_waits_for_nothing(monkeypatch):
+    clock = Clock(monkeypatch)
+    waiter = Waiter(clock)
+    stream = Stream(Socket(), waiter)
+    stream.deadline = clock.now
+    with pytest.raises(TimeoutError):
+        stream.wait(0)
+    assert not waiter.waits
 
 
 def test_socket_ready_without_data_is_read_until_the_deadline(monkeypatch):

@@ -80,6 +80,14 @@ def test_answer_longer_than_both_limits_together_is_refused(size, good):
             ask(*pieces)
 
 
+def test_each_answer_over_a_connection_has_its_own_limit():
+    size = BODY // 2 + HEAD
+    answers = [OK + b"Content-Length: %d\r\n\r\n" % size + b"x" * size] * 2
+    connection = Connection("h:1", Server(*answers))
+    for _ in answers:
+        assert len(connection.ask("GET", "/", None, {}, 0)[1]) == size
+
+
 def test_stream_sends_everything_if_the_socket_takes_little_at_a_time(monkeypatch):
     sent = []
 

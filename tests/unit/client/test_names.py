@@ -149,6 +149,28 @@ def test_the_address_of_an_endpoint_that_fails_is_looked_up_again(cluster, dns):
     assert dns.asked == ["m1", "m1"]
 
 
+def test_the_address_that_failed_is_looked_up_again_once(cluster, dns):
+    endpoints = configured(cluster, "host = m1:1")
+    cluster.a.refuse()
+    with pytest.raises(OSError):
+        endpoints.connect(["m1:1"], cluster.clock.now + 1)
+    cluster.a.error = 0
+    for _ in range(3):
+        endpoints.connect(["m1:1"], cluster.clock.now + 1)
+    assert dns.asked == ["m1", "m1"]
+
+
+def test_names_are_waited_for_no_longer_than_the_deadline(cluster, dns):
+    dns.hanging.add("m1")
+    cluster.waiter.hangs = True
+    endpoints = configured(cluster, "host = m1:1, 127.0.0.2:2")
+    deadline = cluster.clock.now + 0.125
+    assert endpoints.connect(["m1:1", B], deadline)[0].endpoint == B
+    # The second address was known, and would have been waited for longer.
+    assert endpoints.connect(["m1:1", B], deadline)[0].endpoint == B and cluster.clock.now == deadline
+    dns.wait_asked("m1")
+
+
 def test_a_known_address_does_not_depend_on_a_name_server_that_hangs_later(cluster, dns):
     configured(cluster, "host = m1:1")
     cluster.call()

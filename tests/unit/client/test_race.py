@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import select
 import socket
 import time
 
@@ -15,6 +16,7 @@ import pytest
 from ctdb_etcd.client.race import Address, ConnectFailed, race
 from ctdb_etcd.client.retry import reason
 from ctdb_etcd.waiting import Patient
+from tests.support.fake_network import A, B, Network, NetworkWaiter, fine
 from tests.support.fakes import Clock, Waiter
 
 NO_FAMILY = OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
@@ -114,3 +116,73 @@ def test_refusal_of_kernel_is_explained(monkeypatch, code, why):
     with pytest.raises(ConnectFailed) as failed:
         race([candidate], Patient(), soon())
     assert {endpoint: reason(error) for endpoint, error in failed.value.reasons.items()} == {"etcd1:2379": why}
+
+
+# Over a fake network
+
+
+@pytest.fixture
+def network(monkeypatch):
+    network = Network(monkeypatch, Clock(monkeypatch))
+    network.a, network.b = network.server(A, fine), network.server(B, fine)
+    return network
+
+
+def candidates():
+    return [Address(name, socket.AF_INET, ("127.0.0.%d" % number, number)) for number, name in enumerate([A, B], 1)]
+
+
+def test_slow_candidate_is_waited_for_after_the_last_one_has_failed(network):
+    network.a.connects = 0.5
+    network.b.refuse()
+    found, sock = race(candidates(), NetworkWaiter(network), network.clock.now + 2)
+    assert found.endpoint == A and network.open() == [A] and network.sockets[sock.fileno()] is sock
+
+
+def test_candidate_without_a_socket_leaves_the_earlier_one_its_name(monkeypatch, network):
+    make = socket.socket
+
+    def fail_second(*args):
+        if network.sockets:
+            raise NO_DESCRIPTOR
+        return make(*args)
+
+    monkeypatch.setattr(socket, "socket", fail_second)
+    network.a.connects = 0.5
+    assert race(candidates(), NetworkWaiter(network), network.clock.now + 2)[0].endpoint == A
+
+
+def test_deadline_before_the_next_attempt_ends_the_race(network):
+    network.a.never_connect()
+    began = network.clock.now
+    with pytest.raises(ConnectFailed):
+        race(candidates(), NetworkWaiter(network), began + 0.03)
+    assert network.clock.now == began + 0.03 and network.tried == [(A, began)] and not network.open()
+
+
+def test_refusal_by_the_server_is_the_reason_of_its_endpoint(network):
+    network.a.refuse()
+    network.b.never_connect()
+    with pytest.raises(ConnectFailed) as failed:
+        race(candidates(), NetworkWaiter(network), network.clock.now + 2)
+    reasons = failed.value.reasons
+    assert isinstance(reasons[A], ConnectionRefusedError) and isinstance(reasons[B], TimeoutError)
+
+
+def test_connected_socket_sends_small_requests_at_once(listener):
+    _, sock = race([address("a:1", listener.getsockname()[1])], Patient(), soon())
+    with sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) and sock.gettimeout() == 0
+
+
+def test_connection_that_is_there_at_once_is_used(monkeypatch, listener):
+    class Prompt(socket.socket):
+        def connect_ex(self, address):
+            super().connect_ex(address)
+            select.select([], [self], [], 20)
+            return 0
+
+    monkeypatch.setattr(socket, "socket", Prompt)
+    found, sock = race([address("a:1", listener.getsockname()[1])], Patient(), soon())
+    with sock:
+        assert found.endpoint == "a:1" and sock.getpeername() == listener.getsockname()

@@ -89,7 +89,7 @@ def failure(code):
 
 
 def alert(reason):
-    error = ssl.SSLError(1, reason)
+    error = ssl.SSLError(1, f"[SSL: {reason}] in other words (_ssl.c:1)")
     error.reason = reason
     return error
 

@@ -127,16 +127,22 @@ def test_a_server_of_another_name_is_refused(tls, certificate):
 def test_invalid_server_name_leaves_no_socket_open(tls):
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    with theirs, pytest.raises((ValueError, OSError)):
-        tls.stream(ours, Patient(), ".", soon())
-    assert ours.fileno() == -1
+    with theirs:
+        with pytest.raises((ValueError, OSError)):
+            tls.stream(ours, Patient(), "a..b", soon())
+        assert ours.fileno() == -1 and theirs.recv(9) == b""
 
 
 def test_handshake_that_never_ends_times_out_with_its_reason(tls):
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    with theirs, pytest.raises(TimeoutError, match=r"no end of the TLS handshake in \d+\.\d s"):
-        tls.stream(ours, Patient(), "127.0.0.1", soon(0.1))
+    with theirs:
+        with pytest.raises(TimeoutError, match=r"no end of the TLS handshake in \d+\.\d s") as failure:
+            tls.stream(ours, Patient(), "127.0.0.1", soon(0.1))
+        theirs.settimeout(0)
+        while theirs.recv(9999):  # nothing and not BlockingIOError: it is closed
+            pass
+        assert failure.value
 
 
 def test_a_connection_closed_in_the_handshake_may_need_http(tls):

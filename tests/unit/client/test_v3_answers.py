@@ -44,6 +44,10 @@ def test_value_that_is_no_object_makes_no_sense(part):
             read(part)
 
 
+def test_list_and_object_are_returned_as_they_are():
+    assert v3_answers.items([1]) == [1] and v3_answers.mapping({"a": 1}) == {"a": 1}
+
+
 @pytest.mark.parametrize("part", [None, {}, "x", 1], ids=str)
 def test_value_that_is_no_list_makes_no_sense(part):
     with pytest.raises(Unavailable, match="makes no sense: a list is missing"):
