@@ -8,6 +8,7 @@ processes and a waiting shell removes its directories.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -15,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, Optional, Sequence, TypeVar
+from typing import Callable, Optional, Sequence, Set, Tuple, TypeVar
 
 T = TypeVar("T")
 
@@ -32,6 +33,15 @@ def wait_until(condition: Callable[[], T], timeout: float, what: str, pause: flo
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout:g} s in vain for: {what}")
         time.sleep(pause)
+
+
+def descriptors() -> Set[Tuple[str, str]]:
+    """This process's descriptors, each with what it leads to: those that others have left may vanish meanwhile."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the list itself
+            found.add((fd, os.readlink(f"/proc/self/fd/{fd}")))
+    return found
 
 
 def thread_states(pid: int) -> list[str]:

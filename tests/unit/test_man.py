@@ -44,8 +44,9 @@ def needs_entry_of_catalog(name):
 needs_stylesheet = needs_entry_of_catalog("http://docbook.sourceforge.net/release/xsl/current/manpages/docbook.xsl")
 
 
-@pytest.fixture
-def page(tmp_path):
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("page")
     shutil.copytree(TREE / "man", tmp_path / "man", ignore=shutil.ignore_patterns("*.7"))
     shutil.copy(TREE / "Makefile", tmp_path)
     status, output = run("make", "-C", str(tmp_path), "man")

@@ -99,10 +99,12 @@ def test_each_wing_describes_itself_in_one_paragraph():
 
 def test_a_contender_imports_no_report_and_no_rare_module(tmp_path):
     conf = tmp_path / "ctdb_etcd_lock.conf"
-    conf.write_text("host = 127.0.0.1:1\nnetbios_name = X\nacquire_timeout = 1\n")
+    conf.write_text("host = 127.0.0.1:1\nnetbios_name = X\n")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from ctdb_etcd.main import main\n"
+        "from ctdb_etcd.config import keys\n"
+        "keys.SPEC['acquire_timeout'] = keys.seconds(0.1, 1, 0.1)\n"
         "main(['-c', sys.argv[2]])\n"
         "print(*sys.modules, file=sys.stderr)"
     )

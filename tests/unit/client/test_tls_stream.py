@@ -237,10 +237,9 @@ def test_a_server_that_ends_every_connection_but_http2_speaks_grpc_only(tls, cer
 
 def test_probe_of_a_server_that_waits_for_a_request_times_out(tls, certificate):
     server = Server(certificate, nothing)
-    began = time.monotonic()
     with pytest.raises(TimeoutError):
-        tls.grpc_only(server.connect, Patient(), "127.0.0.1", soon())
-    assert 0.5 <= time.monotonic() - began < 15 and server.client.fileno() == -1
+        tls.grpc_only(server.connect, Patient(), "127.0.0.1", soon(0.2))
+    assert server.client.fileno() == -1
 
 
 # The files of our certificate
