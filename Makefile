@@ -49,6 +49,7 @@ help:
 	@echo "                 ETCD=PATH: what needs etcd, on another one (also chaos, bench and demo);"
 	@echo "                 tests/releases/build-etcd VERSION builds some"
 	@echo "make check-long  a holder's long life in ten minutes: all that may change under it, at random; SECONDS=60"
+	@echo "make check-vm    the package on two whole machines with SELinux, emulated by qemu"
 	@echo "make check-unit  only the tests that need neither root nor etcd, in seconds"
 	@echo "make chaos       the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
 	@echo "                 SABOTAGE='no fence' breaks the program first; SABOTAGE=all: in every known way"
@@ -67,8 +68,9 @@ help:
 	@echo "make dist        make the source archive in dist/"
 	@echo "make clean       remove what the above left in the tree"
 	@echo
-	@echo "demo, check, chaos, model, coverage, mutants, bench, deb and rpm first install what is missing, with apt or dnf;"
-	@echo "check-unit and lint only name it. demo, check, chaos and bench need root for network namespaces, and ask sudo for it."
+	@echo "demo, check, check-vm, chaos, model, coverage, mutants, bench, deb and rpm first install what is missing, with apt or dnf;"
+	@echo "check-unit and lint only name it. demo, check, chaos and bench need root for network namespaces, check-vm to make"
+	@echo "a disk, and ask sudo for it."
 
 demo:
 	.ci/install-deps demo
@@ -84,6 +86,13 @@ check-long:
 	.ci/install-deps check
 	$(AS_ROOT) SOAK_SECONDS=$(or $(SECONDS),600) $(PYTEST) -s tests/etcd/lock/test_soak.py; \
 		status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
+
+# The distribution's etcd and CTDB in machines of their own, on a disk that root makes once a week.
+check-vm:
+	.ci/install-deps vm
+	DEB_BUILD_OPTIONS=nocheck $(MAKE) --no-print-directory deb
+	image=$$($(AS_ROOT) tests/vm/image) && VM_IMAGE=$$image VM_PACKAGE=$$(ls -t dist/ctdb-etcd_*_all.deb | head -1) \
+		$(PYTEST) -x -s $(or $(TESTS),tests/vm); status=$$?; $(REMOVE_LEFTOVERS); exit $$status
 
 # In seconds: one in twenty examples of the fuzz tests, which take most of the time; "make check" has them all.
 check-unit: export FUZZ ?= quick
@@ -165,4 +174,4 @@ clean:
 	$(REMOVE_LEFTOVERS)
 	rm -rf dist man/ctdb-etcd.7
 
-.PHONY: help demo check check-long check-unit chaos model coverage mutants bench lint man dist deb rpm install clean
+.PHONY: help demo check check-long check-vm check-unit chaos model coverage mutants bench lint man dist deb rpm install clean

@@ -16,7 +16,7 @@ pytest_plugins = ["tests.support.fixtures"]
 HERE = Path(__file__).resolve().parent
 
 # What all the tests of a folder need.
-NEEDS = {"unit": (), "etcd": ("etcd",), "cluster": ("etcd", "root"), "chaos": ("etcd", "root")}
+NEEDS = {"unit": (), "etcd": ("etcd",), "cluster": ("etcd", "root"), "chaos": ("etcd", "root"), "vm": ()}
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects by the marks
