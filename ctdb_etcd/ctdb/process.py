@@ -51,8 +51,8 @@ def _started() -> float:
     """When this process was forked: on a busy machine that may be long ago."""
     now = time.monotonic()
     try:
-        with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
-            ticks = int(file.read().rpartition(")")[2].split()[19])
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return now
@@ -62,8 +62,8 @@ def _started() -> float:
 def elects(parent: int) -> bool:
     """Whether CTDB's recovery daemon runs us, to become the leader; ctdbd itself runs us to check a recovery."""
     try:
-        with open(f"/proc/{parent}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read() == "ctdb_recoverd\n"
+        with open(f"/proc/{parent}/comm", "rb") as file:
+            return file.read() == b"ctdb_recoverd\n"
     except OSError:
         return False
 

@@ -14,6 +14,7 @@ PATTERNS = [
     "fence.py",
     "ctdb/cluster_name.py",
     "ctdb/hold.py",
+    "ctdb/process.py",
     "lock/*.py",
     "client/endpoints.py",
     "client/http1.py",
@@ -24,6 +25,7 @@ PATTERNS = [
     "client/v3_answers.py",
     "config/*.py",
     "log.py",
+    "waiting.py",
 ]
 # Tests of a module beside those that have its name: first those that find most.
 _ALSO: Dict[str, List[str]] = {

@@ -244,7 +244,9 @@ class Poll:
         self._poll.register(fd, events)
 
     def poll(self, milliseconds: Optional[float] = None) -> List[Tuple[int, int]]:
-        until = float("inf") if milliseconds is None else self._clock.now + milliseconds / 1000
+        # As the real one, which takes less than nothing for ever.
+        endless = milliseconds is None or milliseconds < 0
+        until = float("inf") if endless else self._clock.now + (milliseconds or 0) / 1000
         while True:
             ready: List[Tuple[int, int]] = self._poll.poll(0)
             if ready or self._clock.now >= until:

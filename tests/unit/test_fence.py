@@ -12,7 +12,7 @@ import pytest
 
 from ctdb_etcd import fence as fence_module
 from ctdb_etcd.errors import Lost
-from ctdb_etcd.fence import Fence, Grant, Moment, fits, margin
+from ctdb_etcd.fence import LEAST_TRY, Fence, Grant, Moment, fits, margin
 from tests.support.fakes import Clock, Killed
 from tests.support.forks import fork
 
@@ -231,6 +231,10 @@ def test_clock_that_expires_first_counts(clock):
 )
 def test_times_must_leave_room_for_two_tries_after_a_failed_refresh(ttl, refresh, one_try, good):
     assert fits(ttl, refresh, one_try) is good
+
+
+def test_each_of_the_two_tries_has_a_second():
+    assert fits(9, 6, LEAST_TRY) and not fits(9, 6.0625, LEAST_TRY)
 
 
 def test_moment_records_both_clocks(clock):

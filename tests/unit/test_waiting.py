@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from ctdb_etcd.waiting import Patient, Task
+from ctdb_etcd.waiting import Patient, Task, milliseconds, rest
+from tests.support.fakes import Clock, Waiter
 from tests.support.machine import descriptors
 
 
@@ -39,3 +40,50 @@ def test_task_raises_oserror_if_no_thread_can_be_started(monkeypatch):
         Task(int)
     assert failure.value.errno == errno.EAGAIN
     assert not descriptors() - before
+
+
+def test_result_that_nobody_wants_leaves_no_descriptor():
+    before = descriptors()
+    finished(int).leave()
+    assert not descriptors() - before
+
+
+def test_rest_ends_at_its_moment(monkeypatch):
+    clock = Clock(monkeypatch)
+    rest(Waiter(clock), clock.now + 2)
+    assert clock.now == 1026
+
+
+@pytest.mark.parametrize("seconds, whole", [(0.0, 0), (0.001, 1), (0.0011, 2), (1.0, 1000), (2.9991, 3000)])
+def test_poll_lasts_whole_milliseconds_and_ends_no_earlier(seconds, whole):
+    assert milliseconds(seconds) == whole
+
+
+class Poll:
+    """select.poll that is ready with these at once; `lasted` are the milliseconds of each."""
+
+    def __init__(self, monkeypatch, *ready):
+        self.ready, self.lasted, self.registered = ready, [], {}
+        monkeypatch.setattr(select, "poll", lambda: self)
+
+    def register(self, fd, event):
+        self.registered[fd] = event
+
+    def poll(self, lasted):
+        self.lasted.append(lasted)
+        return [(fd, select.POLLERR) for fd in self.ready]
+
+
+@pytest.mark.parametrize("left, lasted", [(2.5, 2500), (0.0, 0), (-3.0, 0)])
+def test_patient_waits_for_what_is_left_to_the_deadline(monkeypatch, left, lasted):
+    clock = Clock(monkeypatch)
+    poll = Poll(monkeypatch)
+    with pytest.raises(TimeoutError, match="^no answer in time$"):
+        Patient().wait({7: select.POLLIN}, clock.now + left)
+    assert poll.lasted == [lasted] and poll.registered == {7: select.POLLIN}
+
+
+def test_patient_returns_what_is_ready_even_after_the_deadline(monkeypatch):
+    clock = Clock(monkeypatch)
+    Poll(monkeypatch, 7)
+    assert Patient().wait({7: select.POLLIN, 8: select.POLLOUT}, clock.now - 1) == {7}

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from ctdb_etcd.ctdb import process
 from ctdb_etcd.ctdb.process import Watch
 from ctdb_etcd.errors import Stopped
 from tests.support.fakes import Clock, Poll
@@ -175,6 +176,14 @@ def test_answer_within_half_a_second_of_the_stop_is_still_used(watch, clock, pip
         watch.check()
 
 
+def test_answer_within_half_a_second_is_used_without_pidfd_too(clock, parent, pipe, monkeypatch, request):
+    monkeypatch.setattr(process, "_pidfd", lambda pid: None)
+    watch = request.getfixturevalue("watch")
+    clock.at(clock.now + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    clock.at(clock.now + 1.45, lambda: os.write(pipe[1], b"."))
+    assert watch.wait({pipe[0]: select.POLLIN}, clock.now + 100) == {pipe[0]}
+
+
 def test_answer_over_half_a_second_after_the_stop_is_abandoned(watch, clock, pipe):
     began = clock.now
     clock.at(began + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -228,3 +237,56 @@ def test_a_wait_returns_what_is_ready_and_nothing_else(watch, clock, pipe):
     os.write(writer, b".")
     # Ready although its time is over: what has come counts.
     assert watch.wait({reader: select.POLLIN}, clock.now - 1) == {reader}
+
+
+# The rest between two refreshes
+
+
+def test_rest_lasts_until_its_moment(watch, clock, pipe):
+    until = clock.now + 5
+    assert watch.rest({pipe[0]: select.POLLIN}, until) is False
+    assert until <= clock.now < until + 0.01
+    assert watch.rest({}, clock.now) is False
+
+
+@pytest.mark.parametrize("more", [{}, "pipe"])
+def test_stop_ends_a_rest_at_once(watch, clock, pipe, more):
+    began = clock.now
+    clock.at(began + 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Stopped, match="SIGTERM"):
+        watch.rest({pipe[0]: select.POLLIN} if more else {}, began + 100)
+    assert clock.now == began + 2
+    with pytest.raises(Stopped):
+        watch.rest({}, clock.now - 1)
+
+
+def test_event_ends_a_rest(watch, clock, pipe):
+    reader, writer = pipe
+    began = clock.now
+    clock.at(began + 2, lambda: os.write(writer, b"."))
+    assert watch.rest({reader: select.POLLIN}, began + 100) is True
+    assert clock.now == began + 2
+
+
+def test_rest_looks_for_the_parent_five_times_a_second(clock, parent, monkeypatch, request):
+    monkeypatch.setattr(process, "_pidfd", lambda pid: None)
+    watch = request.getfixturevalue("watch")
+    began, looks = clock.now, []
+    monkeypatch.setattr(os, "getppid", lambda: looks.append(clock.now) or parent.pid)
+    assert watch.rest({}, began + 1) is False
+    gaps = sorted({round(after - before, 3) for before, after in zip(looks, looks[1:])} - {0.0})
+    assert gaps[-1] == 0.2 and clock.now < began + 1.01
+
+
+def test_wait_after_its_deadline_looks_once(watch, clock, pipe):
+    with pytest.raises(TimeoutError):
+        watch.wait({pipe[0]: select.POLLIN}, clock.now - 3)
+    assert clock.now == 1024
+
+
+def test_signals_beyond_the_pipe_are_no_warning(watch, capfd):
+    for _ in range(70000):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert capfd.readouterr().err == ""
+    with pytest.raises(Stopped, match="SIGHUP"):
+        watch.check()

@@ -117,7 +117,14 @@ def test_start_time_is_now_if_proc_has_none(stat, monkeypatch, tmp_path):
     (tmp_path / "stat").write_text(stat or "")
     path = tmp_path / ("none" if stat is None else "stat")
     real = open
-    monkeypatch.setattr("builtins.open", lambda name, **more: real(path if name == "/proc/self/stat" else name, **more))
+    monkeypatch.setattr("builtins.open", lambda name, *more: real(path if name == "/proc/self/stat" else name, *more))
+    assert _started() == now
+
+
+def test_machine_that_slept_during_the_start_has_not_started_later(monkeypatch):
+    now = Clock(monkeypatch).now
+    # By the fake clock the process starts in the future.
+    monkeypatch.setattr(os, "sysconf", lambda name: 1e-9)
     assert _started() == now
 
 
