@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 
@@ -101,7 +102,8 @@ def test_hanging_testparm_gives_2_and_is_killed(etcd, tmp_path):
         assert helper.status(15) == "2"
         assert 3.9 < helper.answered_after < 4.5
         helper.wait_exit()
-        assert "testparm gave no answer in 3." in helper.stderr
+        # Counted from testparm's start, a moment after the helper's.
+        assert re.search(r"testparm gave no answer in (3\.\d|4\.[0-4]) s: ", helper.stderr)
         assert not os.path.exists(f"/proc/{pid.read_text().strip()}")
 
 
