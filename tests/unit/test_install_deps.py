@@ -51,7 +51,7 @@ def asked(system):
     return (system / "asked").read_text().split() if (system / "asked").exists() else []
 
 
-@pytest.mark.parametrize("purpose", ["demo", "unit", "lint", "model", "check", "packaging", "vm"])
+@pytest.mark.parametrize("purpose", ["demo", "unit", "lint", "model", "check", "packaging", "try-rpm", "vm"])
 def test_dnf_installs_missing_packages_once(system, purpose):
     status, out, err = run(system, purpose)
     options, names = asked(system)[:3], asked(system)[3:]
