@@ -50,6 +50,7 @@ help:
 	@echo "                 tests/releases/build-etcd VERSION builds some"
 	@echo "make check-long  a holder's long life in ten minutes: all that may change under it, at random; SECONDS=60"
 	@echo "make check-vm    the package on two whole machines with SELinux, emulated by qemu"
+	@echo "make check-samba CTDB's own tests, from Debian's source package of Samba, with this lock in place of CTDB's"
 	@echo "make check-unit  only the tests that need neither root nor etcd, in seconds"
 	@echo "make chaos       the lock under a storm of faults: SECONDS=600 SEED=1 MIX=v3,v3,auto OUTPUT=DIR"
 	@echo "                 SABOTAGE='no fence' breaks the program first; SABOTAGE=all: in every known way"
@@ -68,9 +69,9 @@ help:
 	@echo "make dist        make the source archive in dist/"
 	@echo "make clean       remove what the above left in the tree"
 	@echo
-	@echo "demo, check, check-vm, chaos, model, coverage, mutants, bench, deb and rpm first install what is missing, with apt or dnf;"
-	@echo "check-unit and lint only name it. demo, check, chaos and bench need root for network namespaces, check-vm to make"
-	@echo "a disk, and ask sudo for it."
+	@echo "The check targets but check-unit, and demo, chaos, model, coverage, mutants, bench, deb and rpm first install what"
+	@echo "is missing, with apt or dnf; check-unit and lint only name it. demo, check, check-samba, chaos and bench need root"
+	@echo "for network namespaces, check-vm to make a disk, and ask sudo for it."
 
 demo:
 	.ci/install-deps demo
@@ -93,6 +94,10 @@ check-vm:
 	DEB_BUILD_OPTIONS=nocheck $(MAKE) --no-print-directory deb
 	image=$$($(AS_ROOT) tests/vm/image) && VM_IMAGE=$$image VM_PACKAGE=$$(ls -t dist/ctdb-etcd_*_all.deb | head -1) \
 		$(PYTEST) -x -s $(or $(TESTS),tests/vm); status=$$?; $(REMOVE_LEFTOVERS); exit $$status
+
+check-samba:
+	.ci/install-deps samba
+	$(AS_ROOT) $(PYTHON) -m tests.samba $(TESTS); status=$$?; $(SUDO) $(REMOVE_LEFTOVERS); exit $$status
 
 # In seconds: one in twenty examples of the fuzz tests, which take most of the time; "make check" has them all.
 check-unit: export FUZZ ?= quick
@@ -174,4 +179,4 @@ clean:
 	$(REMOVE_LEFTOVERS)
 	rm -rf dist man/ctdb-etcd.7
 
-.PHONY: help demo check check-long check-vm check-unit chaos model coverage mutants bench lint man dist deb rpm install clean
+.PHONY: help demo check check-long check-samba check-vm check-unit chaos model coverage mutants bench lint man dist deb rpm install clean
