@@ -8,7 +8,6 @@ imported only where it is needed.
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 
@@ -28,8 +27,6 @@ def main(arguments: list[str]) -> int:
     """Run the helper. The exit status repeats the status character; CTDB reads only the character."""
     # First, since a parent that dies meanwhile gives us another one.
     parent = os.getppid()
-    # The garbage collector takes a twentieth of a start, which leaves no garbage. A holder switches it on again.
-    gc.disable()
     # As long as there is nothing to release, a signal may simply end the process.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not {"--status", "--check", "--json"}.isdisjoint(arguments):
