@@ -11,8 +11,10 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 
 import coverage
+from coverage.exceptions import CoverageWarning
 
 from .record import FOLDER, TREE
 
@@ -33,6 +35,8 @@ def main() -> int:
     env = {**os.environ, "CTDB_ETCD_LOCK": str(helper)}
     argv = [sys.executable, "-m", "pytest", "-p", "tests.coverage.record", *sys.argv[1:]]
     status = subprocess.run(argv, cwd=TREE, env=env).returncode
+    # Of the records that a signal has left half-written.
+    warnings.simplefilter("ignore", CoverageWarning)
     report = coverage.Coverage(str(FOLDER / "data"), branch=True, config_file=False)
     report.combine()
     report.save()
