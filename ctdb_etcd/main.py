@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         else:
             # Without its text, which may quote a secret from the file.
             lines.error(f"this is a bug, please report it: {type(error).__name__} {_place(error)}")
-    return int(status.written or process.HOLDING)
+    return int(status.written or 0)
 
 
 def _work(arguments: list[str], parent: int, started: float, status: Status, log: Log) -> None:
@@ -191,7 +191,7 @@ def _parse_all(arguments: list[str]) -> Options:
         " 3 error.",
     )
     parser.add_argument("-c", dest="config", metavar="FILE", help=f"configuration file ({default_path()})")
-    parser.add_argument("-v", dest="verbose", action="count", default=0, help="log more on stderr, up to -vvv")
+    parser.add_argument("-v", dest="verbose", action="count", help="log more on stderr, up to -vvv")
     parser.add_argument(
         "--status", action="store_true", help="show holder and endpoints; 0 good, 1 warning, 2 critical, 3 unknown"
     )
