@@ -20,6 +20,7 @@ def pair(monkeypatch):
     clock = Clock(monkeypatch)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
+    theirs.settimeout(5)
     with ours, theirs:
         yield Connection("h:1", Stream(ours, Waiter(clock))), theirs, clock.now + 5
 

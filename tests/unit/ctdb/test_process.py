@@ -268,12 +268,13 @@ def test_event_ends_a_rest(watch, clock, pipe):
     assert clock.now == began + 2
 
 
-def test_rest_looks_for_the_parent_five_times_a_second(clock, parent, monkeypatch, request):
+def test_rest_looks_for_the_parent_five_times_a_second(clock, parent, pipe, monkeypatch, request):
     monkeypatch.setattr(process, "_pidfd", lambda pid: None)
     watch = request.getfixturevalue("watch")
     began, looks = clock.now, []
     monkeypatch.setattr(os, "getppid", lambda: looks.append(clock.now) or parent.pid)
-    assert watch.rest({}, began + 1) is False
+    clock.at(began + 1, lambda: os.write(pipe[1], b"."))
+    assert watch.rest({pipe[0]: select.POLLIN}, began + 9) is True
     gaps = sorted({round(after - before, 3) for before, after in zip(looks, looks[1:])} - {0.0})
     assert gaps[-1] == 0.2 and clock.now < began + 1.01
 
