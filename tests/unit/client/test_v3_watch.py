@@ -94,6 +94,7 @@ def test_watch_moves_to_the_endpoint_in_use(cluster):
 FAILS = [
     always(),
     always((0.0, b"")),
+    always((0.0, b"SSH-2.0-x\r\n")),
     always((0.0, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")),
     always((0.0, answer(404, b"404 page not found"))),
     always((0.0, answer(200, {"result": {}}))),
@@ -111,6 +112,7 @@ def test_failed_watch_is_left_out_in_time_and_begun_again_next_rest(cluster, ser
     until = cluster.clock.now + 0.5
     (idle,) = sockets(cluster, changes(cluster))
     assert cluster.clock.now <= until and cluster.network.open() == [A]
+    assert cluster.log.lines[-1].startswith(f"debug: watch: none at {A}: ")
     # The next rest tries again.
     cluster.a.serve = watched()
     cluster.call()
@@ -140,3 +142,28 @@ def test_a_watch_carries_the_token(cluster):
     cluster.call()
     changes(cluster)
     assert cluster.a.paths[-1] == "/v3/watch" and cluster.a.fields[-1]["Authorization"] == "t1"
+    assert cluster.log.lines[-1] == f"debug: POST /v3/watch at {A}"
+
+
+def test_a_watch_logs_in_if_no_token_is_left(cluster):
+    cluster.configured(1, "username = u\npassword = p\n")
+    token = always((0.0, answer(200, {**FINE, "token": "t1"})))
+    cluster.a.serve = lambda path, body: (token if path.endswith("authenticate") else watched())(path, body)
+    cluster.call()
+    cluster.client._login.forget()
+    watch, _ = sockets(cluster, changes(cluster))
+    assert cluster.a.requests[-2] == ("/v3/auth/authenticate", {"name": "u", "password": "p"})
+    assert cluster.a.paths[-1] == "/v3/watch" and cluster.a.fields[-1]["Authorization"] == "t1"
+    assert cluster.a.connections[-1] is watch and len(cluster.network.tried) == 2
+
+
+def test_a_watch_that_must_log_in_first_begins_in_time(cluster):
+    cluster.configured(1, "username = u\npassword = p\n")
+    token = always((0.0, answer(200, {**FINE, "token": "t1"})))
+    cluster.a.serve = lambda path, body: (token if path.endswith("authenticate") else watched())(path, body)
+    cluster.call()
+    cluster.client._login.forget()
+    cluster.a.fall_silent()
+    until = cluster.clock.now + 0.5
+    (idle,) = sockets(cluster, changes(cluster))
+    assert cluster.clock.now == until and cluster.network.open() == [A]

@@ -74,10 +74,11 @@ def test_start_closes_only_descriptors_above_stderr():
         begin()
         os.write(2, str([fd for fd in opened if os.path.exists(f"/proc/self/fd/{fd}")]).encode())
 
-    os.waitpid(fork(child), 0)
-    assert os.read(reader, 100) == b"[0, 1, 2]"
-    os.close(reader)
+    pid = fork(child)
     os.close(writer)
+    assert os.read(reader, 100) == b"[0, 1, 2]"
+    os.waitpid(pid, 0)
+    os.close(reader)
 
 
 def test_open_descriptors_are_closed_without_proc_too():
@@ -103,12 +104,13 @@ def test_start_time_is_that_of_the_fork():
         time.sleep(0.03)
         os.write(2, f"{begin()} {running}".encode())
 
-    os.waitpid(fork(child), 0)
+    pid = fork(child)
+    os.close(writer)
     started, running = map(float, os.read(reader, 100).split())
     # The kernel counts in ticks of 10 ms.
     assert before - 0.02 <= started <= running
+    os.waitpid(pid, 0)
     os.close(reader)
-    os.close(writer)
 
 
 @pytest.mark.parametrize("stat", ["", "1 (x) S", "1 (x) " + "x " * 50, None])
