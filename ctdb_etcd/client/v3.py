@@ -134,7 +134,7 @@ class Client:
             self._open_health(endpoint, until, found)
             return
         found["latency"] = round(time.monotonic() - began, 6)
-        header = answer.get("header") or {}
+        header = answer["header"]
         leader, member = str(answer.get("leader", "0")), str(header.get("member_id", "0"))
         # An object or a text each, "memberID:... alarm:NOSPACE"; other errors stand beside the alarms.
         errors = [str(error) for error in answer.get("errors") or []]

@@ -40,6 +40,7 @@ def test_refusing_endpoint_costs_no_time_and_the_next_one_is_kept(cluster):
     cluster.a.refuse()
     began = cluster.clock.now
     assert cluster.call() == FINE and cluster.clock.now == began and client.endpoint == B
+    assert client._endpoints.names() == [B, C, A]
     cluster.a.error = 0
     cluster.call()
     assert cluster.b.paths == ["/v3/kv/range"] * 2 and not cluster.a.requests

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.client.endpoints import NO_LEADER
+from ctdb_etcd.client.endpoints import CLOSED, NO_LEADER
+from ctdb_etcd.client.http1 import Disconnected
 from ctdb_etcd.errors import EndpointRefused, Refused, Unavailable
 from ctdb_etcd.waiting import Patient
 from tests.support.fake_network import A, B, FINE, Cluster, always, answer, says
@@ -118,6 +119,59 @@ def test_log_has_each_request_without_an_answer(cluster):
     assert f"debug: kv/range: no answer from {A} in 0.2500 s: Connection reset by peer" in cluster.log.lines
 
 
+def test_log_has_what_an_endpoint_answers_that_speaks_no_http(cluster):
+    cluster.configured(1)
+    cluster.a.serve = always((0.0, b"SSH-2.0-x\r\n"))
+    with pytest.raises(Unavailable):
+        cluster.call(1)
+    says = "what answers does not speak HTTP"
+    assert f"debug: kv/range: no answer from {A} in 0.0000 s: {says}" in cluster.log.lines
+
+
+# The call
+
+
+def test_request_with_a_dead_token_is_repeated_at_once(cluster):
+    cluster.configured(1, "username = u\npassword = p\n")
+    tokens = iter("ab")
+
+    def serve(path, body):
+        if path.endswith("authenticate"):
+            return [(0.0, answer(200, {**FINE, "token": next(tokens)}))]
+        good = cluster.a.fields[-1]["Authorization"] == "b"
+        return [(0.0, answer(200, STATUS))] if good else says("etcdserver: invalid auth token")(path, body)
+
+    cluster.a.serve = serve
+    began = cluster.clock.now
+    assert cluster.call() == STATUS and cluster.clock.now == began
+    assert cluster.a.paths == ["/v3/auth/authenticate", "/v3/kv/range"] * 2
+
+
+@pytest.mark.parametrize("seconds, most", [(60.0, 3.0), (4.0, 2.0)])
+def test_name_servers_have_read_timeout_or_half_of_the_time(cluster, seconds, most):
+    untils = []
+    cluster.client._endpoints.find = untils.append
+    cluster.call(seconds)
+    assert untils == [cluster.clock.now + most]
+
+
+def test_connection_is_made_again_once_after_the_file_was_read_again(cluster):
+    for edition in 0, 1, 1:
+        cluster.client._config.edition = edition
+        cluster.call()
+    assert len(cluster.network.tried) == 2 and len(cluster.network.open()) == 1
+
+
+def test_connection_closed_without_an_answer_is_explained_by_the_protocol(cluster):
+    client = cluster.client
+    client._endpoints.explain = lambda *what: what
+    assert str(client._explain(Disconnected(), A, 7)) == CLOSED
+    error = OSError("x")
+    assert client._explain(error, A, 7) == (error, A, 7)
+    client._config.protocol = "https"
+    assert client._explain(error := Disconnected(), A, 7) == (error, A, 7)
+
+
 # Health
 
 
@@ -129,13 +183,13 @@ def health(cluster, **answers):
 
 
 def test_health_of_a_member_is_what_it_reports(cluster):
-    found = health(cluster, status=lambda path, body: [(0.25, answer(200, STATUS, "Date: today\r\n"))])
+    found = health(cluster, status=lambda path, body: [(0.1234567, answer(200, STATUS, "Date: today\r\n"))])
     assert found == {
         "reachable": True,
         "version": "3.5.9",
         "leader": True,
         "cluster_id": "4d",
-        "latency": 0.25,
+        "latency": 0.123457,
         "date": "today",
         "alarms": [],
         "error": None,
@@ -174,14 +228,14 @@ LIST = answer(200, {"header": {"cluster_id": "77"}})
 
 
 def test_member_that_lets_only_root_ask_reports_what_is_open(cluster):
-    slow = lambda path, body: [(0.25, OPEN["version"])]  # noqa: E731
+    slow = lambda path, body: [(0.1234567, OPEN["version"])]  # noqa: E731
     found = health(cluster, **{**OPEN, "version": slow}, health=answer(200, {"health": "true"}), list=LIST)
     assert found.pop("note").startswith("which member leads is not known: etcd reports: etcdserver: permission denied")
     assert found == {
         "reachable": True,
         "version": "3.4.0",
         "date": "today",
-        "latency": 0.25,
+        "latency": 0.123457,
         "cluster_id": "4d",
     }
     assert cluster.b.methods == ["POST", "GET", "GET", "POST"]

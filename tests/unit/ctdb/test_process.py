@@ -135,11 +135,14 @@ def test_parent_that_ended_before_it_was_watched_is_noticed(watch, clock, monkey
         watch.check()
 
 
-def test_parent_is_polled_without_pidfd(clock, parent, monkeypatch, request):
+@pytest.mark.parametrize("lacks", ["kernel", "python"])
+def test_parent_is_polled_without_pidfd(clock, parent, monkeypatch, request, lacks):
     def refuse(pid):
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(os, "pidfd_open", refuse)
+    if lacks == "python":
+        monkeypatch.delattr(os, "pidfd_open")
     watch = request.getfixturevalue("watch")
     clock.at(clock.now + 2.05, lambda: monkeypatch.setattr(os, "getppid", lambda: 1))
     began = clock.now
@@ -247,6 +250,8 @@ def test_rest_lasts_until_its_moment(watch, clock, pipe):
     assert watch.rest({pipe[0]: select.POLLIN}, until) is False
     assert until <= clock.now < until + 0.01
     assert watch.rest({}, clock.now) is False
+    began = clock.now
+    assert watch.rest({}, began + 0.5) is False and clock.now >= began + 0.5
 
 
 @pytest.mark.parametrize("more", [{}, "pipe"])
