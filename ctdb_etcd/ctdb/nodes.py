@@ -22,9 +22,8 @@ def elsewhere() -> str:
             lines = [line.strip() for line in file]
     except OSError:
         return ""
-    # A # marks a deleted node.
-    addresses = [line for line in lines if line and not line.startswith("#")]
-    return next((f"{address} (in {path})" for address in addresses if not _is_ours(address)), "")
+    # A deleted node has a # in front, and so is no address.
+    return next((f"{address} (in {path})" for address in lines if not _is_ours(address)), "")
 
 
 def _is_ours(address: str) -> bool:

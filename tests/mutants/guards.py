@@ -14,6 +14,7 @@ PATTERNS = [
     "fence.py",
     "ctdb/cluster_name.py",
     "ctdb/hold.py",
+    "ctdb/nodes.py",
     "ctdb/process.py",
     "lock/*.py",
     "client/endpoints.py",

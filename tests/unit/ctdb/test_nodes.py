@@ -66,3 +66,69 @@ def test_own_addresses_are_known_even_if_any_address_can_be_bound(file, monkeypa
     assert nodes.elsewhere() == ""
     file.write_text("127.0.0.1\n198.51.100.1\n")
     assert nodes.elsewhere().startswith("198.51.100.1")
+
+
+def test_nodes_file_is_that_of_ctdb(monkeypatch):
+    opened = []
+
+    def missing(path, **_):
+        opened.append(path)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(nodes, "open", missing, raising=False)
+    for base, path in ("/x", "/x/nodes"), ("", "/etc/ctdb/nodes"):
+        monkeypatch.setenv("CTDB_BASE", base)
+        assert nodes.elsewhere() == "" and opened.pop() == path
+
+
+class Socket:
+    """A socket of a machine that has 192.0.2.1 and 2001:db8::1 alone; what it was asked for is in `asked`."""
+
+    OURS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+
+    def __init__(self, family, kind):
+        assert kind == socket.SOCK_DGRAM
+        self.asked = [family]
+        Socket.last = self.asked
+        self.own = self.OURS[family]
+        self.name = ("0.0.0.0", 0)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def bind(self, address):
+        self.asked.append(("bind", address))
+        if address[0] != self.own:
+            raise OSError(99, "Cannot assign requested address")
+
+    def connect(self, address):
+        self.asked.append("connect")
+        self.name = (self.own, 4)
+
+    def getsockname(self):
+        return self.name
+
+
+@pytest.mark.parametrize("switch", ["0\n", None])
+@pytest.mark.parametrize("address, ours", [("192.0.2.1", True), ("192.0.2.2", False), ("2001:db8::1", True)])
+def test_own_address_is_one_that_can_be_bound(monkeypatch, tmp_path, switch, address, ours):
+    monkeypatch.setattr(socket, "socket", Socket)
+    path = tmp_path / "switch"
+    if switch:
+        path.write_text(switch)
+    monkeypatch.setattr(nodes, "_NONLOCAL_BIND", dict.fromkeys(nodes._NONLOCAL_BIND, str(path)))
+    assert nodes._is_ours(address) is ours
+    assert Socket.last[1:] == [("bind", (address, 0))]
+
+
+@pytest.mark.parametrize("address, ours", [("192.0.2.1", True), ("192.0.2.2", False), ("127.0.0.2", True)])
+def test_own_address_is_one_that_is_reached_from_itself(monkeypatch, tmp_path, address, ours):
+    monkeypatch.setattr(socket, "socket", Socket)
+    path = tmp_path / "switch"
+    path.write_text("1\n")
+    monkeypatch.setattr(nodes, "_NONLOCAL_BIND", dict.fromkeys(nodes._NONLOCAL_BIND, str(path)))
+    assert nodes._is_ours(address) is ours
+    assert Socket.last[1:] == ["connect"]
