@@ -99,7 +99,7 @@ def demonstrate(cluster: Cluster, watch: HolderWatch) -> None:
     expect(first.number == taken.node, "the leader is the node that took the lock")
     key = show_key(cluster, first)
 
-    step(f"The leader is lost: {first} is gone as by a power cut. Of its processes the others can prove nothing.")
+    step(f"The leader is lost: {first} is gone with all its processes, of which the others can prove nothing.")
     lost = time.monotonic()
     first.kill_all()
     others = [node for node in cluster.nodes if node is not first]

@@ -67,7 +67,7 @@ class Node:
         self.cluster.wait_until(lambda: not self.pids(), timeout, f"{self} to be gone")
 
     def kill_all(self) -> None:
-        """SIGKILL for every process of the node, its helpers among them, as a power cut would."""
+        """SIGKILL for every process of the node, its helpers among them; unlike a power cut it closes connections."""
 
         def dead() -> bool:
             self.cluster.namespace.kill(self.pids())

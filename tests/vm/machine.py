@@ -19,7 +19,7 @@ from typing import Sequence
 
 from tests.support.machine import Port, end, spawn, wait_until
 
-# Generous: an emulated machine is some twenty times slower than a real one, and may share its processor.
+# In seconds. Generous: an emulated machine is some twenty times slower than a real one, and may share its processor.
 BOOT = 600
 COMMAND = 300
 
@@ -47,7 +47,8 @@ class Machine:
         self._console = directory / f"console{number}"
         self._agent, agent = socket.socketpair()
         self._monitor, monitor = socket.socketpair()
-        with open(directory / f"qemu{number}", "wb") as errors:
+        self._errors = directory / f"qemu{number}"
+        with open(self._errors, "wb") as errors:
             self._qemu = spawn(
                 [
                     *"qemu-system-x86_64 -nodefaults -no-user-config -display none -accel tcg -m 1024".split(),
@@ -65,7 +66,6 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 pass_fds=[agent.fileno(), monitor.fileno()],
             )
-        self._errors = directory / f"qemu{number}"
         agent.close()
         monitor.close()
         self._answers = self._agent.makefile("rb")
@@ -81,17 +81,13 @@ class Machine:
             f"ip addr add {self.address}/24 dev $nic; ip link set $nic up"
         )
 
-    def run(self, command: str, timeout: float = COMMAND, check: bool = True) -> str:
-        """What a command of sh prints, to stdout or stderr; Failed if its exit status is not 0."""
-        self._agent.sendall(json.dumps([command, timeout]).encode() + b"\n")
-        status, output = json.loads(self._line(timeout + 60))
+    def run(self, command: str, check: bool = True) -> str:
+        """What a command of sh prints, to stdout or stderr; with `check` Failed if its exit status is not 0."""
+        self._agent.sendall(json.dumps([command, COMMAND]).encode() + b"\n")
+        status, output = json.loads(self._line(COMMAND + 60))
         if check and status:
             raise Failed(f"{self.name}: {command}: status {status}\n{output}")
         return str(output)
-
-    def succeeds(self, command: str) -> bool:
-        """Whether its exit status is 0."""
-        return self.run(f"({command}) >/dev/null 2>&1 && echo yes", check=False) == "yes\n"
 
     def write(self, path: str, text: str, mode: str = "644") -> None:
         """A whole file, with the label that the policy gives its path."""

@@ -26,7 +26,7 @@ MODULE = "/usr/share/selinux/packages/ctdb_etcd.cil"
 LOG = "/var/log/ctdb/log.ctdb"
 # What CTDB logs when a helper has answered `0`.
 TAKEN = "Cluster lock taken successfully"
-# Generous, for emulated machines on a shared one: what takes seconds here may take a minute there.
+# In seconds. Generous, for emulated machines on a shared one: what takes seconds here may take a minute there.
 SOON = 240
 
 _CTDB_CONF = f"""[logging]
@@ -54,8 +54,12 @@ class Pair:
 
     def on_both(self, action: Callable[[Machine], T]) -> list[T]:
         """Its results; both at one time, since each machine has a processor of its own."""
-        with ThreadPoolExecutor(2) as pool:
+        pool = ThreadPoolExecutor(2)
+        try:
             return list(pool.map(action, self.nodes))
+        finally:
+            # If we are interrupted: the threads end with the machines, which are ended next.
+            pool.shutdown(wait=False)
 
     def set_up(self) -> None:
         """Boot, install, configure; etcd runs afterwards."""
@@ -114,14 +118,14 @@ class Pair:
         assert self.wait_leader(second) is first, self.describe()
         return first
 
-    def wait(self, node: Machine, condition: str, timeout: float = SOON) -> str:
+    def wait(self, node: Machine, condition: str) -> str:
         """Until a command prints something, which is returned."""
-        return self.until(lambda: node.run(condition, check=False).strip(), f"{node.name}: {condition}", timeout)
+        return self.until(lambda: node.run(condition, check=False).strip(), f"{node.name}: {condition}")
 
-    def until(self, condition: Callable[[], T], what: str, timeout: float = SOON) -> T:
+    def until(self, condition: Callable[[], T], what: str) -> T:
         """Until it is true; a failure shows the end of both nodes' logs, and the lock's keys."""
         try:
-            return wait_until(condition, timeout, what, 0.3)
+            return wait_until(condition, SOON, what, 0.3)
         except AssertionError as failure:
             raise AssertionError(f"{failure}\n{self.describe()}") from None
 
@@ -141,6 +145,10 @@ class Pair:
         moment = self.until(lambda: self.logged(node, text, after), f"{node.name}: {text!r} in CTDB's log")
         assert moment is not None
         return moment
+
+    def count(self, node: Machine, text: str) -> int:
+        """The lines with this text in CTDB's log."""
+        return int(node.run(f"grep -c -F '{text}' {LOG}", check=False))
 
     def keys(self) -> str:
         """Those of the lock that etcd has, whatever its name."""
