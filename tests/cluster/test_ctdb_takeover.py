@@ -37,7 +37,7 @@ def lose(cluster, what):
         ("leader", False, 7, "its process is gone"),
         ("leader", True, TTL + 2, "waiting for the end of a lease"),
     ],
-    ids=["the helper is killed", "all of the leader's processes are killed", "the leader's machine crashes"],
+    ids=["the helper is killed", "all of the leader's processes are killed", "all on the leader's machine is killed"],
 )
 def test_lock_is_taken_again_about_as_soon_as_with_the_fcntl_helper(what, machines, most, by):
     with ExitStack() as stack:
