@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The table of claims in docs/DESIGN.md and those of docs/model/README.md name what exists, and the claims all."""
+"""Tests of the tables in docs/DESIGN.md and docs/model/README.md: they are complete, and what they name exists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in LINES]
 
 
 def unknown(part):
-    """Those of these functions that the file in front of them does not define."""
+    """Return those of the functions in this table cell that the file named before them does not define."""
     file, *names = re.findall(r"`([^`]+)`", part)
     source = (TREE / "ctdb_etcd" / file).read_text()
     return [name for name in names if not re.search(rf"(def|class) {name.rpartition('.')[2]}\b", source)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The fence: when the process ends, by each of its clocks, and that nothing in it can keep the kernel from it."""
+"""Tests of the fence: when it ends the process by each clock, and that nothing in the process can prevent this."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ctdb_etcd.fence import LEAST_TRY, Fence, Grant, Moment, fits, margin
 from tests.support.fakes import Clock, Killed
 from tests.support.forks import fork
 
-# Seconds of a lease, and how long before its end the process does: a second, or a quarter of a short lease.
+# Seconds of a lease, and how long before its end the process ends: 1 s, or a quarter of a short lease.
 TTLS = [(1, 0.25), (2, 0.5), (3, 0.75), (3.96, 0.99), (4, 1), (5, 1), (9, 1), (60, 1), (3600, 1)]
 
 
@@ -47,7 +47,7 @@ def test_each_grant_moves_the_fence_to_its_own_end(clock):
     fence.arm(second)
     assert fence.left() == second.usable() == 7
     assert clock.alarm == second.sent.monotonic + 8
-    # Also to an earlier one, though no renewal has it.
+    # The timer also moves to an earlier end, although no renewal has one.
     fence.arm(first)
     assert fence.left() == first.usable() == 5 and clock.alarm == first.sent.monotonic + 8
 
@@ -80,8 +80,11 @@ def test_a_renewal_first_sets_the_timer_to_a_quarter_of_the_margin(clock, ttl, q
 
 
 def each_two_stops(monkeypatch, seconds):
-    """A clock for each two of the calls before which a process can be stopped while it sets the timer, and what stops
-    it there for so many seconds: a function to call once, with what to do after each stop."""
+    """Yield a clock and a function for each two calls before which a process can be stopped while it sets the timer.
+
+    The function, called once, plans a stop before each of the two calls, for these seconds. Its argument is called
+    after each stop.
+    """
     for first in range(8):
         for second in range(first + 1, 9):
             with monkeypatch.context() as patch:
@@ -104,7 +107,7 @@ def stop_before_calls(patch, clock, plan, after):
         patch.setattr(module, name, stopped)
 
 
-# How long the process is stopped, and stopped again, in seconds; of a lease of 9 it has 8.
+# Seconds of the first and of the second stop. A lease of 9 s leaves the process 8 s.
 STOPS = [(0.2, 6.5), (1.2, 1.2), (1.2, 7), (3, 5.5), (5.9, 3), (7.9, 0.2), (0.2, 0.2), (9, 9)]
 
 
@@ -114,7 +117,7 @@ def test_two_pauses_while_a_renewal_sets_the_timer_do_not_make_it_late(monkeypat
         fence = Fence(Grant(Moment.now(), 9))
         clock.pass_(2)
         renewed = Grant(Moment.now(), 9)
-        # A quarter of the margin.
+        # The 8 s of the renewal plus a quarter of the margin.
         latest = clock.now + 8.25
 
         def alive():
@@ -138,7 +141,7 @@ def test_two_pauses_before_the_first_timer_do_not_make_it_late(monkeypatch, seco
             Fence(grant)
             assert clock.now < end and clock.alarm <= end + 0.25
         except (Killed, Lost):
-            # Each stop shorter than the lease is made up for, if both together are.
+            # Stops that together are shorter than the lease are compensated: none of them ends the process early.
             assert clock.now >= end
 
 
@@ -152,7 +155,7 @@ def test_grant_that_is_too_old_is_a_loss_and_sets_no_timer(clock, age):
 
 
 def stop_before_setting(clock, *seconds):
-    """Let the process be stopped for so long each time that it is about to set its timer."""
+    """Stop the process for these seconds in turn, each time that it is about to set its timer."""
 
     def stop():
         clock.now_is(clock.now + seconds[0])
@@ -219,7 +222,7 @@ def test_suspended_time_counts(clock):
 
 def test_clock_that_expires_first_counts(clock):
     grant = Grant(Moment.now(), 9)
-    # Nothing known does this: the one clock goes on, the other does not.
+    # No known machine does this: CLOCK_MONOTONIC advances by 4 s, but CLOCK_BOOTTIME by only 1 s.
     clock.pass_(4)
     clock.suspend(-3)
     assert grant.left() == 5
@@ -244,7 +247,7 @@ def test_moment_records_both_clocks(clock):
 
 
 def ended_by(action):
-    """The signal that ends a process which does this, then sleeps."""
+    """Return the signal that ends a process that runs the action and then sleeps."""
 
     def child():
         action()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What .ci/install-deps does where dnf is: stand-ins for dnf and rpm, as no such system is at hand."""
+"""Tests of .ci/install-deps on a system with dnf. Stand-ins replace dnf and rpm, which are not available here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEEDED = ("sh", "mktemp", "cat", "rm")
 
 @pytest.fixture
 def system(tmp_path):
-    """A directory of programs that is the whole PATH; its file `installed` lists the packages that are there."""
+    """Return a directory of programs that is the whole PATH. Its file `installed` lists the installed packages."""
 
     def program(name, script):
         path = tmp_path / name
@@ -29,12 +29,12 @@ def system(tmp_path):
     for name in ("etcd", "etcdctl"):
         program(name, "")
     (tmp_path / "installed").write_text("")
-    # rpm -q --qf FORMAT NAME...
+    # Called as: rpm -q --qf FORMAT NAME...
     program("rpm", f"""shift 3; for name; do
         while read -r here; do [ "$here" = "$name" ] && printf '%s:installed ' "$name"; done <{tmp_path}/installed
         done""")
     program("dnf", f'echo "$*" >>{tmp_path}/asked; echo "dnf speaks"; [ ! -e {tmp_path}/broken ]')
-    # No unit runs or is enabled.
+    # No unit is running or enabled.
     program("systemctl", 'case "$*" in *is-*) exit 1 ;; esac')
     program("id", "echo 0")
     return tmp_path

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Lines of the log: which are written, what is never in them, and that no line is ever waited for."""
+"""Tests of log lines: which are written, what they never contain, and that no write blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEVELS = ["error", "info", "debug", "wire"]
 
 
 def logged(action, verbosity=0):
-    """What comes out of stderr."""
+    """Return what is written to stderr."""
     reader, writer = os.pipe()
 
     def child():
@@ -85,7 +85,7 @@ def test_line_is_dropped_if_stderr_is_full():
         Log().error("x")
         os._exit(7)
 
-    # Else it would be ended by its alarm.
+    # If the write blocked, SIGALRM would end the child.
     assert os.WEXITSTATUS(os.waitpid(fork(child), 0)[1]) == 7
     os.close(reader)
     os.close(writer)

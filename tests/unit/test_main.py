@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The command line, and the file that it names."""
+"""Tests of the command line and of the file that it names."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""How the command joins its parts, and what CTDB and the log get of each error, in a child or with doubles."""
+"""Tests of how main() joins its parts, and of the status and log lines for each error, in a child or with doubles."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ctdb_etcd.report import command
 from tests.support.fakes import Log
 from tests.support.forks import in_child
 
-# The character and the log
+# Status character and log
 
 
 def answered(raised, before=""):
-    """What main() returns, what is on stdout, and on stderr, if its work writes `before` and raises this."""
+    """Return main()'s result, stdout and stderr if its work writes the status `before` and raises `raised`."""
 
     def work(arguments, parent, started, status, log):
         if before:
@@ -96,11 +96,11 @@ def test_error_that_was_raised_nowhere_has_no_place():
     assert subject._place(ValueError()) == ""
 
 
-# The operator's commands
+# Commands for operators
 
 
 def reported(words, run=None, log=True):
-    """What main() returns for these words if the report does this, and what is on stderr."""
+    """Return main()'s result and stderr for these words, with `run` in place of the report."""
 
     def child():
         reader, err = os.pipe2(os.O_NONBLOCK)
@@ -144,7 +144,7 @@ def test_argument_of_any_bytes_is_reported():
 
 
 class Parts:
-    """Doubles of the parts, and what each was given."""
+    """Doubles of the parts. `given` has the arguments of each."""
 
     def __init__(self, monkeypatch, tmp_path):
         self.path, self.log, self.given = tmp_path / "x.conf", Log(), {}
@@ -250,7 +250,7 @@ def test_helper_without_a_parent_is_refused(parts, parent):
     ],
 )
 def test_options_of_a_helper_are_understood(monkeypatch, words, config, verbose):
-    if "vvvv" not in words:  # none that ctdbd is given needs argparse
+    if "vvvv" not in words:  # ctdbd passes no options that need argparse
         monkeypatch.setattr(subject, "_parse_all", None)
     options = parse_options(words.split())
     assert (options.config, options.verbose) == (config, verbose)

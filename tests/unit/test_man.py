@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The man page: well-formed for every reader of it, and true to the program in whatever can be compared."""
+"""Tests of the man page: it is well-formed for each of its readers, and agrees with the program."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_man_page_has_every_key_with_its_range_and_default(key):
         assert vars(documented) == vars(config.parse("man", b""))
         assert keys.SPEC[key][1] is not None
     else:
-        # In words: there is no value that could stand in the file.
+        # The default is described in words, because no value in the file stands for it.
         assert keys.SPEC[key][1] is None
 
 
@@ -82,7 +82,7 @@ def test_man_page_has_every_option_of_the_program():
 def test_every_message_in_the_man_page_is_one_of_the_program():
     program = "".join(path.read_text() for path in (TREE / "ctdb_etcd").rglob("*.py"))
     program += (TREE / "ctdb_etcd_lock.py").read_text()
-    # A string that is continued on the next line, and what is put into it.
+    # Join the parts of a string (or f-string) that continues on the next line.
     program = re.sub(r'"\s*f?"', "", program)
     messages = [text(term) for term in PAGE.iter("term") if term.get("role") == "message"]
     assert len(messages) > 5
@@ -107,7 +107,7 @@ def test_man_reports_no_warning(page):
     command = ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(page)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    # groff 1.22 has this macro of the headings of notes and cautions, later ones warn.
+    # groff 1.22 defines this macro, for the headings of notes and cautions. Later releases warn about it.
     assert "an-trap" not in page.read_text(encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The joints of the program: whatever happens, CTDB gets its one character, and an operator a line of text."""
+"""Tests of main() in a child: whatever happens, CTDB gets its one character, and an operator gets a line of text."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def conf(tmp_path):
 
 
 def start(conf, run=None, parent=None):
-    """Run main in a child; what it wrote to stdout and to stderr, and its exit status.
+    """Run main() in a child, and return its stdout, its stderr and its exit status.
 
-    `run(contender)` is in place of the lock's life, `parent` of what the kernel says.
+    `run(contender)` replaces the lock's life, and `parent` replaces the parent's pid.
     """
     out, err = os.pipe(), os.pipe()
 
@@ -53,7 +53,7 @@ def start(conf, run=None, parent=None):
 def test_helper_without_a_parent_does_nothing(conf, parent):
     out, err, code = start(conf, lambda *parts: os.write(2, b"the lock's life"), parent)
     assert (out, code) == ("3", 3) and "the parent process is gone" in err and "life" not in err
-    # What ctdbd as process 1 of a container needs.
+    # A container whose process 1 is ctdbd needs this advice.
     assert "an init above it (docker run --init)" in err
 
 
@@ -80,7 +80,7 @@ def test_unexpected_error_gives_a_character_and_a_line_with_its_place(conf):
     assert (out, code) == ("3", 3)
     (line,) = err.splitlines()
     assert "this is a bug, please report it: ValueError at unit/test_start.py:" in line and "Traceback" not in err
-    # The text of an exception may quote a secret of the file.
+    # The text of an exception may quote a secret from the file.
     assert "hunter2" not in err
 
 

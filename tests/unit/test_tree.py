@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What keeps code and tests readable: short files, short names, each test in a folder that says what it needs."""
+"""Tests of the tree: short files, short test names, and each test in a folder named after what it needs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The version stands in five files; they agree. The source archive has no debian/ (.gitattributes)."""
+"""Tests of the version: five files state the same one. The source archive has no debian/ (.gitattributes)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What is done in a thread: its result, its exception, and a machine without a thread or descriptor left."""
+"""Tests of tasks in threads and of waits: results, exceptions, deadlines, and a lack of threads."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_poll_lasts_whole_milliseconds_and_ends_no_earlier(seconds, whole):
 
 
 class Poll:
-    """select.poll that is ready with these at once; `lasted` are the milliseconds of each."""
+    """A fake select.poll that returns `ready` at once. `lasted` lists the timeouts in milliseconds."""
 
     def __init__(self, monkeypatch, *ready):
         self.ready, self.lasted, self.registered = ready, [], {}

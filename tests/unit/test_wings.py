@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The plan of the package: no import runs upward, and a contender imports only what it needs."""
+"""Tests of the package's layers: no import goes upward, and a contender imports only what it needs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import pytest
 from tests.support import TREE
 
 PACKAGE = TREE / "ctdb_etcd"
-# From the ground up: a module may import what stands before it, and what is in its own wing.
+# From the bottom up: a module may import from the entries before it and from its own wing.
 FLOORS = ["__init__", "errors", "waiting", "fence", "log", "config", "client", "lock", "ctdb", "report", "main"]
-# The only ones that may import these, which are slow to import or not installed everywhere.
+# These packages are slow to import or not installed everywhere. Only these modules may import them.
 RARE = {"etcd": {"client/v2", "lock/v2"}, "dns": {"client/srv"}, "ssl": {"client/tls", "client/v2"}}
-# Not needed by who finds the lock held, or no etcd: CTDB waits for each import, on every node in every recovery.
+# Not needed if the lock is held or etcd is unreachable: CTDB waits for each import, on every node in every recovery.
 FOR_TAKING = {"lock/v3_lease", "lock/v2_served", "lock/one_etcd", "ctdb/nodes", "ctdb/commands", "client/tls"}
 MODULES = sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))
 
 
 def imports(module: str, everywhere: bool = True) -> list[tuple[int, str, list[str]]]:
-    """Level, module and names of each import; `everywhere`: those inside functions too. Not those for types only."""
+    """Return level, module and names of each import, without those for types. `everywhere` adds those in functions."""
     found = []
 
     def visit(node: ast.AST) -> None:
@@ -44,7 +44,7 @@ def imports(module: str, everywhere: bool = True) -> list[tuple[int, str, list[s
 
 
 def within(module: str) -> set[str]:
-    """The modules of the package that this one imports, by their paths in it."""
+    """Return the modules of the package that this one imports, as paths in the package."""
     result = set()
     for level, name, names in imports(module):
         if not level:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Plain English in what users and maintainers read: words to avoid, and what to write in their place."""
+"""Tests of the words that users and maintainers read: words to avoid, and what to write instead."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The table and the picture that `make bench` makes of its figures."""
+"""Tests of the tables and the plot that `make bench` makes from its figures."""
 
 from __future__ import annotations
 

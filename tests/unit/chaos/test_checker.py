@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The checker of a chaos run: each rule finds what it is there for."""
+"""Tests of the checker of a chaos run: each rule finds its violation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def keys(pid, revision, put, gone):
 
 
 def two_holders(first_eof=10.0, second_answered=11.0, **first):
-    """A good record: one holder after the other, and each key as long as its holder."""
+    """Return a record that by default breaks no rule: one holder after the other, each with a key while it holds."""
     record = Record(ttl=3, began=0, ended=20)
     record.operations = [holder("node1", 7, 1, first_eof, **first), holder("node2", 8, second_answered, 15)]
     record.changes = keys(7, 2, 0.9, 10.5) + keys(8, 4, 10.9, 15.5)

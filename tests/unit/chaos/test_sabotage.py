@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Each sabotage still finds its text in the program, and leaves a program that can be compiled."""
+"""Tests of the sabotages: each one finds its text in the program and leaves a program that compiles."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Addresses of endpoints: what no name server, thread or descriptor can be had for costs only its endpoint."""
+"""Tests of endpoint addresses: an invalid name, or a lack of threads or descriptors, affects only its endpoint."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_older_dns_answer_is_used_after_a_quarter_of_a_second(monkeypatch):
 
 
 class Answers:
-    """getaddrinfo: only numbers are known at once."""
+    """A fake getaddrinfo: no host is a number, and the answer `now` comes after the event `wait_for`, if any."""
 
     def __init__(self):
         self.now = None
@@ -80,7 +80,7 @@ def connect_in_vain(endpoints, names):
 def test_separate_connection_to_a_dead_endpoint_times_out_early():
     with black_hole("127.0.0.1") as port:
         name = f"127.0.0.1:{port}"
-        # Nothing but time ends its waits: its own waiter is not that of the endpoints.
+        # The separate connection does not use the waiter of the endpoints (None here): only deadlines end its waits.
         apart = Endpoints(parse(f"host = {name}"), None, Log()).apart(name)
         began = time.monotonic()
         with pytest.raises(TimeoutError):
@@ -129,7 +129,7 @@ def test_earlier_members_stay_if_no_thread_can_look_them_up(monkeypatch):
 @pytest.mark.parametrize("name", ["a..b", ".", ".x", "x" * 64, "x." * 200, "b\u00fccher.test", "\u2024\u2024"])
 def test_invalid_host_name_fails_to_resolve(monkeypatch, name):
     real = socket.getaddrinfo
-    # The rest of the way is the C library's, and a name server's.
+    # The C library and a name server do the rest of a lookup. AI_NUMERICHOST leaves it out.
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: real(*args, flags=socket.AI_NUMERICHOST))
     endpoints = Endpoints(parse("host = 127.0.0.1"), Patient(), Log())
     endpoints._adopt([(name, 1)])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Connections to an endpoint, secured or not, and what is made of their errors; what the endpoints remember."""
+"""Tests of connections to endpoints with and without TLS, how errors are explained, and what Endpoints remembers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOSED = ConnectionResetError("the connection was closed")
 
 
 class Tls:
-    """What secures connections; `only` is whether the server speaks gRPC only, or what happens when that is asked."""
+    """A fake TLS layer. `only` is whether the server speaks gRPC only, or the exception that the probe raises."""
 
     def __init__(self, config=None, log=None):
         self.made_of = config, log
@@ -143,7 +143,7 @@ def test_refused_connection_with_tls_is_reported_as_it_is(cluster):
     assert not tls.asked
 
 
-# What is known of the endpoints
+# State of the endpoints
 
 
 def test_numeric_address_is_known_once_connected(cluster):
@@ -235,7 +235,7 @@ def test_name_is_resolved_for_tcp_only(monkeypatch, cluster):
     assert asked == [(b"m", 9, {**stream, "flags": socket.AI_NUMERICHOST}), (b"m", 9, stream)]
 
 
-# The records of a domain
+# SRV records of a domain
 
 
 def test_domain_is_looked_up_for_the_protocol_and_its_members_are_logged(monkeypatch, cluster):
@@ -266,7 +266,7 @@ def test_older_members_wait_for_new_ones_a_quarter_of_a_second(monkeypatch, clus
     began = cluster.clock.now
     endpoints.find(began + left)
     assert cluster.clock.now == began + waited and endpoints.names() == ["h:1"]
-    # The search goes on.
+    # The search continues.
     search = endpoints._search
     endpoints.find(cluster.clock.now + 1)
     assert endpoints._search is search

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Whatever etcd answers, and whatever is on the wire: an object, or one known error, in time."""
+"""Fuzz tests of the client: any answer and any bytes on the wire give an object or a known error, in time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def server():
 
 
 class Waiter:
-    """As lock.Waiter; nothing ends it."""
+    """Like waiting.Waiter, but nothing stops it."""
 
     def check(self):
         pass

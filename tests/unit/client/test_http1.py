@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""HTTP/1.1 as servers and proxies may speak it: an answer is taken whole, however it comes, or not at all."""
+"""Tests of HTTP/1.1 answers from servers and proxies: an answer is read whole, in whatever pieces, or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TWO = b"Content-Length: 2\r\n\r\n{}"
 
 
 class Server:
-    """A stream that brings these pieces, then its end."""
+    """A fake stream that returns these pieces and then ends."""
 
     def __init__(self, *pieces):
         self.pieces, self.sent, self.closed = list(pieces), b"", False
@@ -84,7 +84,7 @@ def test_the_next_answer_comes_over_the_same_connection():
         OK + b"\r\n{}",
         OK + TWO + b"x",
         b"HTTP/1.0 200 OK\r\n" + TWO,
-        # Nobody asked for it; it must not be taken for the next answer.
+        # An unrequested answer must not be used for the next request.
         OK + TWO + OK + TWO,
         OK + TWO + b"\r\n",
     ],
@@ -204,7 +204,7 @@ def test_answer_announced_as_too_long_is_refused_without_reading_it(announced):
 
 
 class Socket:
-    """A socket that is ready all the time, as TLS can be without having anything to read."""
+    """A fake socket that is always ready but never has data, as a TLS socket can be."""
 
     def __init__(self):
         self.asked = 0

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""An answer without an end (etcd's watch): its first chunk, and how the next one or the end shows."""
+"""Tests of an answer without an end (etcd's watch): its first chunk, and how more data or the end is noticed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 @pytest.fixture
 def pair(monkeypatch):
-    """A connection over a real socket, and the server's end of it."""
+    """Yield a connection over a real socket, the server's end of it, and a deadline."""
     clock = Clock(monkeypatch)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -68,7 +68,7 @@ def test_an_answer_until_the_end_of_the_stream_leaves_its_end(pair):
 
 
 def test_end_that_was_read_already_is_noticed():
-    class Ended:  # as TLS can end before its socket does
+    class Ended:  # TLS can end before its socket does
         def send(self, data):
             pass
 

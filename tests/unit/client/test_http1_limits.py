@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""How long an answer of HTTP/1.1 may be, each limit from both sides, and what a stream sends piece by piece."""
+"""Tests of the size limits of HTTP/1.1 answers, each from both sides, and of sending and receiving in pieces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BODY, HEAD = 10 << 20, 1 << 16
 
 
 class Server:
-    """A stream that brings these pieces, then its end."""
+    """A fake stream that returns these pieces and then ends."""
 
     def __init__(self, *pieces):
         self.pieces = list(pieces)
@@ -69,7 +69,7 @@ def test_answer_longer_than_both_limits_together_is_refused(size, good):
     tail = b"HTTP/1.1 204 No Content\r\n\r\n"
     interim = b"HTTP/1.1 100 Continue\r\nX: " + b"x" * 4000 + b"\r\n\r\n"
     count, rest = divmod(size - len(tail), len(interim))
-    # Interim answers of this length altogether, one of them a little longer.
+    # Interim answers fill `size` bytes before the tail. One of them is a little longer.
     filled = interim * (count - 1) + interim.replace(b"Continue", b"Continue" + b"e" * rest) + tail
     assert len(filled) == size
     pieces = [filled[at : at + HEAD] for at in range(0, size, HEAD)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The login: once, again when a token is no longer good, never for ever; and what the log shows of it."""
+"""Tests of the login: it happens once, and again for an invalid token, but not forever; and what the log shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cluster(monkeypatch):
 
 
 class Guarded:
-    """A server that wants a login; its tokens are numbered, and only the last one is good."""
+    """A fake server that requires a login. Its tokens are numbered, and only the newest one is valid."""
 
     def __init__(self, password="p"):
         self.password, self.tokens, self.fault = password, 0, ""
@@ -100,7 +100,7 @@ def test_login_is_not_repeated_while_auth_is_disabled(guarded):
     for _ in range(2):
         assert guarded.call() == FINE
     assert guarded.a.paths.count("/v3/auth/authenticate") == 1 and not guarded.client.logged_in
-    # Until etcd wants one.
+    # The client logs in again once etcd requires it.
     guarded.a.serve = guarded.guard
     assert guarded.call() == FINE and guarded.client.logged_in
 
@@ -112,7 +112,7 @@ def test_login_answer_without_a_token_is_refused(guarded, token):
         guarded.call(2)
 
 
-# What the log shows
+# The log
 
 
 SECRET = "hunter2"
@@ -168,7 +168,7 @@ def test_password_equal_to_a_word_of_the_log_is_not_revealed(cluster):
     assert [line for line in cluster.log.lines if line.startswith("debug: kv/range: 200")]
 
 
-# The login by itself
+# The Login class alone
 
 
 def login_of(user="u", log=None):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Where etcd is, by names and by DNS records: what hangs delays nothing else, and what was known is used again."""
+"""Tests of DNS names and SRV records: a hanging lookup delays nothing else, and known addresses are used again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUMBERS = {"m1": ("127.0.0.1", 1), "m2": ("127.0.0.2", 2)}
 
 
 class Dns:
-    """The resolver, and the records of a domain. What hangs does so until the test is over."""
+    """A fake resolver with addresses and SRV records. Lookups in `hanging` hang until the test is over."""
 
     def __init__(self, monkeypatch):
         self.hosts = {name: address for name, (address, _) in NUMBERS.items()}
@@ -32,7 +32,7 @@ class Dns:
         monkeypatch.setattr(srv, "look_up", self._look_up)
 
     def wait_asked(self, *names):
-        """Fake time may pass before the thread that asks has begun. In real time."""
+        """Wait in real time for these lookups: fake time may pass before the asking thread has started."""
         for _ in range(2000):
             if self.asked == list(names):
                 return
@@ -80,7 +80,7 @@ def dns(monkeypatch):
     monkeypatch.setattr(_thread, "start_new_thread", start_counted)
     yield dns
     dns.over.set()
-    # A thread that begins late must not ask the next test's resolver.
+    # A thread that starts late must not ask the next test's resolver.
     assert all(over.wait(20) for over in ended)
 
 
@@ -90,7 +90,7 @@ def cluster(monkeypatch):
 
 
 def configured(cluster, text):
-    """The cluster with a client of this file; and its endpoints."""
+    """Give the cluster a client with this configuration, and return its endpoints."""
     config = parse(text)
     endpoints = Endpoints(config, cluster.waiter, cluster.log)
     cluster.client = v3.Client(config, endpoints, cluster.waiter, cluster.log)
@@ -166,7 +166,7 @@ def test_names_are_waited_for_no_longer_than_the_deadline(cluster, dns):
     endpoints = configured(cluster, "host = m1:1, 127.0.0.2:2")
     deadline = cluster.clock.now + 0.125
     assert endpoints.connect(["m1:1", B], deadline)[0].endpoint == B
-    # The second address was known, and would have been waited for longer.
+    # B's address is known. With a later deadline, the wait for m1 would last 0.25 s.
     assert endpoints.connect(["m1:1", B], deadline)[0].endpoint == B and cluster.clock.now == deadline
     dns.wait_asked("m1")
 
@@ -182,7 +182,7 @@ def test_a_known_address_does_not_depend_on_a_name_server_that_hangs_later(clust
     assert cluster.call() == FINE
 
 
-# The records of a domain
+# SRV records of a domain
 
 
 def test_the_members_of_a_domain_are_looked_up_once(cluster, dns):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Connecting: in which order and how far apart, and what a failure of one candidate costs the others."""
+"""Tests of the connection race: the order and the intervals of attempts, and how a failure affects other candidates."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What the clients do once the file of a running helper was read again, and with certificates that have changed."""
+"""Tests of the clients of a running helper after its file or its certificates have changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cluster(monkeypatch, tmp_path):
 
 
 def write(cluster, text):
-    """The file, which said something else when the helper started."""
+    """Write a file that differs from the one that the helper read when it started."""
     cluster.path.write_text(text)
     cluster.client._config.follow(str(cluster.path), b"something else", cluster.log)
 
@@ -117,7 +117,7 @@ def test_https_with_unusable_files_changes_no_setting():
 
 @pytest.fixture
 def reading(monkeypatch, tmp_path):
-    """A Tls whose files' contents pass for certificates; `made` are the contexts that connections had."""
+    """Return a Tls that takes any file contents as certificates. `made` lists the contexts of its connections."""
     for name in ("ca", "cert", "key"):
         (tmp_path / name).write_text(name)
 
@@ -146,7 +146,7 @@ def test_each_changed_file_is_used_for_the_next_connection(reading, name):
     (reading.path / name).write_text(f"{name}2")
     reading.connect()
     assert f"{name}2" in reading.made[0]
-    # Of the same length and time, as mv puts it into the place.
+    # Replace the file by rename, as mv does, with one of the same size and modification time.
     other = reading.path / "other"
     other.write_text(f"{name}3")
     status = (reading.path / name).stat()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Rounds over the endpoints: which failures end them, which endpoints are asked again, the words for a failure."""
+"""Tests of rounds over the endpoints: which failures end them, which endpoints are retried, and the error texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.fakes import Clock, Log, Waiter
 
 
 class Rounds:
-    """Endpoints a, b and c, which fail in these ways."""
+    """Endpoints a, b and c, which fail with these errors."""
 
     def __init__(self, monkeypatch, *errors):
         self.clock = Clock(monkeypatch)
@@ -55,7 +55,7 @@ def test_endpoints_that_are_all_refused_end_the_rounds_at_once(monkeypatch):
         ({"a": EndpointRefused("x"), "b": OSError("x")}, Unavailable),
         ({"a": EndpointRefused("x"), "b": OtherCluster("x")}, Refused),
         ({"a": OtherCluster("x"), "b": OtherCluster("x")}, OtherCluster),
-        # Waiting does not shorten it.
+        # Waiting does not make the answer shorter.
         ({"a": TooLong("x"), "b": OSError("x")}, TooLong),
     ],
 )

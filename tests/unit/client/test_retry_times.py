@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Trying again: how often, until when, and how much of it is logged."""
+"""Tests of retries: how many there are, when they end, and how much is logged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.fakes import Clock, Log, Waiter
 
 
 class Trial:
-    """Attempts that the test plans: what each endpoint failed of, or an answer."""
+    """Calls with planned attempts: each one is an answer or the failures of the endpoints."""
 
     def __init__(self, monkeypatch):
         self.clock = Clock(monkeypatch)
@@ -21,7 +21,7 @@ class Trial:
         self.attempts = []
 
     def call(self, *rounds, seconds=60.0, **more):
-        """Each round is an answer, or a dict of failures; the last one is repeated."""
+        """Make a call. Each round is an answer or a dict of failures, and the last one is repeated."""
         left = list(rounds)
 
         def attempt(failures):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""SRV records: which of the names in them can be endpoints."""
+"""Tests of SRV records: which of their names are accepted as endpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ resolver = pytest.importorskip("dns.resolver", reason="python3-dnspython is not 
 
 @pytest.fixture
 def answer(monkeypatch):
-    """The targets of the first name that is asked for."""
+    """Return a function that sets the SRV targets of the next lookup."""
     targets = []
 
     class Resolver:

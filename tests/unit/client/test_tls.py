@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Whom we trust: the authorities of ca_cert or those of the system, never both, and always the server's name."""
+"""Tests of trust: the authorities of ca_cert or those of the system, never both, and always the server's name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from ctdb_etcd.client.tls import context, explain
 from ctdb_etcd.errors import EndpointRefused, Refused
 
-# Two authorities, `one` and `two`, made by openssl req -x509; their keys are not kept.
+# Two certificate authorities, `one` and `two`, made with openssl req -x509. Their private keys were not kept.
 ONE = """\
 -----BEGIN CERTIFICATE-----
 MIIBdDCCARmgAwIBAgIUGUJFzqgmegChvap0QwXBISDtGkUwCgYIKoZIzj0EAwIw
@@ -41,7 +41,7 @@ AFQj9wIgG4FGj0LSZio12XcxoybbZ38qV2UYTRlawb29vd/mC1g=
 
 @pytest.fixture(autouse=True)
 def system(monkeypatch, tmp_path):
-    """The system's store, with `one` in it."""
+    """Set up a system certificate store that holds only `one`."""
     (tmp_path / "one.pem").write_text(ONE)
     (tmp_path / "two.pem").write_text(TWO)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "one.pem"))

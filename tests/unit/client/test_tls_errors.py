@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A stream through TLS that fails in each way, how long a server is probed, and when files are read again."""
+"""Tests of TLS stream errors, of the time limits of the gRPC probe, and of when TLS files are read again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLOSED = [ssl.SSLEOFError(8, "x"), ssl.SSLZeroReturnError(6, "x"), BrokenPipeErr
 
 @pytest.fixture
 def stream():
-    """A stream after its handshake; `waits` are the events that were waited for."""
+    """Return a TLS stream after its handshake. `waits` lists the events that it waited for."""
     stream = TlsStream.__new__(TlsStream)
     Stream.__init__(stream, None, None)
     stream.waits = []
@@ -30,7 +30,7 @@ def stream():
 
 
 def outcomes(*those):
-    """An operation that raises or returns these, one after the other."""
+    """Return an operation that returns or raises these in turn."""
     left = list(those)
 
     def operation():
@@ -85,7 +85,7 @@ def test_error_of_tls_without_a_reason_is_reported_with_its_text():
     assert str(explained).startswith("TLS: ") and "odd" in str(explained)
 
 
-# How long a server is probed for gRPC only
+# Time limits of the probe for gRPC only
 
 
 @pytest.mark.parametrize("left, waited", [(9.0, 0.5), (0.25, 0.25)])
@@ -130,7 +130,7 @@ def test_second_connection_may_take_the_time_that_is_left(monkeypatch, end):
     assert made == [("s", "w", "h", clock.now + 9)] * 2 and contexts[0] is not contexts[1] and len(closed) == 2
 
 
-# Files
+# TLS files
 
 
 def test_same_fault_is_logged_again_after_good_files(monkeypatch):
@@ -163,7 +163,7 @@ def test_missing_file_has_a_stamp_of_its_own(tmp_path):
         assert tls.stamp(config) == before and len(before) == 3
         (tmp_path / name).write_text("x")
         assert tls.stamp(config) != before
-    # A file that is named in its place and is missing as well is another fault.
+    # A missing file under another name is another fault.
     stamps = [tls.stamp(SimpleNamespace(ca_cert=f"{tmp_path}/none{number}", cert=None)) for number in range(2)]
     assert stamps[0] != stamps[1]
 

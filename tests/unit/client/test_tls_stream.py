@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A stream through TLS, to a server in a thread: the handshake, both directions, its end, and our certificate."""
+"""Tests of a TLS stream to a server thread: the handshake, both directions, the end, and the client certificate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pki(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def certificate(pki):
-    """That of the server, and of a client."""
+    """Return a certificate for both the server and the client."""
     return pki.issue("server", "IP:127.0.0.1,IP:fe80::1")
 
 
@@ -47,7 +47,7 @@ def soon(seconds=20.0):
 
 
 class Server:
-    """One connection, on which the server shakes hands and then does this with it. `alpn` is what it agreed on."""
+    """A server for one connection. It completes the handshake and runs `action`. `alpn` is the agreed protocol."""
 
     def __init__(self, certificate, action, require=None):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -74,7 +74,7 @@ class Server:
             self.action(secured)
 
     def end(self):
-        """Wait for the server's end."""
+        """Wait until the server thread has ended."""
         self.thread.join(20)
         assert not self.thread.is_alive()
 
@@ -97,7 +97,7 @@ def test_large_data_passes_a_tls_stream_both_ways(tls, certificate):
     sent = bytes(range(256)) * 4096
     got = bytearray()
     assert stream.deadline > time.monotonic()
-    # The buffers of both directions are smaller: it is sent and received in turns.
+    # The buffers of both directions are smaller than the data, so sending and receiving alternate.
     for start in range(0, len(sent), 16384):
         stream.send(sent[start : start + 16384])
         while len(got) < start + 16384:
@@ -140,7 +140,7 @@ def test_handshake_that_never_ends_times_out_with_its_reason(tls):
         with pytest.raises(TimeoutError, match=r"no end of the TLS handshake in \d+\.\d s") as failure:
             tls.stream(ours, Patient(), "127.0.0.1", soon(0.1))
         theirs.settimeout(0)
-        while theirs.recv(9999):  # nothing and not BlockingIOError: it is closed
+        while theirs.recv(9999):  # an empty read instead of BlockingIOError: closed
             pass
         assert failure.value
 
@@ -202,11 +202,11 @@ def test_our_certificate_is_sent_to_a_server_that_requests_one(pki, certificate)
     stream.close()
 
 
-# A server that speaks gRPC only
+# Servers that speak gRPC only
 
 
 def closes(secured):
-    """At once."""
+    """Close the connection at once."""
 
 
 def settings(secured):
@@ -231,7 +231,7 @@ def test_a_server_that_ends_every_connection_but_http2_speaks_grpc_only(tls, cer
         found = tls.grpc_only(lambda: waiting.pop(0).connect(), Patient(), "127.0.0.1", soon())
     assert bool(found) is only and not waiting
     assert [server.client.fileno() for server in servers] == [-1] * len(servers)
-    # Who agrees on h2 has been offered it.
+    # The client offers h2 on the second connection only.
     assert [server.alpn for server in servers] == [None, "h2"][: len(servers)]
 
 
@@ -242,7 +242,7 @@ def test_probe_of_a_server_that_waits_for_a_request_times_out(tls, certificate):
     assert server.client.fileno() == -1
 
 
-# The files of our certificate
+# Files of the client certificate
 
 
 def refusal(*files):

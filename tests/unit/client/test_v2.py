@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Calls of the v2 API over a network that fails: who is asked and how long, what is repeated, what answers mean."""
+"""Tests of v2 API calls over a failing network: endpoints, time limits, repeated calls, and the meaning of answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.rig_v2 import rig as rig_fixture  # noqa: E402
 rig = rig_fixture
 
 
-# Which endpoint, and how long
+# Endpoints and time limits
 
 
 def test_first_endpoint_is_used_over_one_connection(rig):
@@ -84,7 +84,7 @@ def test_answer_without_an_end_is_cut_off_and_its_connection_closed(rig):
     assert rig.clock.now <= began + 4 and not rig.network.open()
 
 
-# What a kept connection means
+# Kept connections
 
 
 def test_connection_that_ended_while_idle_is_made_again_silently(rig):
@@ -129,7 +129,7 @@ def test_late_answer_is_not_used_for_the_next_request(rig):
     assert rig.read() == "v"
 
 
-# What must not be repeated
+# Calls that must not be repeated
 
 
 def test_call_that_must_not_be_repeated_uses_a_new_connection(rig):
@@ -147,7 +147,7 @@ def test_a_call_that_may_have_had_its_effect_is_not_repeated(rig, serve):
     with pytest.raises(Unanswered):
         rig.append()
     assert rig.asked() == [1, 0, 0]
-    # The next one goes elsewhere.
+    # The next call goes to another endpoint.
     assert rig.append() == "v" and rig.asked() == [1, 1, 0]
 
 
@@ -166,7 +166,7 @@ def test_a_stop_ends_a_call_that_hangs_and_its_connection(rig, once):
     with pytest.raises(Stopped):
         (rig.append if once else rig.read)()
     assert not rig.network.open()
-    # What releases the lock then is not held up by it.
+    # The stopped call does not block the request that then releases the lock.
     rig.waiter.release()
     rig.a.serve = always((0.0, FINE))
     assert rig.read() == "v"
@@ -180,7 +180,7 @@ def test_stopped_call_sends_no_request(rig, once):
     assert not rig.network.tried
 
 
-# What an answer means
+# Meaning of answers
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The v2 client's HTTP: redirects, the login, the log, and how python-etcd is set up."""
+"""Tests of the v2 client's HTTP: redirects, the login, the log, and how python-etcd is set up."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_redirect_to_nowhere_is_a_failure_of_the_endpoint(rig, place):
     assert rig.read() == "v" and rig.client.endpoint == B
 
 
-# The login, and the log
+# Login and log
 
 
 @pytest.mark.parametrize("password", ["p", "p\u00e4", "p\u20ac", "\U0001f511"])
@@ -127,7 +127,7 @@ def test_wire_log_hides_the_login(rig):
     assert not [line for line in rig.log.lines if "hunter2" in line or secret in line]
 
 
-# How python-etcd is set up
+# Setup of python-etcd
 
 
 def test_python_etcd_uses_one_address_and_does_not_reconnect_elsewhere():

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The gateway's client: round after round over the endpoints, and what the log says of each failure."""
+"""Tests of v3 calls that get no connection: pauses between rounds, a stop, and the reason for each endpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.fakes import Clock, Log, Waiter
 
 
 class Sockets:
-    """socket.socket where no socket can be made; a test that asks for a thousand is in a loop without a wait."""
+    """A fake socket.socket that always fails. A test that calls it over 1000 times loops without a wait, and fails."""
 
     def __init__(self, monkeypatch, code):
         self.asked = 0

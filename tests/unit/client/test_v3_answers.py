@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The parts of etcd's answers: each is what it should be, or the answer makes no sense; nothing else is raised."""
+"""Tests of the fields of etcd's answers: a field is valid or the answer makes no sense. No other error is raised."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What an answer of the v3 gateway means: which exception each of etcd's messages becomes, and how much is quoted."""
+"""Tests of error answers of the v3 gateway: the exception for each etcd message, and how much of it is quoted."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_four_hundred_characters_of_a_message_are_quoted():
     assert meaning(500, {"message": "x" * 399 + "yz"})[1] == f"etcd reports: {'x' * 399}y (HTTP status 500)"
 
 
-# The login: the answer could repeat the password.
+# Answers to a login, which could repeat the password
 
 
 @pytest.mark.parametrize("part", ["no leader", "leader changed", "request timed out", "too many requests"])
@@ -91,7 +91,7 @@ def test_refusal_of_a_login_is_named_without_its_rest():
     assert (kind, says) == (errors.LoginRefused, "etcd reports: authentication failed")
 
 
-# No object
+# Answers without a JSON object
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"3", b"\xff", b"[" * 100000])
@@ -134,7 +134,7 @@ def test_two_hundred_bytes_of_such_a_text_are_quoted():
     assert says.startswith("etcd reports: CommonName of client \ufffdx") and "xy: let cert" in says
 
 
-# Parts
+# Fields of answers
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Calls to the v3 gateway over a network that fails: which endpoint is asked, how long, and what is not used again."""
+"""Tests of v3 gateway calls over a failing network: endpoints, time limits, and what is not used again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def cluster(monkeypatch):
     return Cluster(monkeypatch)
 
 
-# Which endpoint
+# Choice of the endpoint
 
 
 def test_first_endpoint_is_used_over_one_connection(cluster):
@@ -86,7 +86,7 @@ def test_next_endpoint_is_used_however_the_first_one_fails(cluster, serve):
     assert cluster.network.open() == [B] and len(cluster.a.requests) == 1
 
 
-# How long
+# Time limits
 
 
 def test_silent_endpoint_is_waited_for_up_to_read_timeout(cluster):
@@ -106,7 +106,7 @@ def test_silent_endpoint_leaves_time_for_another_attempt(cluster, count, share):
         cluster.clock.at(began + 3.1, lambda: setattr(cluster.a, "serve", fine))
     assert cluster.call(6) == FINE
     second = cluster.b if count > 1 else cluster.a
-    # With one endpoint alone the second try comes after a pause.
+    # With only one endpoint, the second try comes after a pause.
     assert second.times[-1 if count > 1 else 1] == pytest.approx(began + 6 / share + (0 if count > 1 else 0.1))
 
 
@@ -138,7 +138,7 @@ def test_an_answer_at_the_last_moment_counts(cluster):
     assert cluster.call(4) == FINE
 
 
-# What is not used again
+# Connections and answers that are not used again
 
 
 def test_late_answer_is_not_used_for_the_next_request(cluster):
@@ -182,7 +182,7 @@ def test_a_stop_while_waiting_ends_the_call_and_the_connection(cluster):
     with pytest.raises(Stopped):
         cluster.call()
     assert not cluster.network.open()
-    # What releases the lock then has a connection of its own.
+    # The request that then releases the lock gets a new connection.
     cluster.waiter.release()
     cluster.a.serve = fine
     assert cluster.call() == FINE and len(cluster.network.tried) == 2
@@ -195,7 +195,7 @@ def test_stopped_call_sends_no_request(cluster):
     assert not cluster.network.tried
 
 
-# What etcd says
+# Errors from etcd
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_call_waits_for_an_endpoint_that_may_serve_it_later(cluster):
 
 
 def test_another_cluster_is_refused_only_if_no_endpoint_is_ours(cluster):
-    cluster.configured(3, "expected_cluster_id = 4d")  # 77
+    cluster.configured(3, "expected_cluster_id = 4d")  # 77 in hexadecimal
     stranger = always((0.0, answer(200, {"header": {"cluster_id": "78"}})))
     for server in cluster.a, cluster.b, cluster.c:
         server.serve = stranger
@@ -248,7 +248,7 @@ def test_another_cluster_is_refused_only_if_no_endpoint_is_ours(cluster):
         cluster.call()
     cluster.b.serve = fine
     assert cluster.call() == FINE
-    # With another reason beside it, it is just refused.
+    # If another endpoint fails for another reason, the error is a plain Refused.
     cluster.b.serve = NOT_SERVED
     cluster.client._drop()
     with pytest.raises(Refused) as failure:

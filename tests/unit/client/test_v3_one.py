@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What one endpoint is asked on a connection of its own, what it reports of its health, and what the log has of it."""
+"""Tests of requests to one endpoint on a separate connection, of its health, and of the log lines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ask(cluster, seconds=8.0, endpoint=B):
 
 
 def by_path(**answers):
-    """A server that answers each path, given by its last part, with a piece or a function of its own."""
+    """Return a server that answers by the last part of the path, with a given piece or function."""
 
     def serve(path, body):
         found = answers[path.rpartition("/")[2]]
@@ -63,7 +63,7 @@ def test_one_endpoint_is_asked_to_log_in_only_if_it_must(cluster):
     for _ in range(2):
         assert ask(cluster) == (STATUS, "")
     status, login = "/v3/maintenance/status", "/v3/auth/authenticate"
-    # The second time the token is there.
+    # The second call already has the token.
     assert cluster.b.paths == [status, login, status, status]
     assert cluster.b.fields[-1]["Authorization"] == "t1" and not cluster.network.open()
 
@@ -128,7 +128,7 @@ def test_log_has_what_an_endpoint_answers_that_speaks_no_http(cluster):
     assert f"debug: kv/range: no answer from {A} in 0.0000 s: {says}" in cluster.log.lines
 
 
-# The call
+# Calls
 
 
 def test_request_with_a_dead_token_is_repeated_at_once(cluster):

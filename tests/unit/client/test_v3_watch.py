@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The watch of a holder: on what a rest between refreshes ends early, and that a watch that fails costs nothing."""
+"""Tests of a holder's watch: it ends a rest between refreshes early, and a failed watch costs nothing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def chunk(answer):
 
 
 def stream(*events):
-    """The answer to a watch: what comes after how many seconds, for good."""
+    """Return the answer to a watch: each event comes after its number of seconds, and the answer has no end."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     begun = (0.0, head + chunk({"result": {"created": True}}))
     return [begun, *[(seconds, chunk(event)) for seconds, event in events]]
 
 
 def watched(*events):
-    """A server of both."""
+    """Return a server that answers a watch with these events and all other requests normally."""
     return lambda path, body: stream(*events) if path == "/v3/watch" else fine(path, body)
 
 
@@ -113,7 +113,7 @@ def test_failed_watch_is_left_out_in_time_and_begun_again_next_rest(cluster, ser
     (idle,) = sockets(cluster, changes(cluster))
     assert cluster.clock.now <= until and cluster.network.open() == [A]
     assert cluster.log.lines[-1].startswith(f"debug: watch: none at {A}: ")
-    # The next rest tries again.
+    # The next rest begins a new watch.
     cluster.a.serve = watched()
     cluster.call()
     assert idle in sockets(cluster, changes(cluster)) and len(changes(cluster)) == 2

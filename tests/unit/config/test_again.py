@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The file of a running helper, read again: what is taken over, what stays, and that the log has each thing once."""
+"""Tests of a running helper that reads its file again: which values change, which stay, and what is logged once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ctdb_etcd.config import file, keys
 from tests.support.fakes import Log
 
 STAYS = "netbios_name lock_prefix locks_dir api version_prefix lock_ttl refresh expected_cluster_id".split()
-# For each key a value that is not its default.
+# For each key a value other than its default.
 OTHER = {
     "host": "a, b:1",
     "port": "99",

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The file: how it is read, what it means, and that all of its faults are reported at once."""
+"""Tests of the configuration file: how it is parsed, and that all of its faults are reported at once."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_lock_refresh_of_sambas_helper_sets_refresh_with_a_note():
     assert settings.refresh == 3
     assert settings.notes == ["the.conf: line 2: lock_refresh: is taken for refresh, its name here"]
     assert "line 1: lock_refresh: refresh is set as well" in refused("lock_refresh = 3\nrefresh = 2")[0]
-    # What is wrong with its value is in its line.
+    # A bad value is reported with its line.
     assert refused("\n'lock_refresh' = x")[0].startswith("the.conf: line 2: refresh: 'x' is not allowed")
     assert refused("\nrefresh = 9\nlock_refresh = 2")[0].startswith("the.conf: line 3: lock_refresh: refresh is set")
 
@@ -96,7 +96,7 @@ def test_comment_with_a_hash_is_no_fault_where_no_password_is():
 
 def test_key_that_resembles_several_is_named_with_the_nearest():
     assert refused("allow_recirect = yes")[0].endswith("the nearest one is allow_redirect")
-    # It has a third of its letters from elsewhere.
+    # The similarity of `lock` and `lock_ttl` is 0.67. The limit is 0.7.
     assert refused("lock = 1")[0].endswith("with a known key: ctdb-etcd(7) has them all")
 
 
@@ -116,7 +116,7 @@ def test_a_password_that_others_may_read_is_a_warning(tmp_path, mode, warned):
     assert not config.parse(str(conf), conf.read_bytes()).warnings
 
 
-# None of them is "line" for an editor.
+# str.splitlines() ends a line at each of these. An editor does not.
 SEPARATORS = "\u2028 \u2029 \u0085 \x0b \x0c \x1c \x1d \x1e".split(" ")
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Which file is read: the one that is named, or the default one, which need not exist."""
+"""Tests of the choice of the file: the named one, or the default one, which need not exist."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Whatever is in the file: a configuration, or lines that say what is wrong with it."""
+"""Fuzz tests of the configuration file: any contents give a configuration or lines that name the faults."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_times_leave_room_for_two_tries_or_are_refused_with_good_ones(
 ):
     values = {"lock_ttl": ttl, "refresh": refresh, "read_timeout": read_timeout}
     spare = ttl - margin(ttl) - refresh - 2 * min(read_timeout, 1)
-    # A hair's breadth either way is not what this is about.
+    # Exclude rounding errors at the limit.
     assume(abs(spare) > 1e-6)
     text = "\n".join(f"{key} = {value}" for key, value in values.items())
     if spare > 0:

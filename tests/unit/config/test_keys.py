@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The keys: what each takes, the one clear line for what it does not, and what has no effect."""
+"""Tests of the keys: accepted values, one clear line for each bad value, and warnings about values without effect."""
 
 from __future__ import annotations
 

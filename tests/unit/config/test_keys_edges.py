@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What each key takes, from both sides of its edge, and in which type the program gets it."""
+"""Tests of each key's limits from both sides, and of the types of the values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check(key, value):
     return keys.SPEC[key][0](value)
 
 
-# The key, what is just too little, the least, the most, what is just too much.
+# For each key: a value just too small, the smallest, the largest, and one just too large.
 NUMBERS = [
     ("port", "0", "1", "65535", "65536"),
     ("lock_ttl", "2", "3", "3600", "3601"),

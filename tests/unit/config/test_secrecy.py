@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A password in a file that others may read: the warning, by who may read it."""
+"""Tests of the warning about a password in a file that others may read, by mode and group."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PASSWORD = b"username = u\npassword = p\n"
         (0o600, 0, False),
         (0o600, 100, False),
         (0o640, 100, True),
-        # That root's group may read it lets nobody in.
+        # Read permission for root's group gives nobody else access.
         (0o640, 0, False),
         (0o620, 100, False),
         (0o604, 0, True),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The cluster's name: the same on all nodes, so never that of the host, whatever its length."""
+"""Tests of the cluster's name: it is the same on all nodes, so a host's own name is refused, even if truncated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ctdb_etcd.errors import Refused, Unavailable
 
 
 class Command:
-    """What testparm answers, or TimeoutError."""
+    """A fake testparm command with this answer, or without one in time (TimeoutError)."""
 
     def __init__(self, out="", err="", status=0, late=False):
         self.answer, self.late = (status, out, err), late
@@ -37,12 +37,12 @@ def name(host, answer, monkeypatch, err=""):
     return find(NO_NAME, Command(answer, err), None, 0)[0]
 
 
-# The name of a host, what Samba makes of it where no name is set.
+# A host's name, and the name that Samba makes of it if none is set.
 HOSTS = [
     ("fs1", "FS1"),
     ("fs1.example.org", "FS1"),
     ("fileserver-no-01", "FILESERVER-NO-0"),  # 16 characters
-    ("fileserver-no-1", "FILESERVER-NO-1"),  # 15
+    ("fileserver-no-1", "FILESERVER-NO-1"),  # 15 characters
     ("fileserver-of-the-north-01", "FILESERVER-OF-T"),
     ("fileserver-of-the-north-01.example.org", "FILESERVER-OF-T"),
 ]

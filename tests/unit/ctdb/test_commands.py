@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What is asked of other programs: their answer, or an end in time; nothing of them stays. The programs are real."""
+"""Tests of commands, with real programs: they answer or are ended in time, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def soon(seconds=10.0):
 
 
 def gone(pid):
-    """Whether it was ended and reaped."""
+    """Return whether the process was ended and reaped."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -93,7 +93,7 @@ def test_command_leaves_no_descriptor_open():
 
 
 def test_kernel_timer_ends_a_command_whose_output_is_never_read():
-    # As when we are killed. An ignored signal would be inherited.
+    # Nobody reads the output, as after a kill of the helper. The command must not inherit the ignored signal.
     before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     try:

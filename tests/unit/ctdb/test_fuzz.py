@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Whatever testparm answers: a name, or one known error."""
+"""Fuzz test of testparm's answer: any answer gives a name or a known error."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The start and the end of a lock's life: in what order things happen, and what CTDB reads."""
+"""Tests of how a lock's life starts and ends: the order of the steps, and what CTDB reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.life import life as life_fixture
 life = life_fixture
 
 
-# Before the character
+# Before the status character
 
 
 def test_fence_is_armed_for_the_grant_before_the_character_is_written(life):
@@ -83,7 +83,7 @@ def test_a_bug_after_the_character_ends_the_lock_at_once(life):
     assert life.events[-2:] == ["fail", "release"]
 
 
-# What CTDB reads, and what is given back before
+# Status character and release
 
 
 OUTCOMES = [
@@ -131,7 +131,7 @@ def test_failed_release_after_contention_does_not_change_the_status(life, failur
     assert life.written == "1" and any("is not released and ends with its lease: x" in line for line in life.log.lines)
 
 
-# What the log says
+# The log
 
 
 def test_log_shows_the_lock_its_endpoint_and_the_time_it_took(life):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Holding: when the next refresh is due, what a failure means, and that the end comes before the lease's."""
+"""Tests of holding: when a refresh is due, what a failure means, and that the holder ends before its lease."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_fence_is_armed_only_by_a_good_refresh_for_its_own_grant(life):
 
     life.lock.plan("refresh", *[answer] * 4, Lost(""))
     life.run()
-    # Each renewal sets the timer twice: to a moment, then to its end.
+    # Each renewal sets the timer twice: to a quarter of the margin, then to the end of its grant.
     assert life.clock.armed[2::2] == [
         (grant.sent.monotonic, pytest.approx(end_of(grant) - grant.sent.monotonic)) for grant in grants
     ]
@@ -79,7 +79,7 @@ def test_holder_with_silent_etcd_logs_why_and_ends_before_its_timer(life, ttl, e
 
 
 def silence(life):
-    """No answer, up to a deadline that is at most a second away."""
+    """Fail a refresh after 0.75 s without an answer, or at its deadline if that is earlier."""
     life.clock.until(min(life.clock.now + 0.75, life.lock.deadlines["refresh"][-1]))
     return Unavailable("etcd1: no answer")
 
@@ -120,7 +120,7 @@ def test_a_failure_and_its_end_are_logged_once(life, error):
 
 @pytest.mark.parametrize("left, lines", [(1.25, 1), (1.5, 1), (1.75, 2)])
 def test_failure_just_before_the_loss_is_not_logged_but_the_loss_is(life, left, lines):
-    # So much is left when the first try fails.
+    # `left` is the number of seconds that remain when the first try fails.
     life.lock.plan("take", lambda: life.granted(TTL, TTL - 1 - left - TOOK))
     life.lock.plan("refresh", Unavailable("x"), Lost("y"))
     life.run()
@@ -172,7 +172,7 @@ def test_a_holder_without_a_nonce_file_holds(life):
     assert line in life.log.lines
 
 
-# News between two refreshes
+# Changes between two refreshes
 
 
 def test_change_renews_the_lock_at_once_but_never_twice_in_a_row(life):
@@ -183,7 +183,7 @@ def test_change_renews_the_lock_at_once_but_never_twice_in_a_row(life):
     life.lock.plan("refresh", *[lambda: asked.append(life.clock.now - TOOK)] * 5, Lost(""))
     began = life.clock.now + TOOK
     life.run()
-    # Early, then when it is due, and so on: whoever sends news for no reason gets one renewal for it.
+    # Early and due renewals alternate: needless changes cause at most one early renewal between two due ones.
     gaps = [round(later - sooner, 3) for sooner, later in zip([began, *asked], asked)]
     assert gaps[1::2] == [REFRESH] * 2 and max(gaps[0::2]) <= 2 * TOOK
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""CTDB's leader timeout as ctdb.conf sets it, and --check's warning about an acquire_timeout that it does not cover."""
+"""Tests of CTDB's leader timeout: ctdb.conf's value or CTDB's default. --check compares acquire_timeout with it."""
 
 from __future__ import annotations
 

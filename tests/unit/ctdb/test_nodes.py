@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""CTDB's nodes file: whether it names another machine, whatever is in it.
+"""Tests of CTDB's nodes file: whether it names another machine, whatever its contents.
 
-198.51.100.0/24 and 2001:db8::/32 are nobody's.
+198.51.100.0/24 and 2001:db8::/32 are documentation networks: they belong to no machine.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def test_nodes_file_is_that_of_ctdb(monkeypatch):
 
 
 class Socket:
-    """A socket of a machine that has 192.0.2.1 and 2001:db8::1 alone; what it was asked for is in `asked`."""
+    """A fake socket on a machine with only the addresses 192.0.2.1 and 2001:db8::1. `asked` lists the calls."""
 
     OURS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 

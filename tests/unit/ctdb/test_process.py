@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""CTDB's side of the process: what ends a wait and how soon."""
+"""Tests of the helper as a child of CTDB: what ends a wait, and how soon."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def parent(monkeypatch):
-    """Another process that passes for our parent; it ends when it is called."""
+    """Start a process that stands in for our parent, and yield a function that ends it."""
     ours, theirs = socket.socketpair()
 
     def child():
@@ -54,7 +54,7 @@ def parent(monkeypatch):
 
 @pytest.fixture
 def watch(clock, parent):
-    """A Watch; what it does to this process is undone."""
+    """Yield a Watch, and then undo its changes to this process."""
     before = {number: signal.getsignal(number) for number in ENDING}
     opened = set(os.listdir("/proc/self/fd"))
     yield Watch(parent.pid)
@@ -65,7 +65,7 @@ def watch(clock, parent):
         try:
             os.close(int(name))
         except OSError:
-            pass  # the listing's own
+            pass  # the descriptor of the listing itself
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def pipe():
     os.close(writer)
 
 
-# What ends a wait
+# Events that end a wait
 
 
 def test_wait_without_a_stop_lasts_until_its_deadline(watch, clock):
@@ -121,7 +121,7 @@ def test_watch_unblocks_the_signals_that_end_the_helper(clock, parent, request):
 
 
 def test_end_of_the_parent_is_noticed_while_its_pid_remains(watch, clock, parent):
-    # As long as nobody has asked how it ended, getppid gives its number.
+    # The process is not reaped, and the fake getppid still returns its pid. Only the pidfd shows the end.
     clock.at(clock.now + 2, parent)
     began = clock.now
     with pytest.raises(Stopped, match="parent process is gone"):
@@ -166,7 +166,7 @@ def test_closed_reader_of_stdout_ends_the_helper():
     assert in_child(child) == "nobody reads our stdout any more"
 
 
-# How long a request under way has, once the end was asked for
+# Time for a pending request after a stop
 
 
 def test_answer_within_half_a_second_of_the_stop_is_still_used(watch, clock, pipe):
@@ -174,7 +174,7 @@ def test_answer_within_half_a_second_of_the_stop_is_still_used(watch, clock, pip
     clock.at(clock.now + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     clock.at(clock.now + 1.4, lambda: os.write(writer, b"."))
     assert watch.wait({reader: select.POLLIN}, clock.now + 100) == {reader}
-    # But nothing is begun any more.
+    # No new request is started.
     with pytest.raises(Stopped):
         watch.check()
 
@@ -193,7 +193,7 @@ def test_answer_over_half_a_second_after_the_stop_is_abandoned(watch, clock, pip
     with pytest.raises(Stopped, match="SIGTERM"):
         watch.wait({pipe[0]: select.POLLIN}, began + 100)
     assert began + 1.5 <= clock.now < began + 1.51
-    # That time is for all waits together.
+    # All waits share this time.
     with pytest.raises(Stopped):
         watch.wait({pipe[0]: select.POLLIN}, began + 100)
     assert clock.now < began + 1.52
@@ -238,7 +238,7 @@ def test_a_wait_returns_what_is_ready_and_nothing_else(watch, clock, pipe):
         watch.wait({reader: select.POLLIN}, clock.now)
     assert watch.wait({reader: select.POLLIN, writer: select.POLLOUT}, clock.now + 1) == {writer}
     os.write(writer, b".")
-    # Ready although its time is over: what has come counts.
+    # An event that is ready counts even after the deadline.
     assert watch.wait({reader: select.POLLIN}, clock.now - 1) == {reader}
 
 

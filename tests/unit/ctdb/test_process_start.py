@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""CTDB's side of the process: the character, what was inherited, who the parent is, and the start."""
+"""Tests of the helper as a child of CTDB: the status character, inherited state, the parent, and the start."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ENDING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 FOREVER = float("inf")
 
 
-# The character
+# The status character
 
 
 def written_by(action):
-    """What CTDB would read."""
+    """Return what CTDB would read from stdout."""
 
     def child():
         reader, writer = os.pipe()
@@ -62,7 +62,7 @@ def test_unwritable_stdout_is_no_error():
     assert in_child(lambda: (os.close(1), Status().write("0"))[1]) == "None"
 
 
-# What is inherited
+# Inherited state
 
 
 def test_start_closes_only_descriptors_above_stderr():
@@ -107,7 +107,7 @@ def test_start_time_is_that_of_the_fork():
     pid = fork(child)
     os.close(writer)
     started, running = map(float, os.read(reader, 100).split())
-    # The kernel counts in ticks of 10 ms.
+    # The kernel counts start times in ticks of 10 ms.
     assert before - 0.02 <= started <= running
     os.waitpid(pid, 0)
     os.close(reader)
@@ -125,7 +125,7 @@ def test_start_time_is_now_if_proc_has_none(stat, monkeypatch, tmp_path):
 
 def test_machine_that_slept_during_the_start_has_not_started_later(monkeypatch):
     now = Clock(monkeypatch).now
-    # By the fake clock the process starts in the future.
+    # With this tick rate, the process starts in the future of the fake clock.
     monkeypatch.setattr(os, "sysconf", lambda name: 1e-9)
     assert _started() == now
 
@@ -151,7 +151,7 @@ def test_parent_that_has_ended_does_not_elect():
 
 @pytest.fixture
 def fifo(tmp_path):
-    """A configuration file that is as slow as a test wants."""
+    """Return a FIFO as the configuration file: the test decides when the helper can read it."""
     path = tmp_path / "conf"
     os.mkfifo(path)
     return path
@@ -165,7 +165,7 @@ def parent_of(pid):
 def test_parent_that_dies_during_start_ends_helper_before_etcd_is_asked(fifo):
     with socket.create_server(("127.0.0.1", 0)) as etcd:
         with Helper(fifo, own_parent=True) as helper:
-            # It is opened once the helper reads it.
+            # open() returns when the helper opens the file for reading.
             with open(fifo, "w", encoding="ascii") as file:
                 helper.kill_parent()
                 wait_until(lambda: parent_of(helper.pid) != helper.parent_pid, 5, "another parent")
@@ -191,6 +191,6 @@ def test_descriptor_leaked_by_ctdbd_is_closed_before_the_file_is_read(fifo):
     with Helper(fifo, extra_fds=[writer]):
         os.close(writer)
         with open(fifo, "w", encoding="ascii"):
-            # It ends: nobody has the other end open.
+            # End of file: no process has the other end open.
             assert os.read(reader, 1) == b""
     os.close(reader)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What CTDB is answered after an error, and how it sees the end of stdout."""
+"""Tests of the status character after an error, and of how stdout ends for CTDB."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_other_error_is_no_scarcity(error):
     assert is_scarcity(error) is False
 
 
-# The character after an error
+# The status character after an error
 
 
 def streams(action):
-    """What CTDB reads from stdout, whether that has ended, and what is in the log, while the process lives."""
+    """Return what CTDB reads from stdout, whether stdout has ended, and what is in the log, while the process runs."""
 
     def child():
         (reader, out), (log, err) = os.pipe2(os.O_NONBLOCK), os.pipe2(os.O_NONBLOCK)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The mutants: each kind of change is made, and what is listed as a survivor is still in the program."""
+"""Tests of the mutants: each kind of change is made, and each listed survivor is still in the program."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Whatever a member reports of itself, or whoever passes for one: a dict for the report, and no end of it."""
+"""Tests of endpoint health: whatever a member, or a server posing as one, returns, the report has a dict for it."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Tests of tests/support, on which rests what the others prove."""
+"""Tests of tests/support, on which the other tests rely."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The program is run as ctdbd runs it, and all that happens to it is felt."""
+"""Tests of Helper: it runs the program as ctdbd does, and notices all that happens to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.machine import gone, wait_until
 
 @pytest.fixture
 def program(tmp_path: Path) -> str:
-    """A stand-in for the program: says 0 and what it was given, then waits."""
+    """Return a stand-in for the program. It prints 0 and its arguments, then waits."""
     path = tmp_path / "program"
     path.write_text('#!/bin/sh\necho "args: $*" >&2\nprintf 0\nexec sleep 60\n')
     path.chmod(0o755)
@@ -32,7 +32,7 @@ def test_the_program_is_run_as_ctdbd_runs_it(program: str) -> None:
         assert helper.stderr == "args: -c file -v\n"
         proc = Path(f"/proc/{helper.pid}")
         ignored = int((proc / "status").read_text().partition("SigIgn:")[2].split()[0], 16)
-        # 32 and 33 are libc's own, which env(1) cannot reset: dpkg-buildpackage leaves one of them ignored.
+        # Signals 32 and 33 are libc's own. env(1) cannot reset them, and dpkg-buildpackage leaves one of them ignored.
         ignored &= ~(1 << 32 - 1 | 1 << 33 - 1)
         assert ignored == 1 << signal.SIGPIPE - 1 | 1 << signal.SIGUSR1 - 1
         assert os.readlink(proc / "fd/0") == "/dev/null"

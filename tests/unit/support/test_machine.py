@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What is borrowed from the machine is given back."""
+"""Tests of ports and scratch directories: ports are distinct, and a scratch directory is removed."""
 
 from __future__ import annotations
 
