@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What may change under a real CTDB cluster: passwords, certificates, the place of etcd.
+"""Tests of changes under a real CTDB cluster: passwords, certificates, where etcd is.
 
-The leader and the process of its helper stay throughout, and contenders, one a second, answer `1`.
+The leader and its helper process stay throughout. Contenders, one a second, answer `1`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ pytestmark = pytest.mark.slow
 SANS = ",".join(f"IP:127.0.{net}.{n}" for net, n in [(0, 1), (24, 1), (24, 2), (24, 3)])
 
 
-# What contenders have to say, inside.
+# The contenders' stderr, inside the namespace.
 LOG = "/run/contenders.log"
 
 
 class Contenders:
-    """Every second a contender on the next node, as ctdbd runs one to check a recovery; `answers` are all so far."""
+    """Runs a contender each second on the next node, as ctdbd does to check a recovery; `answers` are all so far."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.answers: list[str] = []
-        # Held while one runs.
+        # Held while a contender runs.
         self.running = threading.Lock()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -44,7 +44,7 @@ class Contenders:
             node = self._cluster.nodes[len(self.answers) % len(self._cluster.nodes)]
             command = ["sh", "-c", f'exec "$0" 2>>{LOG}', node.lock_command.split()[0]]
             with self.running:
-                # Without its -v: none of those that HolderWatch counts.
+                # Run without the node's -v, so that HolderWatch does not count it.
                 answer = self._cluster.namespace.run(*command, env={"CTDB_BASE": node.base}, check=False)
             self.answers.append(answer)
 
@@ -58,7 +58,7 @@ class Contenders:
 
 
 class Nodes:
-    """The files of all nodes, of which single keys change."""
+    """The configuration files of all nodes. Single keys of them change."""
 
     def __init__(self, cluster: Cluster, **keys: Any) -> None:
         self._cluster = cluster
@@ -66,20 +66,20 @@ class Nodes:
         self.write()
 
     def write(self, **keys: Any) -> None:
-        """`host` is all of etcd's ports, by the address of each node."""
+        """Write the files. `host` lists all of etcd's ports at the address of each node."""
         self._keys.update(keys)
         for node in self._cluster.nodes:
             host = ", ".join(f"127.0.24.{node.number}:{port}" for port in self._cluster.etcd.ports)
             known = {"host": host} if "srv_domain" not in self._keys else {}
-            # A busy machine takes seconds for a start.
+            # On a busy machine a start takes seconds.
             node.write_lock_conf({"netbios_name": NAME, "acquire_timeout": 10, **known, **self._keys})
 
 
 @contextmanager
 def undisturbed(cluster: Cluster) -> Iterator[Contenders]:
-    """Around changes: the leader and its helper stay, contenders answer `1`, CTDB logs no trouble with the lock."""
+    """Check that the leader and its helper stay, contenders answer `1` and CTDB logs no trouble with the lock."""
     cluster.wait_healthy(timeout=120)
-    # Else CTDB refuses the next recovery for 10 s.
+    # Otherwise CTDB refuses the next recovery for 10 s.
     cluster.set_tunable("RerecoveryTimeout", 1)
     leader = cluster.wait_leader(timeout=60)
     with HolderWatch(cluster) as watch, Contenders(cluster) as contenders:
@@ -93,22 +93,22 @@ def undisturbed(cluster: Cluster) -> Iterator[Contenders]:
         assert [(life.node, life.pid) for life in watch.holders()] == before and len(watch.living()) == 1
     assert set(contenders.answers) == {"1"}, cluster.namespace.outside(LOG).read_text()
     assert cluster.leader() is leader
-    # A busy machine takes more than a second for a start.
+    # On a busy machine a start takes more than a second.
     assert [line for line in cluster.log_lines_of_trouble() if "High RECLOCK latency" not in line] == []
 
 
 def times_read_again(cluster: Cluster) -> int:
-    """By the holder."""
+    """Return how many times the holder has read its file again."""
     return sum(node.log().count("has changed and was read again") for node in cluster.nodes)
 
 
 def rest_for_a_lease() -> None:
-    """What is not renewed by now is lost."""
+    """Wait so long that a lock that is no longer renewed is lost."""
     time.sleep(10)
 
 
 def enable_auth(cluster: Cluster) -> None:
-    """As the manual says it, and root."""
+    """Create root and the manual's user, and enable auth."""
     ctl = cluster.etcd.ctl
     ctl("role", "add", "ctdb")
     ctl("role", "grant-permission", "ctdb", "--prefix=true", "readwrite", DIRECTORY)
@@ -121,7 +121,7 @@ def enable_auth(cluster: Cluster) -> None:
 
 def test_login_is_switched_on_and_off_and_the_password_changed() -> None:
     cluster = Cluster.of_program(etcd_members=3)
-    # A login costs etcd little.
+    # A cheap hash, so that logins cost etcd little.
     cluster.etcd.args = ["--bcrypt-cost=4"]
     with cluster:
         ctl, nodes = cluster.etcd.ctl, Nodes(cluster, username="ctdb", password="old")
@@ -142,12 +142,12 @@ def test_login_is_switched_on_and_off_and_the_password_changed() -> None:
                 nodes.write(password="third")
             rest_for_a_lease()
             assert times_read_again(cluster) == 2
-            # Another user needs no such moment.
+            # A change to another user needs no pause of the contenders between the steps.
             ctl("user", "add", "other:fourth")
             ctl("user", "grant-role", "other", "ctdb")
             nodes.write(username="other", password="fourth")
             with contenders.running:
-                pass  # one that has read the old file is over
+                pass  # a contender that has read the old file has ended
             ctl("user", "delete", "ctdb")
             rest_for_a_lease()
             assert times_read_again(cluster) == 3
@@ -189,7 +189,7 @@ def test_members_of_etcd_are_replaced_until_no_old_address_is_left() -> None:
 
 
 class NameServer:
-    """What the whole namespace asks: the SRV records of the domain `test` are those of etcd's members."""
+    """The name server of the whole namespace: the SRV records of the domain `test` are those of etcd's members."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -197,7 +197,7 @@ class NameServer:
         cluster.namespace.run("mount", "--bind", "/run/resolv.conf", "/etc/resolv.conf")
 
     def serve(self) -> None:
-        """The members there are now."""
+        """Serve the current members of etcd."""
         namespace = self._cluster.namespace
         namespace.kill([process.pid for process in namespace.processes() if process.argv[:1] == ("dnsmasq",)])
         command = "dnsmasq --conf-file=/dev/null --no-resolv --no-hosts --user=root --pid-file= --local=/test/"
@@ -216,7 +216,7 @@ def test_members_of_etcd_are_replaced_by_their_srv_records() -> None:
     with cluster, undisturbed(cluster) as contenders:
         for port in list(cluster.etcd.ports):
             cluster.etcd.replace_member(port, port + 1000)
-            # It starts again for that: a question meanwhile would be lost.
+            # The name server restarts for that. A query meanwhile would be lost.
             with contenders.running:
                 names.serve()
             rest_for_a_lease()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A real CTDB cluster whose lock we keep: nodes die, are cut off and come back, and never do two hold the lock.
+"""Tests of a real CTDB cluster with our lock: nodes die, are cut off and come back, and two never hold the lock.
 
-Tests of one xdist_group share a cluster, one after the other; each finds it healthy.
+Tests of one xdist_group share a cluster, one after the other. Each finds it healthy.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tests.support.holder_watch import HolderWatch
 pytestmark = pytest.mark.slow
 
 TTL = 9
-# s, as generous as a busy machine may need: the lease's end, two elections of 5 s each, a recovery.
+# Seconds that a busy machine may need: the lease's end, two elections of 5 s each, a recovery.
 TAKEN = 40
-# s: the same, and the return of a node (15 s), or recoveries in which a node without etcd costs 5 s each.
+# Seconds: the same, plus the return of a node (15 s) or recoveries in which a node without etcd costs 5 s each.
 HEALTHY = 90
-# s after which CTDB takes a silent node for dead; until then its peers get no leader.
+# Seconds until CTDB considers a silent node dead. Until then its peers get no leader.
 SILENT = 30
 
 
 class Shared:
-    """The cluster that tests share, watched since its start; a new one if a test left it unhealthy."""
+    """The cluster that tests share, watched since its start. A new one replaces it if a test left it unhealthy."""
 
     def __init__(self, etcd_members=1):
         self._members = etcd_members
@@ -42,7 +42,7 @@ class Shared:
             cluster = self._stack.enter_context(Cluster.of_program(self._members))
             self._watch = self._stack.enter_context(HolderWatch(cluster))
             cluster.wait_healthy(timeout=HEALTHY)
-        # Else CTDB refuses the next recovery for 10 s; a node that was restarted has forgotten it.
+        # Otherwise CTDB refuses the next recovery for 10 s. A restarted node has forgotten the setting.
         self._watch.cluster.set_tunable("RerecoveryTimeout", 1)
         return self._watch
 
@@ -71,7 +71,7 @@ def shared():
 
 
 def shown(watch):
-    """Yield the watch to a test and then print it: pytest shows that if the test failed."""
+    """Yield the watch to a test, then print it: pytest shows the output if the test failed."""
     begun = time.monotonic()
     yield watch
     print(f"test begun at {begun:.1f}; holders:", *watch.holders(), "overlaps:", *watch.overlaps(), sep="\n  ")
@@ -86,7 +86,7 @@ def watch(shared):
 
 @pytest.fixture
 def watch_of_etcd3():
-    """As `watch`, of a cluster with an etcd of three members."""
+    """As `watch`, for a cluster with an etcd of three members."""
     shared = Shared(etcd_members=3)
     try:
         yield from shown(shared.healthy())
@@ -95,7 +95,7 @@ def watch_of_etcd3():
 
 
 def wait_taken(watch, other_than=None, timeout=TAKEN):
-    """Wait until exactly one holder lives, and it is another than `other_than`; return its life."""
+    """Wait until exactly one holder lives and it is not `other_than`; return its life."""
 
     def taken():
         assert watch.overlaps() == []
@@ -107,7 +107,7 @@ def wait_taken(watch, other_than=None, timeout=TAKEN):
 
 
 def wait_all_is_well(watch, nodes=None):
-    """Wait until the nodes are healthy and the one holder is their leader and has the only key; return its life."""
+    """Wait until the nodes are healthy and the only holder is their leader and has the only key; return its life."""
     cluster = watch.cluster
     cluster.wait_healthy(nodes, timeout=HEALTHY)
     life = wait_taken(watch)
@@ -121,7 +121,7 @@ def others_than(watch, life):
     return [node for node in watch.cluster.nodes if node.number != life.node]
 
 
-# What ends a holder.
+# The end of a holder
 
 ends = pytest.mark.xdist_group("ctdb cluster: what ends a holder")
 
@@ -144,7 +144,7 @@ def test_lock_stays_held_in_ten_recoveries_in_a_row(watch):
     assert wait_all_is_well(watch) is life
     news = "".join(node.log()[seen:] for node, seen in zip(cluster.nodes, before))
     assert news.count("Recovery complete") >= 10
-    # Each of three nodes asks in each recovery.
+    # In each recovery the helpers of all three nodes look at the lock.
     assert news.count(f"ctdb_etcd_lock: contention: {DIRECTORY} is held by") >= 30
     complaints = re.compile("Unable to take(?! cluster lock - contention)|Unexpected error|Time out|Took recovery lock")
     assert [line for line in news.splitlines() if complaints.search(line)] == []
@@ -200,13 +200,13 @@ def test_dead_leader_is_succeeded_after_its_lease_and_rejoins(watch):
     assert watch.overlaps() == []
 
 
-# What cuts a node off.
+# Nodes that are cut off
 
 cuts = pytest.mark.xdist_group("ctdb cluster: what cuts a node off")
 
 
 def stays_up(watch, seconds):
-    """All nodes are healthy, and in that time no recovery begins."""
+    """Check that all nodes are healthy and no recovery begins in this many seconds."""
     watch.cluster.wait_healthy(timeout=HEALTHY)
     begun = watch.cluster.recoveries_begun()
     time.sleep(seconds)
@@ -234,7 +234,7 @@ def test_leader_without_etcd_loses_the_lock_and_the_cluster_stays_up(watch):
     life = wait_all_is_well(watch)
     cut = time.monotonic()
     cluster.cut_from_etcd(life.node)
-    # Later than the lease's end: were the holder still there, the recovery's checks would find the lock free.
+    # The lease has ended by now. If the holder still lived, the recovery's checks would find the lock free.
     time.sleep(TTL + 3)
     others_than(watch, life)[0].ctdb("recover", timeout=15, check=False)
     successor = wait_taken(watch, other_than=life)

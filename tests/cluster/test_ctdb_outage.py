@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A real CTDB cluster whose etcd goes away for a while, or is slow: CTDB bans no node, and all are soon healthy again.
+"""Tests of a CTDB cluster whose etcd is away or slow for a while: no node is banned, and all are soon healthy again.
 
 CTDB 4.22 and others ban a node whose helper answers anything but `0` later than 5 s after an election began.
 """
@@ -20,9 +20,9 @@ from tests.support.node import Node
 
 pytestmark = pytest.mark.slow
 
-# s; measured: below 15 on a machine with nothing else to do.
+# Seconds. An idle machine needed less than 15.
 HEALTHY = 40
-# CTDB's words in every release, for the log and for `ctdb status`.
+# CTDB's words for a ban in every release, in the log and in `ctdb status`.
 BANS = ("ban node", "Banning this node", "BANNED")
 
 
@@ -44,7 +44,7 @@ def assert_nobody_is_banned(watch):
 
 
 def away(cluster, how):
-    """etcd is out of reach; the function that brings it back."""
+    """Make etcd unreachable; return the function that brings it back."""
     if how == "refuses":
         cluster.etcd.kill_member(cluster.etcd.ports[0])
         return lambda: cluster.etcd.start_member(cluster.etcd.ports[0])
@@ -102,7 +102,7 @@ def test_survivors_are_not_banned_when_all_on_leaders_machine_is_killed():
 
 
 def slow_down(cluster, seconds):
-    """Each answer of the proxy in the cluster's namespace takes this long from now on."""
+    """Let each answer of the proxy in the cluster's namespace take this many seconds from now on."""
     command = json.dumps({"do": "mode", "delay": seconds})
     cluster.namespace.run("sh", "-c", 'echo "$1" >/run/proxy', "sh", command)
 
@@ -111,7 +111,7 @@ def test_etcd_that_answers_in_500_ms_causes_no_ban():
     cluster = Cluster.of_program(lock_conf={"host": "127.0.0.1:3379"})
     proxy = [sys.executable, "-m", "tests.support.proxy_server", "3379", "127.0.0.1", "2379"]
     try:
-        # The reader opens it for writing, too: it never comes to the end of its commands.
+        # The reader also opens the FIFO for writing, so it never reaches the end of its commands.
         cluster.namespace.run("mkfifo", "/run/proxy")
         cluster.namespace.popen("sh", "-c", '"$@" <>/run/proxy', "sh", *proxy, env={"PYTHONPATH": str(TREE)})
         with cluster, HolderWatch(cluster) as watch:

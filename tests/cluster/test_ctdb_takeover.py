@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""How soon a real cluster has its lock again, beside CTDB's own fcntl helper in a cluster that loses the same."""
+"""Tests of how soon a real cluster has its lock again, compared with CTDB's fcntl helper after the same loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FCNTL = "/usr/libexec/ctdb/ctdb_mutex_fcntl_helper /run/lock_file"
 
 
 def lose(cluster, what):
-    """Lose the leader, or only its helper; the seconds until the lock was taken again, by ctdbd's own log."""
+    """Lose the leader or only its helper; return the seconds until the lock was taken again, by ctdbd's own log."""
     leader = cluster.wait_leader()
     lost = time.time()
     if what == "helper":
@@ -33,7 +33,7 @@ def lose(cluster, what):
     "what, machines, most, by",
     [
         ("helper", False, 2, "its process is gone"),
-        # CTDB misses its leader after 5 s.
+        # CTDB notices the loss of its leader after 5 s.
         ("leader", False, 7, "its process is gone"),
         ("leader", True, TTL + 2, "waiting for the end of a lease"),
     ],

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A running cluster is moved from Samba's helper to ours, node by node, and its etcd then loses the v2 API."""
+"""Tests of a running cluster that moves from Samba's helper to ours, node by node; its etcd then loses the v2 API."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.support.samba import PROGRAM as SAMBAS
 pytestmark = pytest.mark.slow
 
 TTL = 9
-# The path is the same on all nodes, as CTDB wants it; what is installed there differs.
+# CTDB wants the same path on all nodes. What is installed there differs.
 HELPER = "/run/helper"
 
 
 def install(node, command):
-    """As a package would: what stands at the path on this node."""
+    """Install a command at the path on this node, as a package would."""
     lock = node.files / "helper"
     lock.write_text(f"#!/bin/sh\nexport SMB_CONF_PATH=/run/smb.conf\nexec {command}\n")
     lock.chmod(0o755)
@@ -45,7 +45,7 @@ def cluster():
 
 
 def rest(watch):
-    """The cluster is healthy and exactly one holds; so it stays in two recoveries."""
+    """Check that the cluster is healthy with exactly one holder, and stays so in two recoveries."""
     cluster = watch.cluster
     cluster.wait_healthy(timeout=120)
     cluster.set_tunable("RerecoveryTimeout", 1)
@@ -57,7 +57,7 @@ def rest(watch):
 
 
 def taken(cluster):
-    """The lines in which our helpers log that they hold, each with its time at its head."""
+    """Return the lines in which our helpers log that they hold. Each line begins with its time."""
     return [line for node in cluster.nodes for line in node.log().splitlines() if " holding " in line]
 
 
@@ -66,7 +66,7 @@ def test_cluster_moved_node_by_node_never_has_two_holders(cluster):
     with HolderWatch(cluster) as watch:
         rest(watch)
         for node in cluster.nodes:
-            # What the losers of Samba's helper leave in etcd blocks everybody for as long: the manual says to wait.
+            # The keys that Samba's losing helpers leave block everybody for a TTL. The manual says to wait.
             time.sleep(TTL + 1)
             node.shutdown(timeout=60)
             install(node, "/run/ours -v")
@@ -79,7 +79,7 @@ def test_cluster_moved_node_by_node_never_has_two_holders(cluster):
             cluster.etcd.start_member(port)
             cluster.etcd.wait_healthy()
             rest(watch)
-        # A holder of both locks notices only at its next refresh that one is gone.
+        # A holder of both locks notices the loss of one only at its next refresh.
         cluster.wait_until(lambda: "(v2, " not in max(taken(cluster)), 60, "a holder of the v3 lock alone")
         rest(watch)
         assert "(v2, " in min(taken(cluster))

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""etcd is moved from 3.5 to 3.6 to 3.7 under a real CTDB cluster, member by member; test_etcd_upgrade.py in
-tests/etcd/lock says what the snapshots are for."""
+"""Tests of etcd's upgrade from 3.5 to 3.6 to 3.7 under a real CTDB cluster, member by member.
+
+test_etcd_upgrade.py in tests/etcd/lock explains the snapshots.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def wait_version(cluster: Cluster, version: str) -> None:
-    """Wait until the members agree that all of them are of this version: earlier, etcd refuses the next one."""
+    """Wait until the members agree that all are of this version. Before that, etcd refuses the next version."""
     urls = [f"http://127.0.0.1:{port}/version" for port in cluster.etcd.ports]
     script = f"import urllib.request as u; print(*(u.urlopen(url).read().decode() for url in {urls}), sep='\\n')"
 
@@ -30,7 +32,7 @@ def wait_version(cluster: Cluster, version: str) -> None:
 
 
 def write_snapshots(cluster: Cluster) -> None:
-    """Write, and wait until every member has a snapshot of all that was written before."""
+    """Write keys, and wait until every member has a snapshot of everything that was written before."""
     etcd = cluster.etcd
     applied = max(one["Status"]["raftAppliedIndex"] for one in json.loads(etcd.ctl("endpoint", "status", "-w", "json")))
     for _ in range(3):
@@ -45,7 +47,7 @@ def test_leader_and_its_helper_stay_while_etcd_moves_to_3_7(built_etcd: Callable
     etcd.program, etcd.args = built_etcd("3.5"), SNAPSHOTS
     with cluster, HolderWatch(cluster) as watch:
         cluster.wait_healthy(timeout=120)
-        # Else CTDB refuses the next recovery for 10 s.
+        # Otherwise CTDB refuses the next recovery for 10 s.
         cluster.set_tunable("RerecoveryTimeout", 1)
         leader = cluster.wait_leader(timeout=60)
         before = watch.holders()
@@ -53,7 +55,7 @@ def test_leader_and_its_helper_stay_while_etcd_moves_to_3_7(built_etcd: Callable
             etcd.program = built_etcd(branch)
             for port in etcd.ports:
                 etcd.stop_member(port)
-                # Every node's helper looks, with a member less.
+                # Every node's helper looks at the lock while a member is missing.
                 cluster.recover(timeout=60)
                 etcd.start_member(port)
                 etcd.wait_healthy()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What the file does to a holder."""
+"""Tests of how the configuration file affects a holder."""
 
 from __future__ import annotations
 

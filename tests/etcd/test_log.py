@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What the log says at each verbosity of a lock that is taken, held for a while and given back."""
+"""Tests of the log at each verbosity: a lock is taken, held for a while and released."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def story(helper_conf):
-    """The log's lines at the taking, in the steady state of three refreshes, and at the end."""
+    """Return `run(*args)`, which returns the log lines of the taking, of three steady refreshes, and of the end."""
 
     def run(*args):
         with Helper(helper_conf(refresh=0.5), *args) as helper:

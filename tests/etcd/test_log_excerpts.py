@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The excerpts of CTDB's log in the man page: each fault is made, and the helper says what stands there, no more.
+"""Tests of the man page's excerpts of CTDB's log: each fault is made, and the helper logs exactly the lines shown.
 
-Moments, names and numbers are left out of the comparison; CTDB's own lines are not the helper's to say.
+Times, names and numbers are not compared. CTDB's own lines are left out.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def masked(text):
 
 
 def excerpt(name, level):
-    """The helper's lines in an excerpt that are there with so many v."""
+    """Return the helper's lines in an excerpt that are logged with up to `level` v, masked."""
     (entry,) = (entry for entry in PAGE.iter("varlistentry") if entry.get("id") == f"log-{name}")
     lines = []
     for line in entry.find("listitem/screen").text.strip("\n").splitlines():
@@ -58,7 +58,7 @@ def excerpt(name, level):
 
 
 class Node:
-    """Where the helpers of a story run: their file, their verbosity, and all that they have logged."""
+    """The node of a story: the helpers' file, their verbosity, and everything that they log."""
 
     def __init__(self, helper_conf, level, **keys):
         self.conf = helper_conf(lock_ttl=4, refresh=0.5, **keys)
@@ -72,12 +72,12 @@ class Node:
         return helper
 
     def holder(self):
-        """The first helper that answers `0`; tried again and again."""
+        """Start helpers until one answers `0`, and return it."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             helper = self.helper()
             if helper.status() == "0":
-                # What it says of it comes after the status.
+                # The line about the lock comes after the status.
                 wait_until(lambda: not self._args or "holding" in helper.stderr, 5, "a word of the holder")
                 return helper
         raise AssertionError("nobody can take the lock")
@@ -114,14 +114,14 @@ def proxy(etcd):
 
 @pytest.fixture
 def behind(helper_conf, level, proxy):
-    """A node whose way to etcd is the proxy's."""
+    """A node that reaches etcd through the proxy."""
     with Node(helper_conf, level, host=proxy.endpoint, acquire_timeout=3) as node:
         yield node
 
 
 @pytest.fixture
 def silent(helper_conf):
-    """A node whose words do not matter."""
+    """A node whose log does not matter."""
     with Node(helper_conf, 0) as node:
         yield node
 
@@ -152,7 +152,7 @@ def test_excerpt_for_a_held_lock_matches_the_log(helper_conf, level):
 
 @pytest.fixture
 def elsewhere(lock_name, nonce_file_of):
-    """From now on the holder could be one of another machine."""
+    """Return a function that removes the nonce file, as if the holder were on another machine."""
     nonce_file = nonce_file_of(lock_name)
 
     def forget():

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The machines of tests/vm: booted once, for all tests; `make check-vm` gives the disk and the package."""
+"""The machines of tests/vm, booted once for all tests. `make check-vm` provides the disk and the package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .pair import Pair
 
 @pytest.fixture(scope="session")
 def pair() -> Iterator[Pair]:
-    """Both machines with the package, etcd running, CTDB not, and without the module of SELinux."""
+    """Both machines with the package. etcd runs, CTDB does not, and the SELinux module is not loaded."""
     scratch = Scratch()
     package = Path(os.environ["VM_PACKAGE"])
     files = scratch.path / "files.tar"

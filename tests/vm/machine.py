@@ -2,9 +2,9 @@
 # Copyright 2026 The ctdb-etcd authors
 """A whole machine: Debian under qemu in software emulation, on a disk that keeps nothing of what is written.
 
-It dies with the test run. Two machines are in a network of their own, where number N is 10.23.0.N and has the name
-nodeN. What one sends while the other stands still is lost once a buffer is full, as elsewhere. Commands reach a
-machine through its agent, over a port that is no network.
+It ends with the test run. Two machines share a network of their own. In it, machine N has the address 10.23.0.N and the
+name nodeN. What one sends while the other is stopped is lost once a buffer is full, as elsewhere. Commands reach a
+machine through its agent, over a serial port.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Sequence
 
 from tests.support.machine import Port, end, spawn, wait_until
 
-# In seconds. Generous: an emulated machine is some twenty times slower than a real one, and may share its processor.
+# Seconds. Generous: an emulated machine is about twenty times slower than a real one and may share its processor.
 BOOT = 600
 COMMAND = 300
 
-# audit: all denials of the boot as well.
+# audit: log all denials of the boot as well.
 KERNEL = """root=/dev/vda rw console=ttyS0 quiet mitigations=off systemd.unit=multi-user.target
 security=selinux selinux=1 enforcing=1 audit=1 audit_backlog_limit=8192""".replace("\n", " ")
 
 
 class Failed(AssertionError):
-    """A command that did not succeed; its message has the command's output."""
+    """A command that failed. The message has the command's output."""
 
 
 def _network(mine: Port, other: Port) -> str:
@@ -38,7 +38,7 @@ def _network(mine: Port, other: Port) -> str:
 
 
 class Machine:
-    """Number 1 or 2, with one of two ports. tests/vm/image has made `image`; the archive `files` comes to /root."""
+    """Machine 1 or 2, on the network of `ports`. tests/vm/image makes `image`; `files` is an archive for /root."""
 
     def __init__(self, number: int, directory: Path, ports: Sequence[Port], image: Path, files: Path) -> None:
         self.number = number
@@ -72,7 +72,7 @@ class Machine:
         self._replies = self._monitor.makefile("rb")
 
     def wait_boot(self) -> None:
-        """Until commands can be run, the network is up and /root has the files."""
+        """Wait until commands can run, the network is up and /root has the files."""
         self.qmp("qmp_capabilities")
         assert self._line(BOOT) == b"ready\n"
         self.run(
@@ -82,7 +82,7 @@ class Machine:
         )
 
     def run(self, command: str, check: bool = True) -> str:
-        """What a command of sh prints, to stdout or stderr; with `check` Failed if its exit status is not 0."""
+        """Return what a shell command prints to stdout or stderr. With `check`, raise Failed if its status is not 0."""
         self._agent.sendall(json.dumps([command, COMMAND]).encode() + b"\n")
         status, output = json.loads(self._line(COMMAND + 60))
         if check and status:
@@ -90,20 +90,20 @@ class Machine:
         return str(output)
 
     def write(self, path: str, text: str, mode: str = "644") -> None:
-        """A whole file, with the label that the policy gives its path."""
+        """Write a whole file, with the label that the policy gives its path."""
         self.run(f"printf %s {shlex.quote(text)} >{path}; chmod {mode} {path}; restorecon -F {path}")
 
     def now(self) -> float:
-        """Its clock, in seconds since 1970."""
+        """Return the machine's clock, in seconds since 1970."""
         return float(self.run("date +%s.%N"))
 
     def offset(self) -> float:
-        """How much its clock is ahead of ours, in seconds, to some hundredths."""
+        """Return how far the machine's clock is ahead of ours, in seconds, accurate to some hundredths."""
         asked = time.time()
         return self.now() - (asked + time.time()) / 2
 
     def qmp(self, command: str) -> dict[str, object]:
-        """A command of qemu's monitor: stop, cont, system_wakeup, ..."""
+        """Run a command of qemu's monitor (stop, cont, system_wakeup, ...) and return its result."""
         self._monitor.settimeout(60)
         self._monitor.sendall(json.dumps({"execute": command}).encode() + b"\n")
         for line in self._replies:
@@ -115,32 +115,32 @@ class Machine:
 
     @property
     def running(self) -> bool:
-        """Whether it can answer."""
+        """Whether the machine can answer."""
         return self._qemu.poll() is None and bool(self.qmp("query-status")["running"])
 
     def pause(self) -> None:
-        """As a hypervisor does: it and its clocks stand still."""
+        """Stop the machine and its clocks, as a hypervisor does."""
         self.qmp("stop")
 
     def go_on(self) -> None:
-        """After `pause`."""
+        """Continue the machine after `pause`."""
         self.qmp("cont")
 
     def suspend(self) -> None:
-        """To RAM, by its own kernel; only a clock in its hardware goes on."""
+        """Suspend to RAM by the machine's own kernel. Only a clock in its hardware goes on."""
         self.run("(sleep 0.5; echo mem >/sys/power/state) >/dev/null 2>&1 &")
         wait_until(lambda: self.qmp("query-status")["status"] == "suspended", COMMAND, f"{self.name} to be suspended")
 
     def wake(self) -> None:
-        """After `suspend`."""
+        """Wake the machine after `suspend`."""
         self.qmp("system_wakeup")
 
     def power_off(self) -> None:
-        """As if its plug were pulled."""
+        """End the machine as if its plug were pulled."""
         end(self._qemu)
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """End the machine, whatever it does, and close its sockets."""
         self.power_off()
         self._agent.close()
         self._monitor.close()
@@ -155,6 +155,6 @@ class Machine:
         return line
 
     def describe(self) -> str:
-        """What qemu and the machine's console have said."""
+        """Return what qemu and the machine's console have printed."""
         texts = [path.read_text(errors="replace") for path in (self._errors, self._console) if path.exists()]
         return f"{self.name}: qemu's status: {self._qemu.poll()}\n" + "\n".join(texts)[-6000:]

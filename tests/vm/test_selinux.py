@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The package on machines where SELinux is enforcing, first without and then with its module.
+"""Tests of the package on machines where SELinux is enforcing, first without and then with its module.
 
-One story, since each boot takes minutes: each test begins where the one before it has ended.
+Each boot takes minutes, so the tests form one story: each begins where the one before it has ended.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ auth enable
 
 
 def denials(node: Machine) -> list[str]:
-    """What was denied to CTDB and to all that it runs, since the boot."""
+    """Return what was denied to CTDB and everything that it runs since the boot."""
     events = "AVC,USER_AVC,SELINUX_ERR"
     found = node.run(f"ausearch --input-logs -m {events} --raw | grep -v ^type=SYSCALL | grep :ctdbd_t:", check=False)
     return [line for line in found.split("\n") if line]
@@ -47,7 +47,7 @@ def second(pair: Pair) -> Machine:
 
 @pytest.fixture(scope="module")
 def denied_without_module(pair: Pair) -> list[int]:
-    """How much was denied on each machine before the module was loaded."""
+    """Return how many denials each machine had before the module was loaded."""
     pair.load_module()
     return [len(denials(node)) for node in pair.nodes]
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What only a whole machine can show: a holder that is paused, suspended, without power, with another date.
+"""Tests that only whole machines allow: a holder that is paused, suspended, without power, or with another date.
 
-Each test begins with the lock on the machine without etcd, and shows what it has measured. Most of the time until
-another node holds is CTDB's: it goes on with its election when it has given the silent node up, after some 25 s.
+Each test begins with the lock on the machine without etcd, and prints what it has measured. Most of the time until
+another node holds is CTDB's: its election goes on only once it has given up the silent node, after some 25 s.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import pytest
 from .machine import Machine
 from .pair import TAKEN, Pair, measured
 
-# What CTDB logs when the helper has ended.
+# CTDB logs this when the helper has ended.
 KNOWN = "Cluster lock helper terminated"
-# From then on nobody gets a record of smbd's databases.
+# From this line on nobody gets a record of smbd's databases.
 RECOVERY = "Recovery mode set to ACTIVE"
 
 
@@ -33,17 +33,17 @@ def other(pair: Pair, holder: Machine) -> Machine:
 
 
 def when_taken(pair: Pair, other: Machine, since: float) -> float:
-    """When the other node got the lock after that moment, by our clock."""
+    """Return when the other node got the lock after that moment, by our clock."""
     return pair.wait_log(other, TAKEN, since + other.offset()) - other.offset()
 
 
 def show_end(pair: Pair, holder: Machine, since: float, stop: str) -> None:
-    """What followed on the machine that held once it went on, at that moment by our clock."""
+    """Print how soon CTDB on the former holder notices and recovers after that moment, when it went on (our clock)."""
     for text, what in (
         (KNOWN, "CTDB knows that the helper has ended"),
         (RECOVERY, "a recovery keeps smbd from its databases"),
     ):
-        # From a second before, since both clocks are compared to some hundredths only; CTDB then had nothing to log.
+        # Search from a second before: the clocks are compared to some hundredths only. CTDB had nothing to log then.
         moment = pair.wait_log(holder, text, since - 1 + holder.offset()) - holder.offset()
         measured(f"{what} after {stop}", max(0.0, moment - since))
 
@@ -74,7 +74,7 @@ def test_clock_set_back_and_forth_by_hours_costs_no_lock(pair: Pair, holder: Mac
         pair.on_both(lambda node: node.run(f"date -s '{change}'"))
         time.sleep(30)
         assert helper and pair.helper(holder) == helper and pair.count(other, TAKEN) == taken, pair.describe()
-    # CTDB's recovery daemon does not recover: it sleeps for as long as the clock was set back.
+    # CTDB's recovery daemon does not recover now: it sleeps for as long as the clock was set back.
     pair.on_both(lambda node: node.run("systemctl stop ctdb"))
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Where etcd is: addresses of all kinds, names that do not resolve, strangers behind a known address."""
+"""Tests of finding etcd: addresses of all kinds, names that do not resolve, other clusters at a known address."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_an_ipv6_endpoint_works_with_and_without_a_port_of_its_own(both, helper_
 
 @pytest.fixture
 def without_sockets(tmp_path):
-    """For strace(1): no socket can be made, as where all descriptors are used up."""
+    """Return strace(1) options that let no socket be created, as when all descriptors are used up."""
     return ["-f", "-o", str(tmp_path / "trace"), "-e", "trace=socket", "-e", "inject=socket:error=EMFILE"]
 
 
@@ -74,7 +74,7 @@ def test_start_without_free_descriptors_is_idle_until_its_deadline(both, helper_
         helper.wait_exit()
         assert helper.answered_after < 4.5
         assert "Too many open files" in helper.stderr
-    # A few for each round.
+    # Each round makes only a few attempts.
     assert (tmp_path / "trace").read_text().count("EMFILE") < 50
 
 
@@ -92,7 +92,8 @@ def test_start_without_free_descriptors_ends_on_sigterm(both, helper_conf, witho
 @pytest.mark.parametrize("how", ["refuses", "is a black hole"])
 def test_dead_address_of_a_name_delays_only_briefly(both, names, helper_conf, api, how):
     port = port_of(both)
-    # All of 127.0.0.0/8 is this machine; etcd listens at 127.0.0.1 alone. Dead ones around it: any order will do.
+    # All of 127.0.0.0/8 is this machine, but etcd listens only at 127.0.0.1. Dead addresses before and after it cover
+    # any order.
     names.hosts("127.78.0.1 m.test\n127.0.0.1 m.test\n127.78.0.2 m.test\n")
     with black_hole("127.78.0.1", int(port)), black_hole("127.78.0.2", int(port)):
         if how == "refuses":
@@ -111,7 +112,7 @@ def test_a_name_server_that_hangs_for_one_endpoint_does_not_delay_another(both, 
     hosts = ["m.test:1", both.endpoints[0]]
     with names.helper(helper_conf(host=hosts if first == "the name" else hosts[::-1], api=api)) as helper:
         assert helper.status() == "0"
-        # python-etcd is asked one endpoint at a time.
+        # With v2, the endpoints are tried one after the other.
         assert helper.answered_after < (6 if api == "2" else 3.8)
         assert helper.stderr == ""
 
@@ -155,7 +156,7 @@ def test_an_unknown_name_is_reported_and_another_endpoint_used(etcd, names, help
 @pytest.mark.root
 def test_endpoint_with_unknown_name_may_serve_v2_unless_most_do_not(both, etcd, names, helper_conf):
     names.serve()
-    # Nothing listens at the last one: that is an answer.
+    # Nothing listens at the last endpoint. Its refusal counts as an answer.
     two, three = ["m.test", etcd.endpoints[0]], ["m.test", etcd.endpoints[0], "127.0.0.1:1"]
     conf = helper_conf(host=two, acquire_timeout=3)
     with names.helper(conf) as helper:
@@ -197,7 +198,7 @@ def test_expected_cluster_gives_the_lock_and_another_is_refused(both, stranger, 
         ours, theirs = (cluster_id(etcd).lower().lstrip("0") for etcd in (both, stranger))
         assert ours in line and theirs in line and "expected_cluster_id" in line
     with Helper(helper_conf(host=[stranger.endpoints[0], both.endpoints[0]], **keys)) as helper:
-        # The v2 client leaves out who is of another cluster than expected; the v3 client asks all of which they are.
+        # The v2 client skips an endpoint of an unexpected cluster. The v3 client asks all endpoints for their cluster.
         assert helper.status() == ("0" if api == "2" else "3")
         if api != "2":
             helper.wait_exit()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Whatever is on the wire: the program gives CTDB one status, in time, and no traceback."""
+"""Fuzz tests of the wire: whatever it carries, the program gives CTDB one status, in time, and no traceback."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_any_bytes_on_the_wire_give_ctdb_a_status(server, tmp_path, api, chunks,
 
 @pytest.fixture
 def endless():
-    """The port of a server that answers without an end, as fast as it is read."""
+    """Return the port of a server whose answer never ends and comes as fast as it is read."""
 
     def answer(client):
         with client:

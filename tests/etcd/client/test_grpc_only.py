@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A client port that speaks gRPC only, because listen-client-http-urls has moved HTTP elsewhere, of etcd 3.5 to 3.7."""
+"""Tests of a client port of etcd 3.5 to 3.7 that speaks only gRPC because listen-client-http-urls moves HTTP away."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = [f"{branch} {protocol}" for branch in ("3.5", "3.6", "3.7") for protocol
 
 @pytest.fixture(scope="module", params=KINDS)
 def split(request, built_etcd, pki):
-    """One member whose client port speaks gRPC only; if it can, it serves v2 at the other one."""
+    """One member whose client port speaks only gRPC. Its HTTP port serves v2 if the release can."""
     branch, protocol = request.param.split()
     args = ["--enable-v2=true"] if branch == "3.5" else []
     tls = pki.issue("server") if protocol == "https" else None
@@ -35,7 +35,7 @@ def split(request, built_etcd, pki):
 
 @pytest.fixture
 def conf(split, helper_conf):
-    """A file with these hosts: "grpc", "http", or others."""
+    """Return `write(*hosts, **keys)`, which writes a file with these hosts: "grpc", "http", or others."""
     member = split.members[0]
     tls = {"protocol": "https", "ca_cert": split.tls.ca} if split.tls else {}
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""User and password: who may take the lock, in the v3 API."""
+"""Tests of user and password in the v3 API: who may take the lock."""
 
 from __future__ import annotations
 

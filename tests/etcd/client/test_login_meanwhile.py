@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""User and password while the lock is held: what becomes of tokens, and of changes in etcd."""
+"""Tests of user and password while the lock is held: the renewal of tokens, and the effect of changes in etcd."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_tokens_of_1_s_are_renewed_for_as_long_as_the_lock_is_held(conf, lock_na
                 time.sleep(TTL + 3)
                 assert helper.alive and helper.stderr == ""
                 assert etcd.keys("/_locks/_ctdb/") == [key]
-                # One login a refresh, not one a request.
+                # One login per refresh, not one per request.
                 assert 4 <= proxy.seen().count("auth/authenticate") <= 8
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""User and password in the v2 API."""
+"""Tests of user and password in the v2 API."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support.login import refusal
 
 conf = login.conf
 
-# ISO 8859-1 has none of their characters, all of them, and some.
+# One password is ASCII, one is ISO 8859-1, one is neither.
 PASSWORDS = ["secret", "s\u00e9cret", "\u20acs\u00e9cret"]
 
 
 class V2:
-    """The view of an etcd's v2 API, with its own users."""
+    """The v2 API of an etcd, which has its own users."""
 
     def __init__(self, etcd):
         self._base = f"http://{etcd.endpoints[0]}/v2"
@@ -38,10 +38,10 @@ class V2:
 
 
 def guard(etcd, lock_name, passwords):
-    """Let only the users ctdb0, ctdb1, ... with these passwords have the test's lock, and root everything."""
+    """Let root do everything, and only the users ctdb0, ctdb1, ... with these passwords use the test's lock."""
     v2 = V2(etcd)
     v2.put("/auth/users/root", {"user": "root", "password": "root"})
-    # The directory is read with all that is below it: for that the star must follow its very name.
+    # The directory is read recursively. For that, the star must follow its name directly.
     paths = [f"/_locks/_ctdb/{lock_name}*"]
     v2.put("/auth/roles/ctdb", {"role": "ctdb", "permissions": {"kv": {"read": paths, "write": paths}}})
     for number, password in enumerate(passwords):

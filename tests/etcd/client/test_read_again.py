@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A holder reads its file and certificates again where that helps, and keeps the lock."""
+"""Tests of a holder that reads its file and certificates again where that helps, and keeps the lock."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ READ_AGAIN = "has changed and was read again"
 
 
 def rewrite(path, old, new):
-    """As an administrator with an editor."""
+    """Change a file in place, as an administrator with an editor does."""
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
 
 
 def outlive(helper, seconds=TTL + 1):
-    """The lock lasts for longer than a lease that is not renewed."""
+    """Check that the lock outlives a lease that is not renewed."""
     time.sleep(seconds)
     assert helper.alive, helper.describe()
 
@@ -128,7 +128,7 @@ def test_changed_settings_of_the_lock_are_ignored_and_logged_once(conf, etcd, ke
 
 
 def wait_answers(helper):
-    """A refresh is answered."""
+    """Wait until a refresh is answered."""
     answered = helper.stderr.count(": 200 from")
     wait_until(lambda: helper.stderr.count(": 200 from") > answered + 1, 9, "a refresh")
 
@@ -139,7 +139,7 @@ def test_file_that_blocks_the_reader_does_not_delay_the_fence(conf, etcd):
         with Helper(path) as helper:
             assert helper.status() == "0"
             path.unlink()
-            # Nobody writes to it: as a file server that hangs.
+            # Nobody writes to the FIFO, so the file hangs as on a file server that does not answer.
             os.mkfifo(path)
             gone = time.monotonic()
             proxy.refuse()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""No secret is ever seen: in the log, in etcd, in the list of processes."""
+"""Tests that no secret appears in the log, in etcd or in the process list."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ conf, guarded = login.conf, login.guarded
 @pytest.mark.slow
 @pytest.mark.parametrize("api", ["3", "auto"])
 def test_secrets_are_not_in_the_log_the_value_or_the_process_list(guarded, conf, lock_name, api):
-    # Not PASSWORD: the command line of another test's etcdctl shows that.
+    # Not PASSWORD: another test's etcdctl shows that on its command line.
     password = f'p"ä\\{lock_name}'
     user = add_user(guarded, lock_name, password=password)
     with Proxy(guarded.endpoints[0]) as proxy:

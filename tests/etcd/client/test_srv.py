@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""srv_domain: the members of etcd as a real name server names them, for better or worse."""
+"""Tests of srv_domain with a real name server: good, dead and missing records, late answers and none."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""https: the server is verified or refused with its reason; our certificate is shown where etcd wants one."""
+"""Tests of https: the server is verified, or refused with the reason; our certificate is sent where etcd wants one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.proxy import Proxy
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):
-    """The CA of the server and some certificates that it signed."""
+    """A CA that signs the server's certificate and others."""
     return Authority(tmp_path_factory.mktemp("pki"))
 
 
@@ -36,7 +36,7 @@ def server(pki):
 
 @pytest.fixture(scope="module")
 def strict(pki):
-    """One that wants a client's certificate."""
+    """One etcd that requires a client certificate."""
     args = ["--client-cert-auth", "--trusted-ca-file", pki.ca, *release.v2_flags()]
     with Etcd(1, args, tls=pki.issue("strict")) as etcd:
         yield etcd
@@ -44,14 +44,14 @@ def strict(pki):
 
 @pytest.fixture(params=kinds.APIS)
 def conf(request, helper_conf, pki):
-    """A file for https in each API."""
+    """Return a function that writes a file for https in each API."""
     return lambda etcd, **keys: helper_conf(
         **{"host": etcd.endpoints[0], "protocol": "https", "ca_cert": pki.ca, "api": request.param, **keys}
     )
 
 
 def refusal(conf, **options):
-    """The one line with which the helper says `3`."""
+    """Return the only line that the helper logs when it answers `3`."""
     with Helper(conf, **options) as helper:
         assert helper.status() == "3", helper.describe()
         assert helper.answered_after < 5
@@ -74,7 +74,7 @@ def test_server_verified_by_ca_cert_gives_an_exclusive_lock(server, conf):
 
 
 def test_system_store_decides_without_ca_cert(server, conf, pki):
-    # OpenSSL's own variable puts another file in the place of the system's.
+    # OpenSSL's own environment variable replaces the system's store with another file.
     with Helper(conf(server, ca_cert=None), env={"SSL_CERT_FILE": pki.ca}) as helper:
         assert helper.status() == "0"
     line = refusal(conf(server, ca_cert=None))
@@ -116,13 +116,13 @@ def test_good_endpoint_is_used_if_another_does_not_verify(server, conf, pki):
 
 @pytest.mark.parametrize("api", kinds.APIS)
 def test_protocol_mismatch_is_reported_with_the_protocol_to_set(server, etcd, helper_conf, api):
-    # etcd 3.4 just closes the connection, as a port forwarder to nowhere would do: that may pass.
+    # etcd 3.4 only closes the connection, as a port forwarder without a target does. That can pass, hence `2`.
     for cluster, protocol, right in ((server, "http", "https"), (etcd, "https", "http")):
         keys = {"host": cluster.endpoints[0], "protocol": protocol, "api": api, "acquire_timeout": 3}
         with Helper(helper_conf(**keys)) as helper:
             assert helper.status() == "2"
             helper.wait_exit()
-            # Now and then it resets the connection, which says nothing.
+            # Sometimes it resets the connection, which gives no hint.
             assert any(line.endswith(f"protocol = {right}") for line in helper.stderr.splitlines()), helper.describe()
 
 
@@ -244,7 +244,7 @@ def test_server_with_a_new_bad_certificate_is_lost_within_the_ttl(helper_conf, p
 
 @contextmanager
 def answering(pki, answer):
-    """An https server that answers everything with these bytes; its host and port."""
+    """Run an https server that answers everything with these bytes; yield its host and port."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls = pki.issue("answering")
     made.load_cert_chain(tls.cert, tls.key)
@@ -266,7 +266,7 @@ def answering(pki, answer):
 
 
 def test_large_tls_record_is_read_in_full(helper_conf, pki):
-    """One record larger than what is read at once: nothing is left on the socket to wait for."""
+    """A record larger than one read is returned in full: nothing is left on the socket to wait for."""
     body = b'{"message":"etcdserver: permission denied","filler":"' + b"x" * 16000 + b'"}'
     with answering(pki, b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as endpoint:
         keys = {"host": endpoint, "protocol": "https", "ca_cert": pki.ca, "api": "3"}

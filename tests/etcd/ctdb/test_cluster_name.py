@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Which lock: the netbios name as the real testparm answers it, and what is refused."""
+"""Tests of the lock's name: the netbios name as the real testparm prints it, and what is refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOST = socket.gethostname().split(".")[0][:15].upper()
 
 @pytest.fixture
 def with_smb_conf(tmp_path):
-    """An environment in which testparm, the real one, reads the file given."""
+    """Return a function that makes an environment in which the real testparm reads this smb.conf."""
 
     def environment(text):
         (tmp_path / "smb.conf").write_text(text)
@@ -102,7 +102,7 @@ def test_hanging_testparm_gives_2_and_is_killed(etcd, tmp_path):
         assert helper.status(15) == "2"
         assert 3.9 < helper.answered_after < 4.5
         helper.wait_exit()
-        # Counted from testparm's start, a moment after the helper's.
+        # The time counts from testparm's start, a moment after the helper's.
         assert re.search(r"testparm gave no answer in (3\.\d|4\.[0-4]) s: ", helper.stderr)
         assert not os.path.exists(f"/proc/{pid.read_text().strip()}")
 

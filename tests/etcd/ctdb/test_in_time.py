@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Every answer but `0` comes within 4.5 s of the start, whatever the helper waits for; CTDB bans nodes otherwise."""
+"""Tests that every answer but `0` comes within 4.5 s of the start, whatever delays it. Otherwise CTDB bans nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ kind, etcd, conf = kinds.kind, kinds.etcd, kinds.conf
 
 @pytest.fixture
 def busy():
-    """Two loops that leave each processor half of its time."""
+    """Run two loops that leave each processor half of its time."""
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
     yield
     for loop in loops:
@@ -39,7 +39,7 @@ def proxy(etcd):
 
 @pytest.fixture
 def slow_testparm(tmp_path):
-    """An environment with a testparm that answers late."""
+    """Return a function that makes an environment in which testparm answers late."""
 
     def environment(seconds, name):
         script = tmp_path / "testparm"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The helper as a process: signals, its parent, its reader, what it inherits, and the kernel timer that ends it."""
+"""Tests of the helper as a process: signals, parent, reader, inherited descriptors, the kernel timer that ends it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_sigterm_at_any_moment_of_the_start_leaves_nothing(etcd, helper_conf, ke
             assert helper.stderr == "" and helper.stdout in (b"", b"0"), helper.describe()
             answers.add(helper.stdout)
         assert not keys() and set(etcd.leases()) <= set(leases), f"at {step} of 20 parts of {usual} s"
-    # Else the moments were all too early or too late to show anything.
+    # Otherwise all signals came too early or too late to show anything.
     assert answers == {b"", b"0"}
 
 
@@ -49,7 +49,7 @@ def test_a_parent_killed_at_any_moment_of_the_start_leaves_no_helper(etcd, helpe
         with Helper(helper_conf(), own_parent=True) as helper:
             time.sleep(step * 0.012)
             helper.kill_parent()
-            # ctdbd is the reader, too.
+            # ctdbd is also the reader of stdout.
             helper.close_stdout()
             helper.wait_exit(2)
             assert "Traceback" not in helper.stderr and "bug" not in helper.stderr
@@ -151,8 +151,8 @@ def test_descriptors_that_ctdbd_leaks_are_closed(helper_conf):
             ours = {os.readlink(f"/proc/{os.getpid()}/fd/{leaked}")}
             theirs = {os.readlink(f"/proc/{helper.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{helper.pid}/fd")}
             assert not ours & theirs
-            # stdin, stdout, stderr, the wake-up pipe's two ends, the parent's pidfd, the connection and the watch's;
-            # for a moment after the `0` its nonce file, and during a renewal sometimes one more.
+            # stdin, stdout, stderr, both ends of the wake-up pipe, the parent's pidfd, the connection and the watch's.
+            # More are open for a moment: the nonce file after the `0`, and sometimes one during a renewal.
             wait_until(lambda: len(os.listdir(f"/proc/{helper.pid}/fd")) == 8, 20, "eight descriptors")
     finally:
         os.close(leaked)

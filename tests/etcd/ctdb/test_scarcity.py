@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A process that gets less than it expects: no descriptors, no /proc, no child's status; and one that is stopped."""
+"""Tests of a process without descriptors, without /proc or without a child's status, and of a stopped one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_sigterm_without_a_free_descriptor_releases_the_lock(helper_conf, keys):
 
 
 def test_start_without_descriptors_gives_2_and_one_line(helper_conf, keys):
-    # Python itself needs a few; at each number either it does not start, or CTDB gets its character.
+    # Python itself needs a few descriptors. At each limit either Python does not start or CTDB gets its character.
     answers = set()
     for limit in range(4, 16):
         with Helper(None, f"--nofile={limit}", PROGRAM, "-c", str(helper_conf()), program="prlimit") as helper:
@@ -83,7 +83,7 @@ def test_pause_while_the_timer_is_first_set_gives_no_lock(helper_conf, keys):
 
 @pytest.mark.slow
 def test_pause_while_a_renewal_sets_the_timer_does_not_move_the_end(helper_conf, keys):
-    # A renewal sets the timer to a moment, then to its end: the third setting is the second one of the first renewal.
+    # A renewal sets the timer twice: to a moment, then to its end. The third setting is the first renewal's second.
     delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_exit=1200000:when=3"]
     with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
         assert helper.status() == "0"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Wall clocks of the members that differ: v3 leases do not care, v2 keys live shorter or longer by the difference."""
+"""Tests of members whose wall clocks differ: it changes no v3 lease, but the life of v2 keys by the difference."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TTL, AHEAD = 9, 3
 
 @pytest.fixture(scope="module")
 def etcd():
-    """Three members, one of them with a wall clock that is ahead."""
+    """Three members; the wall clock of one is ahead."""
     with Etcd(3, release.v2_flags()) as etcd:
         fast = etcd.members[0]
         fast.kill()
@@ -35,16 +35,16 @@ def etcd():
 
 
 def lead(etcd, member):
-    """Make it the leader."""
+    """Make the member the leader."""
     leader = etcd.leader()
     if leader is not member:
-        # Only the leader can hand over.
+        # Only the leader can hand over its role.
         etcd.etcdctl(f"--endpoints={leader.endpoint}", "move-leader", f"{int(member.ids()[0]):x}")
         wait_until(member.is_leader, 15, "the leader to move")
 
 
 def life_of_a_v2_key(etcd, asked):
-    """Seconds from the making of a key with a TTL of 9 s, at this member, to its end."""
+    """Return the seconds from the creation of a key with a TTL of 9 s at the member `asked` to the key's end."""
     asked.request("PUT", f"/v2/keys/skew?value=x&ttl={TTL}", timeout=10)
     made = time.monotonic()
     observer = etcd.members[2]

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""etcd is moved to newer releases under a holder.
+"""Tests of a holder while etcd is upgraded to newer releases.
 
-At its start a member reads the entries of its log behind its newest snapshot. Those of v2 end etcd 3.6, those with
-which 3.5 announces itself end 3.7: both need a snapshot first, and a cluster that keeps only a lock writes hardly any.
+When a member starts, it reads the log entries after its newest snapshot. etcd 3.6 exits at entries of v2, and 3.7 at
+those with which 3.5 announces itself. So both need a snapshot first, and a cluster that keeps only a lock hardly ever
+writes one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.support.upgrade import SNAPSHOTS, Upgrade
 
 
 class Contenders:
-    """Called often, lets a contender come every second; each must report contention."""
+    """Each call starts a contender, at most one a second, which must report contention."""
 
     def __init__(self, conf: Path) -> None:
         self._conf = conf

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""etcd and the way to it fail: what is held stays held while it can, and is over before anybody else has it."""
+"""Tests of faults of etcd and the network: a lock is kept while it can be, and given up before another can have it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 TTL, REFRESH = 9, 2
 RENEWALS = r"POST /v3/lease/(grant|keepalive)", r"(POST|PUT) /v2/keys"
-# s for which nobody else can have the lock of a holder that has just lost the network.
+# Seconds for which nobody else can have the lock of a holder that has just lost the network.
 LEASE = TTL - REFRESH - 1
 
 
@@ -44,7 +44,7 @@ def test_frozen_network_ends_the_holder_before_another_can_hold(etcd, proxy, con
         frozen = time.monotonic()
         with successor_of(conf(), LEASE) as successor:
             assert helper.eof is not None and helper.eof < successor.first_byte, helper.describe()
-        # etcd may end leases late. The holder keeps a second's distance from the moment at which it may end them.
+        # etcd may end a lease late. The holder ends a second before the first moment at which etcd may end it.
         for api in RENEWALS:
             renewed = [moment for moment, line in proxy.seen().requests if moment < frozen and re.match(api, line)]
             assert not renewed or helper.eof < max(renewed) + TTL - 0.5, helper.describe()
@@ -57,7 +57,7 @@ def test_sigterm_behind_a_frozen_network_ends_the_holder_within_2_s(proxy, conf,
     with Helper(conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         getattr(proxy, how)()
-        # Once while it waits for its next refresh, once (by then) inside of a request.
+        # By then the helper waits for the answer to a renewal.
         time.sleep(REFRESH + 0.5)
         helper.terminate()
         asked = time.monotonic()
@@ -141,7 +141,7 @@ def test_unreachable_etcd_gives_2_after_acquire_timeout(proxy, conf, how):
         assert len(helper.stderr.splitlines()) == 1 and proxy.endpoint in helper.stderr
         assert helper.alive and helper.stdout == b""
         assert helper.status() == "2"
-        # Nothing is tried in the last moment: the longest pause is 0.3 s.
+        # No try begins in the last moment: the longest pause is 0.3 s.
         assert 5.5 < helper.answered_after < 6.5
         helper.wait_exit()
         assert helper.stdout == b"2" and len(helper.stderr.splitlines()) == 2

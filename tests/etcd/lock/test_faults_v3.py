@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Faults of the v3 API's own kind: at each of the requests that take the lock, and answers that refuse."""
+"""Tests of faults specific to the v3 API: at each request that takes the lock, and with answers that refuse."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_sigterm_while_acquiring_behind_a_frozen_network_leaves_nothing(etcd, pr
             assert helper.stdout == b""
         proxy.release()
         time.sleep(0.3)
-        # What was held arrives after the end: without its lease it can do nothing, and the lease ends by itself.
+        # The held request arrives after the helper's end. Without its lease it has no effect, and the lease expires.
         assert not keys(etcd, lock_name)
 
 
@@ -83,7 +83,7 @@ def test_etcd_outage_of_3_s_while_acquiring_still_gives_the_lock(etcd, proxy, he
 
 
 def test_a_late_answer_gives_no_lock(etcd, proxy, helper_conf, lock_name):
-    """The answer to the transaction comes when the lease is over and another one has the lock."""
+    """The answer to the transaction comes when the lease has ended and another helper has the lock."""
     proxy.hold_next_request(b"kv/txn")
     with Helper(helper_conf(host=proxy.endpoint, read_timeout=60, acquire_timeout=20)) as helper:
         proxy.wait_held()
@@ -153,7 +153,7 @@ def test_answer_before_the_server_closes_is_read_in_full(helper_conf):
             with connection:
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
-                # Who closes its end early does not see what comes now.
+                # A client that closes its end early would miss what comes now.
                 time.sleep(0.5)
                 connection.sendall(body)
             assert helper.status() == "1", helper.describe()
@@ -171,7 +171,7 @@ def test_renewal_by_a_deposed_etcd_leader_does_not_count(etcd, proxy, helper_con
 
 
 def test_etcd_leader_that_was_paused_does_not_renew_our_lease(etcd3, helper_conf, lock_name):
-    # Its answer is one of before its deposition only if it finds the request before it finds the others' election.
+    # The paused leader answers as a leader only if it reads the request before it notices the election, hence 3 tries.
     for _ in range(3):
         leader = etcd3.leader()
         others = [member for member in etcd3.members if member is not leader]
@@ -181,7 +181,7 @@ def test_etcd_leader_that_was_paused_does_not_renew_our_lease(etcd3, helper_conf
             leader.pause()
             paused = time.monotonic()
             wait_until(lambda: any(member.is_leader() for member in others), 15, "another leader")
-            # Its renewal was sent 4 s after the lease was granted.
+            # The helper sends its renewal 4 s after the lease was granted.
             time.sleep(max(0.0, paused + 5.2 - time.monotonic()))
             leader.resume()
             time.sleep(0.3)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What others write into the directory: a `1` stays a `1`, and the reports come to their end and name the key."""
+"""Tests of values that others write into the directory: a `1` stays a `1`, and the reports finish and name the key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VALUES = {
     "node": json.dumps({**WHO, "node": ["n1", {"x": None}]}),
     "depth": "[" * 100_000,
     "surrogate": json.dumps({**WHO, "node": "\ud800\u202e\n\x1b[2J"}),
-    # etcd takes no request of more than 1.5 MiB.
+    # etcd refuses a request of more than 1.5 MiB.
     "1.2 MB": "x" * 1_200_000,
     "1.2 MB of escapes": "\x01" * 1_200_000,
     "a number of 1.2 MB": "9" * 1_200_000,
@@ -35,7 +35,7 @@ EACH = pytest.mark.parametrize("what", VALUES)
 
 
 def put(etcd, key, value, **more):
-    """Through the gateway: a command line takes no value of a megabyte."""
+    """Write a key through the gateway, because a command line cannot carry a value of a megabyte."""
     key, value = (base64.b64encode(text.encode()).decode() for text in (key, value))
     assert etcd.members[0].ask("POST", "/v3/kv/put", json.dumps({"key": key, "value": value, **more}), 20)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The lock on a healthy etcd: taken, held, contended, given back, lost."""
+"""Tests of the lock on a healthy etcd: taking, holding, contention, release, loss."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_sigterm_releases_the_lock_within_200_ms(etcd, helper_conf, lock_name):
             (key,) = etcd.keys(directory(lock_name))
             helper.terminate()
             asked = time.monotonic()
-            # The key is gone before the process is: its exit is what can be timed without etcdctl's own time.
+            # The key goes before the process exits. Timing the exit leaves out the time that etcdctl takes.
             assert helper.wait_exit() - asked < 0.2
             assert not etcd.keys(directory(lock_name))
             assert key["lease"] not in etcd.leases()
@@ -67,7 +67,7 @@ def test_sigterm_releases_the_lock_within_200_ms(etcd, helper_conf, lock_name):
 def test_contention_is_silent_and_writes_nothing_to_etcd(etcd, helper_conf, lock_name):
     with Helper(helper_conf()) as holder:
         assert holder.status() == "0"
-        # The end of a lease that an earlier test has left is a write, too.
+        # The end of a lease left by an earlier test would also be a write.
         wait_until(lambda: len(etcd.leases()) == 1, 30, "the holder's lease to be the only one")
         keys, revision, leases = etcd.keys(directory(lock_name)), etcd.revision(), etcd.leases()
         for _ in range(10):
@@ -131,7 +131,7 @@ def test_etcdctl_lock_on_the_same_path_excludes_us_and_waits_for_us(etcd, helper
         with etcd.lock_process(path) as other:
             time.sleep(1)
             assert not other.acquired
-            # Its key waits in the queue: that is no reason to lose the lock.
+            # etcdctl's key waits in the queue. That must not cost the holder its lock.
             assert len(etcd.keys(directory(lock_name))) == 2
             time.sleep(REFRESH + 0.5)
             assert helper.alive and not other.acquired
@@ -161,7 +161,7 @@ def test_lost_lock_is_noticed_at_the_next_refresh(etcd, helper_conf, lock_name, 
 
 @pytest.mark.slow
 def test_lease_longer_than_requested_is_accepted(helper_conf):
-    # With an election timeout of 5 s, etcd's least lease is 8 s.
+    # With an election timeout of 5 s, etcd's shortest lease is 8 s.
     with Etcd(1, ["--heartbeat-interval=500", "--election-timeout=5000"]) as slow:
         with Helper(helper_conf(host=slow.endpoints[0], lock_ttl=4, refresh=0.5), "-v") as helper:
             assert helper.status() == "0"

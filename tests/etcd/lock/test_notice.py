@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What a holder notices before its next refresh, by the watch on its key and by the end of its idle connection."""
+"""Tests of what a holder notices before its next refresh, by the watch on its key or the end of its idle connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.helper import Helper
 from tests.support.machine import wait_until
 from tests.support.proxy import Proxy
 
-# Far away: whatever is noticed earlier is noticed by itself.
+# Seconds. So long that a refresh is never what notices a change.
 REFRESH = 20
 SLOW = {"lock_ttl": 60, "refresh": REFRESH}
 
@@ -40,7 +40,7 @@ def test_lost_key_ends_the_holder_long_before_its_refresh(etcd, helper_conf, key
         else:
             etcd.revoke(key["lease"])
         lost = time.monotonic()
-        # The goal, 0.1 s, is measured in the bench.
+        # The benchmark measures the goal, 0.1 s.
         assert helper.wait_exit(REFRESH / 2) - lost < 2
         assert "lost" in helper.stderr
 

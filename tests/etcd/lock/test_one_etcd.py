@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""One etcd, and one that all nodes share: seen before `0`, never on the way to `1`, and by --check."""
+"""Tests of the check that etcd is one and shared by all nodes: before `0` and in --check, never on the way to `1`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ELSEWHERE = "198.51.100.1"
 
 @pytest.fixture
 def nodes(tmp_path):
-    """`nodes(address, ...)`: the environment of a CTDB whose nodes file has these addresses."""
+    """Return `nodes(address, ...)`, which returns the environment of a CTDB whose nodes file has these addresses."""
 
     def write(*addresses):
         base = tmp_path / "ctdb"
@@ -37,7 +37,7 @@ def nodes(tmp_path):
 
 
 def ends(conf, *args, **options):
-    """The character, and the lines, of a helper that does not stay."""
+    """Return the character and the stderr of a helper that does not keep the lock."""
     with Helper(conf, *args, **options) as helper:
         character = helper.status()
         helper.wait_exit()
@@ -53,7 +53,7 @@ def takes(conf, **options):
 
 
 def fault_of_check(conf, **env):
-    """The text of the one fault of --check."""
+    """Return the text of the only fault that --check reports."""
     view = View(conf, "--check", "--json", **env)
     (fault,) = [item for item in view.json["items"] if item["level"] == "fault"]
     assert view.code == 1 and fault["item"] == "cluster", view.text
@@ -153,7 +153,7 @@ def test_contention_at_the_first_of_two_clusters_gives_1(two, helper_conf, api):
         conf = helper_conf(host=[one.endpoints[0], other.endpoints[0]], api=api)
         character, stderr = ends(conf, "-vv")
         assert character == "1" and other.endpoints[0] not in stderr
-        # From the endpoint that the helper asks, whatever else is there.
+        # --check reads at the endpoint that the helper asks, whatever else is there.
         view = View(conf, "--check", "--json")
         (read,) = [item for item in view.json["items"] if item["item"] == f"v{'2' if api == '2' else '3'} read"]
         assert read["text"].endswith("would answer 1") and view.levels()["cluster"] == "fault"
@@ -161,7 +161,7 @@ def test_contention_at_the_first_of_two_clusters_gives_1(two, helper_conf, api):
 
 @pytest.mark.parametrize("api", ["3", "auto"])
 def test_separate_etcds_with_the_same_id_are_refused(helper_conf, lock_name, api):
-    # As the default flags make them.
+    # The default flags give all such etcds the same cluster ID.
     same = ["--initial-cluster", "m1=http://localhost:2380", "--initial-advertise-peer-urls", "http://localhost:2380"]
     with Etcd(1, same) as one, Etcd(1, same) as other:
         assert cluster_id(one) == cluster_id(other)
@@ -180,11 +180,11 @@ def test_removed_member_started_by_itself_is_refused(helper_conf):
         leader = etcd.leader()
         stray = next(member for member in etcd.members if member is not leader)
         number = f"{int(stray.ids()[0]):x}"
-        # First, or etcdctl may ask the very member that stops on its removal.
+        # Killed first: otherwise etcdctl could ask this member, which stops when it is removed.
         stray.kill()
 
         def removed():
-            # Refused for the cluster's first 5 seconds; one that got no answer may have been done.
+            # etcd refuses this in the cluster's first 5 s. A removal without an answer may have succeeded.
             with contextlib.suppress(AssertionError):
                 etcd.etcdctl("member", "remove", number)
             with contextlib.suppress(AssertionError):
@@ -196,7 +196,7 @@ def test_removed_member_started_by_itself_is_refused(helper_conf):
         stray.start()
         etcd.wait_healthy()
         character, stderr = ends(conf)
-        # Alone in its cluster, and first or last by the endpoint in use.
+        # This member is alone in its cluster. It is listed first or last, depending on the endpoint in use.
         assert character == "3" and re.search(rf"[:;] {stray.endpoint} of cluster ", stderr), stderr
         assert fault_of_check(conf) in stderr
 
@@ -229,7 +229,7 @@ def test_sigterm_while_other_endpoints_are_queried_leaves_nothing(two, helper_co
     one, _ = two
     path = f"/_locks/_ctdb/{lock_name}"
     with Proxy(one.endpoints[0]) as silent:
-        # The same cluster again, which does not answer when it is asked for it.
+        # An endpoint of the same cluster that does not answer the query for its cluster.
         silent.freeze()
         with Helper(helper_conf(host=[one.endpoints[0], silent.endpoint], api=api)) as helper:
             keys = one.keys if api != "2" else one.keys_v2
@@ -240,7 +240,7 @@ def test_sigterm_while_other_endpoints_are_queried_leaves_nothing(two, helper_co
         assert keys(path) == []
 
 
-# v2 that comes back
+# v2 comes back
 
 
 @pytest.mark.v2
@@ -258,7 +258,7 @@ def test_holder_of_v3_only_ends_when_etcd_serves_v2_again(helper_conf, lock_name
             member.restart()
             holder.wait_exit(10)
             assert f"{member.endpoint} now serves the v2 API" in holder.stderr, holder.describe()
-            # The next one, which takes both locks, does not wait for a lease to end.
+            # The next holder takes both locks and need not wait for a lease to end.
             assert etcd.keys(f"/_locks/_ctdb/{lock_name}") == []
 
 

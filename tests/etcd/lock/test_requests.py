@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What the lock costs etcd, in requests and writes: figures that hang on no clock."""
+"""Tests of what the lock costs etcd in requests and writes. These figures depend on no clock."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def test_holder_sends_only_a_keepalive_and_a_look_each_refresh(etcd, helper_conf
         paths = [line.rpartition("/")[2] for _, line in proxy.seen().requests[before:]]
         paths = paths[paths.index("keepalive") :]
         assert 2 <= len(paths) and paths == (["keepalive", "range"] * len(paths))[: len(paths)]
-        # One to learn whether v2 is served, one for the watch of the key.
+        # One for the lock, one for the query for v2, one for the watch on the key.
         assert proxy.seen().connections == 3

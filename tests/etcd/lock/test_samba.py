@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Beside Samba's own helper, and what api = auto, 3 and 2 mean where etcd serves the v2 API or doesn't."""
+"""Tests of our helper beside Samba's own, and of api = auto, 3 and 2 where etcd serves the v2 API or does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.machine import Port
 from tests.support.proxy import Proxy
 from tests.support.samba import Samba
 
-# Not where packages are built: Fedora, for one, has it no more.
+# Where packages are built, python-etcd can be missing: Fedora, for example, no longer has it.
 etcd_module = pytest.importorskip("etcd")
 
 TTL = 9
@@ -35,7 +35,7 @@ def conf(helper_conf, etcd_v2):
 
 @pytest.fixture
 def keys(etcd_v2, lock_name):
-    """The keys of the lock in v2 and in v3."""
+    """Return a function that returns the lock's keys in v2 and in v3."""
     return lambda: (
         etcd_v2.keys_v2(f"/_locks/_ctdb/{lock_name}"),
         etcd_v2.keys(f"/_locks/_ctdb/{lock_name}/"),
@@ -51,7 +51,7 @@ def test_sambas_helper_and_ours_exclude_each_other_in_10_alternations(samba, con
             with Helper(conf(api)) as ours:
                 assert ours.status() == "1" and not ours.stderr
                 ours.wait_exit()
-            # Nothing of ours is left: its next refresh is the lowest key's, alone.
+            # Our helper left no key, so Samba's next refresh finds its own key as the lowest and only one.
             in_v2, in_v3 = keys()
             assert len(in_v2) == 1 and not in_v3
             theirs.terminate()
@@ -87,7 +87,7 @@ def test_key_left_by_a_losing_samba_helper_blocks_us_until_it_expires(samba, con
             if ours.status() == "0":
                 assert ours.first_byte - left < TTL + 4
                 break
-            # A contender of ours adds nothing to the queue, and nothing to v3.
+            # Our contender adds nothing to the queue and nothing to v3.
             ours.wait_exit()
             assert keys()[1] == []
     assert tries > 1
@@ -108,7 +108,7 @@ def test_one_of_16_helpers_of_all_kinds_holds(samba, conf, etcd_v2, lock_name):
             holder = helpers[answers.index("0")]
             holder.terminate()
             holder.wait_exit()
-        # What Samba's losers left would block the next round.
+        # The keys that Samba's losing helpers leave would block the next round.
         etcd_v2.members[0].request("DELETE", f"/v2/keys/_locks/_ctdb/{lock_name}?recursive=true")
 
 
@@ -116,7 +116,7 @@ def test_one_of_16_helpers_of_all_kinds_holds(samba, conf, etcd_v2, lock_name):
 def test_key_of_sambas_helper_back_in_front_of_ours_is_a_loss(conf, etcd_v2, lock_name, tmp_path):
     with Proxy(etcd_v2.endpoints[0]) as proxy, Samba(tmp_path, lock_name, proxy.endpoint).helper() as theirs:
         assert theirs.status() == "0"
-        # Its renewal is a plain write, and late.
+        # Samba's helper renews with a plain write. The proxy makes it late.
         proxy.hold_next_request(b"PUT /v2/keys", every=True)
         with successor_of(conf("auto"), TTL - 3) as ours:
             proxy.release()
@@ -208,7 +208,7 @@ def test_etcd_without_v2_and_api_2_is_refused_with_one_line(helper_conf):
 def test_late_renewal_does_not_bring_back_our_key(etcd_v2, conf, keys, api):
     with Proxy(etcd_v2.endpoints[0]) as proxy, Helper(conf(api, host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
-        # The swap that renews the key, held back until its time is over.
+        # Hold back the swap that renews the key until its time is over.
         proxy.hold_next_request(b"prevValue", every=True)
         helper.wait_eof(15)
         with successor_of(conf(api), 0) as successor:
@@ -221,7 +221,7 @@ def test_late_renewal_does_not_bring_back_our_key(etcd_v2, conf, keys, api):
 @pytest.mark.v2
 @pytest.mark.slow
 def test_v2_switched_off_member_by_member_leaves_one_holder(helper_conf):
-    """While v2 is switched off, the lock is lost at most for the moment in which the last member loses it."""
+    """While v2 is switched off, the lock is lost at most once: when the last member loses v2."""
     with Etcd(3, release.v2_flags()) as etcd:
         conf = helper_conf(api="auto", host=etcd.endpoints)
         with ExitStack() as stack:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A holder's long life in a short time: all that may change under it, at random. `make check-long` takes ten minutes.
+"""Soak test of a holder: everything that may change under it changes at random. `make check-long` takes ten minutes.
 
-It keeps its lock, contenders answer `1`, and it uses no more memory, descriptors and threads at the end than before.
+It keeps its lock, contenders answer `1`, and at the end it uses no more memory, descriptors or threads than before.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tests.support.proxy import Proxy
 pytestmark = pytest.mark.slow
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
-# What a run of ten minutes may add, after its first quarter, in kB: 50 allocations of Python's.
+# kB by which memory may grow after the first quarter of a ten-minute run: 50 of Python's allocations.
 GROWTH = 512
-# Bytes: three of them at least.
+# Bytes: at least three renewals.
 SOME_RENEWALS = 2500
 
 
 class Life:
-    """etcd, the files of the holder, and what happens to them."""
+    """etcd, the holder's files, and the changes made to them."""
 
     def __init__(self, etcd, path, files, user, chance):
         self.etcd, self.path, self.files, self.user, self.chance = etcd, path, files, user, chance
@@ -41,10 +41,10 @@ class Life:
         self.write()
 
     def write(self, more=""):
-        """The file as it should be, and more."""
+        """Write the file as it should be, plus `more`."""
         keys = {"host": ", ".join(proxy.endpoint for proxy in self.proxies), **self.files.keys}
         keys.update(netbios_name=self.name, refresh=0.2, api="3", username=self.user, password=self.password)
-        # A busy machine takes seconds for a start.
+        # On a busy machine a start takes seconds.
         keys["acquire_timeout"] = 10
         text = "".join(f"{key} = {value}\n" for key, value in keys.items())
         new = self.path.with_suffix(".new")
@@ -57,7 +57,7 @@ class Life:
         return self.user.partition("-")[2]
 
     def sent(self):
-        """Bytes to etcd."""
+        """Return the number of bytes sent to etcd."""
         return sum(proxy.seen().bytes_to_etcd for proxy in self.proxies)
 
     def password_changes(self):
@@ -107,13 +107,13 @@ class Life:
             proxy.forward()
 
     def happen(self):
-        """Any of these."""
+        """Make a random one of the changes above."""
         names = [name for name in vars(Life) if name[0] != "_" and name not in ("write", "name", "sent", "happen")]
         getattr(self, self.chance.choice(names))()
 
 
 def used(pid):
-    """Memory in kB, descriptors, threads."""
+    """Return the memory in kB, the number of descriptors and the number of threads."""
     status = Path(f"/proc/{pid}/status").read_text()
     memory, threads = (int(re.search(rf"^{name}:\s+(\d+)", status, re.M)[1]) for name in ("VmRSS", "Threads"))
     return memory, len(os.listdir(f"/proc/{pid}/fd")), threads
@@ -123,7 +123,7 @@ def test_holder_outlives_every_change_and_uses_no_more_memory(tmp_path, lock_nam
     files = Renewal(tmp_path)
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
-    # A login costs etcd little.
+    # A cheap hash, so that logins cost etcd little.
     with with_login([*files.etcd_args, "--bcrypt-cost=4"], members=3, tls=files.server) as etcd:
         user = add_user(etcd, lock_name, password="first")
         life = Life(etcd, tmp_path / "x.conf", files, user, random.Random(seed))
@@ -144,7 +144,7 @@ def test_holder_outlives_every_change_and_uses_no_more_memory(tmp_path, lock_nam
 
 
 def _live(life, holder):
-    """What the holder used after each change."""
+    """Make changes for SECONDS; return what the holder used after each of them."""
     uses = []
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Takeover from a dead process of this machine, and from nobody of whom that is not proven."""
+"""Tests of takeover from a dead process of this machine, and from no process that is not proven dead."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ kind, etcd, conf, keys = kinds.kind, kinds.etcd, kinds.conf, kinds.keys
 
 @pytest.fixture
 def change(etcd, keys):
-    """Write other fields into the values of the holder's keys, which stay where they are."""
+    """Return `write(**fields)`, which changes fields in the values of the holder's keys and keeps the keys."""
 
     def write(**fields):
         for key in keys():
@@ -42,7 +42,7 @@ def change(etcd, keys):
 
 
 def answer(conf):
-    """What a helper answers now; what it got it gives back."""
+    """Return a helper's answer, and release what it took."""
     with Helper(conf) as helper:
         answer = helper.status()
         helper.terminate()
@@ -97,7 +97,7 @@ def test_holder_is_not_dead_if_anything_about_it_is_in_doubt(conf, keys, change,
         {"start_time": None},
         {"pid": me["pid"], "start_time": me["start_time"]},
     ]
-    # Long enough for all of them.
+    # The TTL is long enough for all cases.
     with Helper(conf(lock_ttl=60), own_parent=True) as holder:
         crash(holder, nonce_file)
         true = json.loads(keys()[0]["value"])
@@ -110,13 +110,13 @@ def test_holder_is_not_dead_if_anything_about_it_is_in_doubt(conf, keys, change,
             nonce_file.write_text(left)
             assert answer(conf()) == "1", left
         nonce_file.write_text(nonce)
-        # Its number is that of another process by now: that is no doubt.
+        # Another process has the holder's pid by now. That leaves no doubt.
         change(pid=me["pid"])
         assert answer(conf()) == "0"
 
 
 def test_a_holder_in_another_pid_namespace_is_not_dead(conf, nonce_file, keys):
-    # A shell between process 1 and the helper: nobody must be a child of process 1.
+    # A shell runs between process 1 and the helper, because no helper may be a child of process 1.
     inside = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", 'sh -c "\\"\\$@\\"; exit" "$@"; exit']
     with Helper(None, *inside, "sh", "sh", PROGRAM, "-c", str(conf()), program="unshare") as holder:
         crash(holder, nonce_file)
@@ -151,7 +151,7 @@ def test_one_of_16_contenders_replaces_a_dead_holder(conf, keys, nonce_file):
     for _ in range(2):
         with Helper(conf(), own_parent=True) as holder:
             crash(holder, nonce_file)
-            # Who holds is the matter here, and not how soon a busy machine starts 16.
+            # This test is about who holds, not about how soon a busy machine starts 16 helpers.
             with contend(16, lambda _: conf(acquire_timeout=30)) as helpers:
                 answers = sorted(helper.stdout for helper in helpers)
                 assert answers == [b"0"] + [b"1"] * 15, [helper.describe() for helper in helpers]
@@ -176,7 +176,7 @@ def test_a_dead_holder_is_not_replaced_ahead_of_a_waiting_client(etcd, conf, non
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["reset", "truncate_answers"])
 def test_replacement_with_a_lost_answer_is_recognized_by_its_key(etcd, conf, keys, nonce_file, how):
-    # At another moment of the takeover each time.
+    # Each step hits another moment of the takeover.
     for step in range(6):
         with Helper(conf(), own_parent=True) as holder, Proxy(etcd.endpoints[0]) as proxy:
             crash(holder, nonce_file)

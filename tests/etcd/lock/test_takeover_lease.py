@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Takeover when a lease ends that nobody renews: awaited by whom CTDB's recovery daemon runs, and by nobody else."""
+"""Tests of takeover at the end of an unrenewed lease: only a helper that CTDB's recovery daemon runs waits for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_elected_leader_waits_for_the_end_of_an_unrenewed_lease(conf, nonce_file
     with Helper(conf()) as holder:
         crash(holder, nonce_file, elsewhere=True)
         died = time.monotonic()
-        # About when CTDB elects again; a first lease of 9 s ends within the 4.3 s that we wait then.
+        # About when CTDB elects again. A first lease of 9 s then ends within the 4.3 s that we wait.
         time.sleep(6.5)
         with Helper(conf(), "-v") as successor:
             assert successor.status() == "0", successor.describe()
@@ -33,7 +33,7 @@ def test_elected_leader_waits_for_the_end_of_an_unrenewed_lease(conf, nonce_file
 def test_lease_renewed_while_it_is_waited_for_is_contention(conf, nonce_file, elected):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
-        # Between two renewals, and early enough for its fence, which ends it 8 s after the last one.
+        # Between two renewals: 5 s later the fence, due 8 s after the last renewal, has not ended the holder.
         time.sleep(1.5 * REFRESH)
         holder.stop()
         time.sleep(5)
@@ -51,7 +51,7 @@ def test_one_of_4_helpers_waiting_for_a_lease_gets_the_lock(conf, keys, nonce_fi
     with Helper(conf()) as holder:
         crash(holder, nonce_file, elsewhere=True)
         time.sleep(6.5)
-        # Their parents are shells before, but it is our name that they see as helpers.
+        # The helpers wait in shells first, but their parent is this process, and they see its name.
         with contend(4, lambda _: conf(), "-v") as helpers:
             answers = sorted(helper.stdout for helper in helpers)
             assert answers == [b"0"] + [b"1"] * 3, [helper.describe() for helper in helpers]
@@ -113,7 +113,7 @@ def test_check_with_a_live_holder_is_one_request_and_an_election_two(request, co
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kinds.KINDS["v3"]], ids=["v3"])
 def test_a_holder_with_another_refresh_is_not_waited_for(etcd, conf, lock_name, elected):
-    # etcdctl renews every third of its lease; a holder whose file has a longer refresh says so.
+    # etcdctl renews every third of its lease. A holder with a longer refresh in its file shows that in its value.
     with etcd.lock_process(f"/_locks/_ctdb/{lock_name}", ttl=6) as other:
         other.wait_acquired()
         for _ in range(5):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A cluster whose nodes change from one version of this program to the next, there and back, node by node.
+"""Tests of a cluster whose nodes change from one version of this program to another and back, node by node.
 
-The other version is a copy of this one whose value differs by what lock/holder.py allows.
+The other version is a copy of this one. Its value in the key differs by what lock/holder.py allows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TTL = 5
 
 
 def copy(directory, version, old, new):
-    """A program of this version, which writes one line of its value in another way."""
+    """Return a program of this version that writes one line of its value in another way."""
     shutil.copytree(TREE / "ctdb_etcd", directory / "ctdb_etcd", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TREE / "ctdb_etcd_lock.py", directory)
     for file, before, after in (
@@ -51,13 +51,13 @@ OTHERS = {
 
 @pytest.fixture(params=OTHERS)
 def other(request, tmp_path):
-    """The program of another version."""
+    """Return the program of another version."""
     return copy(tmp_path, "99.0", *OTHERS[request.param])
 
 
 @pytest.fixture(params=["up", "down"])
 def versions(request, other):
-    """The version that holds at first, and the one that follows it."""
+    """Return the version that holds first and the one that follows it."""
     return (PROGRAM, other) if request.param == "up" else (other, PROGRAM)
 
 
@@ -100,5 +100,5 @@ def test_no_version_evicts_the_other_and_each_follows_its_lease(conf, keys, nonc
             assert "waiting for the end" not in contender.stderr
         assert keys() == dead
     with successor_of(conf(lock_ttl=TTL), 1, program=second) as successor:
-        # Its last renewal was at most a refresh before it was killed.
+        # The killed holder's last renewal was at most one refresh before.
         assert successor.first_byte - killed > TTL - 2 - 1 and keys() != dead

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""--check: each thing that the lock needs is tried on a real etcd, and the lock is not touched."""
+"""Tests of --check on a real etcd: it tries each thing that the lock needs and does not touch the lock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.view import View
 
 PASSWORD = "s3cret-of-the-test"
 
-# The releases of etcd that let only root ask for maintenance/status.
+# The releases of etcd that let only root query maintenance/status.
 STATUS_REFUSED = re.compile(r"3\.4\.4[2-5]|3\.5\.(28|29|30|31)|3\.6\.([0-9]|10|11)")
 
 
@@ -109,9 +109,9 @@ def test_one_dead_member_is_a_warning_and_three_are_a_fault(etcd3, helper_conf):
 
 @pytest.fixture(scope="module", params=["", "3.6.11", "3.7"])
 def etcd_with_login(request, built_etcd):
-    """One where auth is on; users `rw` and `ro` have these permissions on the lock, `none` has none.
+    """One etcd with auth: user `rw` may read and write the lock, `ro` may read it, `none` has no permission.
 
-    etcd 3.6.11 lets only root ask for maintenance/status, 3.7 who logs in.
+    etcd 3.6.11 lets only root query maintenance/status; 3.7 lets every user who logs in.
     """
     with Etcd(1, ["--bcrypt-cost=4"], program=request.param and built_etcd(request.param)) as etcd:
         for user, permission in (("root", None), ("rw", "readwrite"), ("ro", "read"), ("none", None)):
@@ -144,13 +144,13 @@ def test_check_tests_login_and_permissions_and_shows_no_secret(
     before = etcd_with_login.revision()
     view = check(conf)
     faults = [item for item, level in view.levels().items() if level == "fault"]
-    # Since 3.4.42, 3.5.28 and 3.6.9 a lease needs a login as well.
+    # Since 3.4.42, 3.5.28 and 3.6.9 a lease also needs a login.
     assert faults == ([fault] if fault else []) or (faults, user) == (["v3 lease"], None), view.text
     assert view.code == (1 if fault else 0)
     assert all(advice in texts(view, item) for item in faults)
     assert etcd_with_login.keys("/_locks/") == [] and etcd_with_login.revision() == before
     status = View(conf, "--status", "--json")
-    # Reading is enough for the status of a free lock.
+    # Permission to read is enough for the status of a free lock.
     assert status.code == (3 if fault and "write" not in fault else 1), status.text
     assert advice in status.json["summary"] or status.code == 1
     for args in (["--check", "-vvv"], ["--status", "-vvv"]):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Whatever is on the wire: the reports come to their end, in time, with a verdict and without a traceback."""
+"""Fuzz tests of the reports: whatever is on the wire, they end in time, with a verdict and without a traceback."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def test_any_bytes_on_the_wire_give_a_verdict_in_time(server, tmp_path, command,
     view = View(conf, command, "--json")
     assert view.errors == "" and view.code in ((1, 2, 3) if command == "--status" else (1,))
     assert view.json["exit"] == view.code and view.json["summary"]
-    # 10 s on a quiet machine.
+    # 10 s on an idle machine.
     assert view.seconds < 25

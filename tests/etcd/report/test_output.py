@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Where the reports are printed to: any locale, and a stdout that takes nothing."""
+"""Tests of the reports' output: any locale, and a stdout that cannot be written."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ COMMANDS = pytest.mark.parametrize("command", ["--status", "--check"])
 
 
 def run(*arguments, shell='exec "$@"', **env):
-    """The command's end, its stdout and stderr as they are; `shell` may redirect them."""
+    """Run the program and return its exit status, stdout and stderr (bytes); `shell` may redirect them."""
     argv = [*PDEATHSIG, "sh", "-c", shell, "sh", PROGRAM, *map(str, arguments)]
     return subprocess.run(argv, env={"PATH": PATH, **env}, capture_output=True, timeout=30, check=False)
 
 
 @pytest.fixture(scope="module")
 def latin(tmp_path_factory):
-    """The environment of a locale that encodes in ISO 8859-1."""
+    """Return the environment of a locale that encodes in ISO 8859-1."""
     path = tmp_path_factory.mktemp("locales")
-    # It warns of what a POSIX locale lacks, and says so by its status.
+    # localedef warns about what a POSIX locale lacks, and its exit status shows that.
     subprocess.run(["localedef", "-i", "POSIX", "-f", "ISO-8859-1", path / "xx"], capture_output=True, check=False)
     if not (path / "xx" / "LC_CTYPE").exists():
         pytest.skip("localedef lacks its sources")
@@ -35,7 +35,7 @@ def latin(tmp_path_factory):
 
 @pytest.fixture
 def foreign(etcd, lock_name):
-    """A value with characters that ISO 8859-1 has, has not, and that no encoding has."""
+    """Write a value with characters that ISO 8859-1 has, that it lacks, and that no encoding has."""
     who = {"node": "n\u00f6de\u20ac\ud800", "pnn": 1, "pid": 7, "since": "2026-01-02T03:04:05Z", "version": "1"}
     etcd.put(f"/_locks/_ctdb/{lock_name}/1", json.dumps(who))
 

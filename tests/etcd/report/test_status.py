@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""--status: what it says and how it exits, on a real etcd in each state."""
+"""Tests of --status on a real etcd in each state: what it prints and how it exits."""
 
 from __future__ import annotations
 

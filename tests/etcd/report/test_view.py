@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""--status and --check side by side, in each state; and --json has the keys that the man page names, and no others."""
+"""Tests of --status and --check together in each state; --json has exactly the keys that the man page names."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ PAGE = ElementTree.parse(TREE / "man" / "ctdb-etcd.7.xml").getroot()
 
 
 def documented(part):
-    """The keys of one part of the JSON as the man page has them, and the words that it sets as literals."""
+    """Return the keys of one part of the JSON as the man page has them, and the words that it sets as literals."""
     entries = [entry for entry in PAGE.iter("varlistentry") if entry.get("role") == f"json-{part}"]
     words = {"".join(literal.itertext()) for entry in entries for literal in entry.iter("literal")}
     return sorted(term.findtext("literal") for entry in entries for term in entry.iter("term")), words
 
 
 def conforms(view):
-    """The report, once each of its keys was seen to be in the man page, and each of that in it; words as well."""
+    """Return the report. Its keys must be exactly those in the man page, and its words must be there too."""
     report = view.json
     assert view.code == report["exit"] and report["format"] == 1
     if "items" in report:
@@ -63,7 +63,7 @@ def words_of(part):
 
 
 def both(conf, **options):
-    """The reports of --status and --check."""
+    """Return the reports of --status and --check."""
     return [conforms(View(conf, command, "--json", **options)) for command in ("--status", "--check")]
 
 
@@ -163,7 +163,7 @@ def test_reports_show_the_endpoints_named_by_dns_or_that_none_is(etcd, names, he
 
 @pytest.fixture(scope="module")
 def readable():
-    """A copy of the program that everybody can run, wherever the checkout is."""
+    """Yield a copy of the program that everybody can run, wherever the checkout is."""
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         os.chmod(directory, 0o755)
         program = Path(directory) / "ctdb_etcd_lock"
@@ -248,7 +248,7 @@ def test_colours_are_used_only_at_a_terminal_without_no_color(etcd, helper_conf,
         subprocess.run(argv, stdout=theirs, env={"PATH": PATH, **env}, timeout=20, check=False)
         text = os.read(terminal.fileno(), 65536)
         os.close(theirs)
-    # In the colour of a free lock, or of all is well.
+    # The colour of a free lock (--status) or of a good result (--check).
     wanted = b"\033[33mWARNING\033[0m" if command == "--status" else b"\033[32mok"
     assert (wanted in text) == coloured and (b"\033" in text) == coloured
     piped = subprocess.run(argv, capture_output=True, env={"PATH": PATH, **env}, timeout=20, check=False)
@@ -262,7 +262,7 @@ def test_users_created_as_in_the_man_page_may_use_both_apis(helper_conf):
     v3, (export, *v2, revoke) = (commands(screen.text) for screen in section.iter("screen"))
     assert export == ["export", "ETCDCTL_API=2"]
     enable = commands("etcdctl user add root:root\netcdctl auth enable")
-    # In v3 root is no user like others until he has this role.
+    # Auth in v3 requires that the user root has the role root.
     root = commands("etcdctl role add root\netcdctl user add root:root\netcdctl user grant-role root root")
     with Etcd(1, [*release.v2_flags(), "--bcrypt-cost=4"]) as etcd:
         for api, command in [("3", c) for c in [*v3, *root, enable[1]]] + [("2", c) for c in [*v2, *enable, revoke]]:
@@ -281,7 +281,7 @@ def test_users_created_as_in_the_man_page_may_use_both_apis(helper_conf):
 
 
 def commands(text):
-    """Those of a screen; what etcdctl asks for at a terminal, passwords, is put in."""
+    """Return the commands of a screen, with the passwords that etcdctl would ask for at a terminal."""
     for asking, given in (("user add ctdb\n", "user add ctdb:secret\n"), ("--username root ", "--username root:root ")):
         text = text.replace(asking, given)
     return [shlex.split(line) for line in text.strip().splitlines()]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The tests' etcd does what it says: on it rests what the other tests prove."""
+"""Tests of the tests' own etcd, on which the results of the other tests rest."""
 
 from __future__ import annotations
 

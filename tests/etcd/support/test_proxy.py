@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Each fault that the proxy claims to make is really made: seen with http.client in front of a real etcd."""
+"""Tests of the proxy: each fault that it claims to make is seen by http.client in front of a real etcd."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ask(
     timeout: float = 5,
     connection: Optional[http.client.HTTPConnection] = None,
 ) -> tuple[int, Any]:
-    """Status and JSON body of one request, on a new connection if none is given."""
+    """Return the status and JSON body of one request, on a new connection unless one is given."""
     used = connection or http.client.HTTPConnection(endpoint, timeout=timeout)
     try:
         used.request("GET" if path == "/health" else "POST", path, None if path == "/health" else RANGE)
@@ -38,7 +38,7 @@ def ask(
 
 
 class Asked(threading.Thread):
-    """`ask` in the background; `result` is the answer or the exception."""
+    """Runs `ask` in the background; `result` is the answer or the exception."""
 
     def __init__(self, endpoint: str, path: str = "/v3/kv/range") -> None:
         super().__init__(daemon=True)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Whatever comes from etcd, or stands in the lock: a lease, contention, or one known error."""
+"""Fuzz tests of both locks: any answer of etcd and any value in the lock give a grant, contention or a known error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ctdb_etcd.client import v2 as client_v2  # noqa: E402
 from ctdb_etcd.client.v2_http import Answer  # noqa: E402
 from ctdb_etcd.lock import v2  # noqa: E402
 
-LONGEST = 9_000_000_000  # s: lease.MaxLeaseTTL in etcd
+LONGEST = 9_000_000_000  # seconds; lease.MaxLeaseTTL in etcd
 LEASE = "TTL ID result header kvs responses response_range succeeded create_revision key value lease".split()
 ANSWERS = st.recursive(
     st.one_of(NUMBERS, st.none(), st.booleans(), st.text(max_size=6), st.sampled_from(["a2V5", "=", "\u00e9"])),
@@ -49,7 +49,7 @@ OUTCOMES = st.one_of(
 
 
 class Answers:
-    """A gateway that gives these answers, then none."""
+    """A gateway that returns these answers and then none."""
 
     def __init__(self, outcomes):
         self.outcomes = list(outcomes)
@@ -113,7 +113,7 @@ VALUES = st.one_of(
     st.text(max_size=60),
     JSON.map(json.dumps),
     st.integers(1, 200000).map("[".__mul__),
-    # Ours, but for some of its fields.
+    # Our value with some of its fields replaced.
     st.dictionaries(st.sampled_from(WHO), st.one_of(JSON, NUMBERS, st.just(10**400))).map(
         lambda fields: json.dumps({**json.loads(OURS), **fields})
     ),
@@ -148,7 +148,7 @@ def test_report_shows_any_values_of_the_lock(values, api):
 
 
 class V2:
-    """The real client of v2, with python-etcd below it, which is given these answers and then none."""
+    """The real v2 client on python-etcd, whose HTTP layer returns these answers and then none."""
 
     def __init__(self, monkeypatch, answers):
         clock = Clock(monkeypatch)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The value in the key: what it says of us, the same each time, and how those of others are described."""
+"""Tests of the value in the key: what ours contains, that it stays the same, and how others' values are described."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The proof that a process is gone: every part of it, and that each doubt is a no. Processes and /proc are real."""
+"""Tests of the nonce file and the proof that a process is dead: any doubt means no. Processes and /proc are real."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NONCE = "0123456789abcdef"
 
 @pytest.fixture(autouse=True)
 def run_directory(monkeypatch, tmp_path):
-    """In place of /run/ctdb."""
+    """Return a directory that replaces /run/ctdb."""
     monkeypatch.setattr(takeover, "_RUN", str(tmp_path / "run"))
     return tmp_path / "run"
 
 
 class Other:
-    """Another process of this machine; its proof is taken while it lives."""
+    """Another process on this machine. `who` is its proof, recorded while it lives."""
 
     def __init__(self, afterwards=signal.pause):
         reader, writer = os.pipe()
@@ -46,7 +46,7 @@ class Other:
         self._kill, self._reaped = os.kill, False
 
     def end(self, reap=True):
-        """Kill it; unless it is reaped it stays as a zombie."""
+        """Kill the process. Without `reap` it stays as a zombie."""
         if self._reaped:
             return
         self._kill(self.pid, signal.SIGKILL)
@@ -65,7 +65,7 @@ def other():
 
 @pytest.fixture
 def nonce_file():
-    """That of the last holder of this machine, which was the other process."""
+    """Return a contender's nonce file. The file on disk has the nonce of the other process, the last holder."""
     NonceFile("X", NONCE).leave()
     return NonceFile("X", "another nonce")
 
@@ -132,7 +132,7 @@ def test_process_with_an_impossible_pid_is_dead(other, nonce_file):
 def test_proc_of_another_pid_namespace_is_not_believed(other, nonce_file, monkeypatch, shown):
     real = os.readlink
     monkeypatch.setattr(os, "readlink", lambda path: shown if path == "/proc/self" else real(path))
-    # By what /proc says of this number it would be a later process.
+    # The start time in /proc is later than the recorded one, so the pid seems to belong to a later process.
     assert nonce_file.proves_dead({**other.who, "start_time": other.who["start_time"] - 1}) is False
 
 
@@ -145,7 +145,7 @@ def test_lowest_pid_of_a_helper_is_two(other, nonce_file, monkeypatch):
 
     monkeypatch.setattr(os, "kill", gone)
     assert [nonce_file.proves_dead({**other.who, "pid": pid}) for pid in (0, 1, 2)] == [False, False, True]
-    # Signal 0 only asks.
+    # Signal 0 only checks that the process exists.
     assert asked == [(2, 0)]
 
 
@@ -177,7 +177,7 @@ def test_process_is_not_proven_dead_without_its_nonce_on_this_machine(other, run
     assert NonceFile("X", "z").proves_dead(other.who) is False
 
 
-# The nonce's file
+# The nonce file
 
 
 def test_file_without_a_nonce_proves_nothing_and_is_not_removed(other, run_directory):

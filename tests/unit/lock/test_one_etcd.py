@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""One etcd, and one that all nodes share: which answers of the endpoints let the lock be held. In real, short time."""
+"""Tests of one_etcd.py: which answers of the endpoints let the lock be held. Most waits are real and short."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = "127.0.0.1"
 
 
 class Etcd:
-    """Endpoints a (in use), b, c... and the lock at a; what each answers when it is asked for our key."""
+    """Endpoints a (in use), b, c... and the lock at a. `answers` has each one's answer to the query for our key."""
 
     endpoint = "a"
     cluster = OURS
@@ -137,7 +137,7 @@ def test_other_endpoints_have_half_a_second_or_until_the_deadline(monkeypatch, s
     etcd.known_at = lambda endpoint, until: untils.append(until) or (OURS, endpoint == "a")
     with pytest.raises(Refused):
         etcd.confirm(seconds)
-    # b, and a again.
+    # b, then a again.
     assert untils == [1024.0 + answer_time] * 2
 
 
@@ -160,7 +160,7 @@ def test_silent_endpoints_are_skipped_and_the_others_count(monkeypatch, answer_t
     clock, answered, closed = Clock(monkeypatch), [], []
 
     class FirstAnswer(Waiter):
-        """Waits for the one that answers in real time, then for the silent ones on the clock."""
+        """Waits in real time for the endpoint that answers, then on the clock for the silent ones."""
 
         def wait(self, events, deadline):
             if answered:
@@ -211,7 +211,7 @@ def test_thread_that_cannot_be_started_fails_only_its_endpoint(monkeypatch):
 def test_confirmation_leaves_no_descriptor_open(monkeypatch):
     before = len(os.listdir("/proc/self/fd"))
     Etcd((OURS, True), OSError(111, "refused"), (OURS, True)).confirm()
-    # Threads that earlier tests left behind close theirs at any time.
+    # Threads left by earlier tests can close their descriptors at any time.
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
@@ -258,7 +258,7 @@ def test_endpoint_on_another_machine_is_not_queried_for_members():
         [["http://localhost:2379", "http://198.51.100.9:2379"]],
         [["http://localhost:2379"], ["http://localhost:2379"]],
         [["http://127x.example:2379"]],
-        # It has published no address yet.
+        # A member that has not published an address yet.
         [[]],
         [],
     ],

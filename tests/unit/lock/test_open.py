@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Two locks held as one, and on which terms."""
+"""Tests of JointLock: two locks are held as one, under the given terms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOOK = Lock.TOOK
 
 
 class Pair:
-    """A lock a that is always held and a lock b that is held as well, as one."""
+    """Locks a and b, held as one. The pair is also their Terms: a is the first lock, b a further one."""
 
     def __init__(self, monkeypatch):
         self.clock = Clock(monkeypatch)
@@ -50,7 +50,7 @@ class Pair:
         return getattr(self.both, verb)(*who, deadline)
 
     def look(self):
-        """Both are free; this is not recorded."""
+        """Look while both locks are free, and forget the events of that look."""
         self.do("look", self.clock.now + 60)
         self.events.clear()
 
@@ -123,7 +123,7 @@ def test_grant_that_ends_first_counts_if_two_locks_are_held(seen, verb, first, s
 
 @pytest.mark.parametrize("verb", ["take", "refresh"])
 def test_a_grant_ages_while_the_next_lock_is_waited_for(seen, verb):
-    # Each took its time, the second one longer; but the first ends first.
+    # Each lock takes its time, the second one longer. The first grant still ends first.
     seen.a.plan(verb, lambda: seen.clock.pass_(1))
     seen.b.plan(verb, lambda: seen.clock.pass_(1.5))
     began = seen.clock.now

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Which locks a file means, all the way to the bytes: api = 3, 2 and auto, with and without v2 in etcd."""
+"""Tests of the locks that a file means, down to the bytes sent: api = 3, 2 and auto, with and without v2 in etcd."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOT_SERVED = answer(404, b"404 page not found\n")
 
 
 class Etcd(Cluster):
-    """One etcd behind endpoint a, with v2 if `both`, and locks of files."""
+    """One etcd at endpoint a, which also serves v2 if `both`. `lock` opens the lock of a file."""
 
     def __init__(self, monkeypatch, both):
         super().__init__(monkeypatch)
@@ -58,11 +58,11 @@ class Etcd(Cluster):
         return Contender(Holder("us"), NonceFile(), False, self.clock.now, self.waiter, self.log)
 
     def held(self):
-        """In which APIs the lock is held by us."""
+        """Return the APIs in which we hold the lock."""
         return [api for api, etcd in (("3", self.v3), ("2", self.v2)) if list(etcd.keys.values()) == ["us"]]
 
     def asked(self):
-        """Which APIs were asked anything."""
+        """Return the APIs that were sent a request."""
         return sorted({path[2] for path in self.a.paths})
 
 
@@ -158,7 +158,7 @@ def test_missing_permission_to_list_members_is_logged(etcd):
     assert any(line.startswith("error: 127.0.0.1:1 does not let us list its members") for line in etcd.log.lines)
 
 
-# v2 that comes back
+# v2 comes back
 
 
 def holding(etcd, text=""):
@@ -176,7 +176,7 @@ def test_holder_ends_if_a_new_connection_serves_v2(monkeypatch):
     etcd = Etcd(monkeypatch, False)
     lock = holding(etcd)
     etcd.both = True
-    # Nothing is asked while the connection stays.
+    # v2 is not queried again on the same connection.
     lock.refresh(etcd.clock.now + 4)
     assert asked_for_v2(etcd) == 1
     etcd.a.end_idle()

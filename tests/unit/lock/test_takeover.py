@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Who is contended, whose end is waited for and for how long, and who may be evicted: only what is proven dead."""
+"""Tests of contention: which leases are waited for and how long, and that only a proven dead process is evicted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ctdb_etcd.lock.takeover import Contender, Rival
 from tests.support.fakes import Clock, Holder, Log, Waiter
 from tests.support.rigs import DEAD, NonceFile, value
 
-# A live holder renews every 2 s, or at the latest a second later: its lease never has less than 6 s left.
+# A live holder renews every 2 s, at most a second late, so its lease always has at least 6 s left.
 NINE = {"lock_ttl": 9, "refresh": 2}
 LEAST = 6
 
 
 class Front:
-    """Who is in front, as a lock sees it at each look: a value, and how much their lease has left."""
+    """The rival that each look finds in front: its value, and the time left of its lease."""
 
     def __init__(self, clock, text, left):
         self.clock, self.text, self.looks = clock, text, []
@@ -38,7 +38,7 @@ class Front:
         return self.until - self.clock.now
 
     def goes(self, seconds, text=None):
-        """After so many seconds somebody else is in front, or nobody."""
+        """Put another value, or none, in front after this many seconds."""
         self.clock.at(self.clock.now + seconds, lambda: setattr(self, "text", text))
 
 
@@ -53,7 +53,7 @@ def waiter(clock):
 
 
 def contender_of(waiter, electing=True, nonce_file=None, latest=float("inf")):
-    """A helper that the recovery daemon runs, or ctdbd in a recovery; it waits for a lease up to `latest`."""
+    """Return a contender run by the recovery daemon, or else by ctdbd; it waits for a lease until `latest`."""
     return Contender(Holder("us"), nonce_file or NonceFile(), electing, latest, waiter, Log())
 
 
@@ -119,7 +119,7 @@ def test_contender_looks_five_times_a_second(clock, contender):
 @pytest.mark.parametrize("left, latest, waited", [(2.0, 60, 4.0), (0.5, 2, 1.6), (-5.0, 60, 2.0), (-5.0, 0.9, 0.9)])
 def test_lease_that_never_ends_is_waited_for_until_its_expected_end(clock, waiter, left, latest, waited):
     front = Front(clock, value(1, **NINE), left)
-    # etcd says the same at each look.
+    # etcd reports the same time left at each look.
     front.left = lambda deadline: left
     began = clock.now
     with pytest.raises(Contended):
@@ -148,7 +148,7 @@ def test_lease_is_queried_until_the_later_of_both_deadlines(clock, contender, se
     front.goes(0.5)
     began = clock.now
     contender.contend(front, began + seconds)
-    # First nothing but the look is awaited, then the end of the lease and etcd's two seconds.
+    # The first query has the look's deadline. The later ones have at least until the lease's end and etcd's 2 s.
     assert front.deadlines == [began + seconds] + [began + max(seconds, 5)] * 2
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The v2 lock, request by request: from when a key counts, what renews it, what is written and what is deleted."""
+"""Tests of the v2 lock, request by request: when a key counts, what renews it, what is written and deleted."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_key_without_a_ttl_is_no_grant(rig, monkeypatch, ttl):
         rig.take()
 
 
-# A renewal
+# Renewal
 
 
 def test_renewal_swaps_our_value_for_itself_then_looks_with_quorum(rig):
@@ -237,7 +237,7 @@ def test_first_of_two_keys_of_ours_is_the_lock(rig):
 def test_key_that_never_reaches_etcd_is_tried_until_the_deadline(rig):
     rig.wire.fault("POST", *[Fault(lost="out")] * 99)
     began = rig.clock.now
-    # Each try takes 2 s, and 0.2 s pass before the next one: the last pause ends with the deadline.
+    # Each try takes 2 s, and a pause of 0.2 s follows. The last pause ends at the deadline.
     with pytest.raises(Unavailable, match="the creation of a key in time"):
         rig.lock.take(rig.contender, began + 10.9)
     assert rig.clock.now == began + 10.9 and rig.wire.names == TAKE * 5
@@ -251,7 +251,7 @@ def test_every_request_is_bounded_by_the_deadline_that_was_given(rig):
     assert rig.wire.names == ["GET", *TAKE, *REFRESH, "GET", "DELETE"]
 
 
-# Giving back
+# Release
 
 
 def test_a_release_deletes_our_key_by_its_value_and_is_done_once(rig):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The v2 lock when a request fails or the helper has to end, at each request: what it means, what stays in etcd."""
+"""Tests of the v2 lock when any request fails or is interrupted by a stop: the result, and what stays in etcd."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CORPSE = value(DEAD)
 
 @pytest.fixture
 def rig(monkeypatch):
-    """The directory with the key of a dead process of this machine."""
+    """Return a rig whose directory has the key of a dead process of this machine."""
     rig = RigV2(monkeypatch)
     rig.etcd.put(rig.key(1), CORPSE)
     return rig
@@ -41,10 +41,10 @@ ERRORS = [Unavailable("x"), Refused("x"), OtherCluster("x"), Stopped("x")]
 NOT_FOUND = (404, b'{"errorCode": 100, "message": "Key not found"}')
 CHANGED = (412, b'{"errorCode": 101, "message": "Compare failed"}')
 FINE = "fine"
-# What an error or answer means at a call of a verb, if that is not the error itself.
+# The result of an error or answer at a verb's request, where it is not that error itself.
 MEANING = {
     ("look", "GET"): {NOT_FOUND: FINE, CHANGED: Unavailable},
-    # What came of it is looked up.
+    # The following read shows whether the key was made.
     ("take", "POST"): {Unavailable: FINE, NOT_FOUND: FINE, CHANGED: FINE},
     ("take", "GET"): {},
     ("take", "DELETE"): {NOT_FOUND: FINE, CHANGED: Contended},

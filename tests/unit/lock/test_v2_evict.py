@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Taking the v2 lock over: from dead processes of this machine by compare and delete, from others when it ends."""
+"""Tests of v2 takeovers: from dead processes of this machine by compare-and-delete, from others when the key ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def empty(monkeypatch):
 
 @pytest.fixture
 def rig(empty):
-    """The directory with the key of a dead process of this machine."""
+    """Return a rig whose directory has the key of a dead process of this machine."""
     empty.etcd.put(empty.key(1), CORPSE)
     return empty
 
@@ -96,5 +96,5 @@ def test_expired_key_that_stays_is_waited_for_two_seconds(monkeypatch):
     began = rig.clock.now + ONE
     with pytest.raises(Contended):
         rig.look()
-    # Once the look that began before the end is answered.
+    # A look that began before the end of the wait is still answered.
     assert 2 <= rig.clock.now - began < 2 + ONE + 0.1

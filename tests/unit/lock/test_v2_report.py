@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What the v2 lock says of itself and of etcd: to the log, to the look at all endpoints, and to reports."""
+"""Tests of what the v2 lock reports: to the log, to the check of all endpoints, and to --status and --check."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_endpoint_that_names_no_cluster_proves_nothing(rig, fault, error):
         known(rig)
 
 
-# The members, the keys, and what is only tried
+# Members, keys and trials
 
 
 def test_members_are_lists_of_the_urls_that_they_have_for_clients(rig):

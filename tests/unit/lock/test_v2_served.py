@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Whether etcd serves v2: what each endpoint's answer means, and what is decided if some do not answer."""
+"""Tests of v2_served.py: what each endpoint's answer means, and the result if some endpoints do not answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TABLE = [
     ([NO, NO, NO], False),
     ([NO, REFUSES], False),
     ([NO, REFUSES, REFUSES, REFUSES], False),
-    # The silent ones must be the minority, and somebody must have answered no.
+    # v2 is not served if an endpoint answers so and the silent endpoints are a minority.
     ([NO, SILENT], None),
     ([NO, NO, SILENT], False),
     ([NO, NO, SILENT, SILENT], None),
@@ -38,7 +38,7 @@ TABLE = [
     ([NO, NO, UNKNOWN], False),
     ([NO, REFUSES, SILENT], False),
     ([REFUSES], None),
-    # Nor is v2 served where only gRPC is spoken.
+    # An endpoint that speaks only gRPC does not serve v2 either.
     ([GRPC, NO], False),
     ([GRPC, YES], True),
     ([GRPC, NO, SILENT], False),
@@ -50,7 +50,7 @@ TABLE = [
 
 
 class Answers:
-    """Endpoints that answer so to the question for v2."""
+    """Endpoints that give these answers to the query for v2."""
 
     def __init__(self, clock, answers):
         self._clock = clock
@@ -85,12 +85,12 @@ def test_v2_is_served_or_not_as_the_table_of_answers_says(monkeypatch, answers, 
             ask()
         assert clock.now <= deadline and len(endpoints.untils) > len(answers)
         for name, answer in endpoints.answers.items():
-            # What speaks gRPC only will do so still.
+            # An endpoint that speaks only gRPC is not asked again.
             assert (endpoints.asked.count(name) == 1) == (answer is GRPC)
             assert (f"{name}: " in str(failure.value)) == (answer is not NO)
     else:
         assert ask() is served
-    # A dead endpoint must not delay a takeover, nor use up what is left.
+    # A dead endpoint must not delay a takeover or use up the time left.
     assert max(endpoints.untils) <= 1 and endpoints.untils[0] == 1
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The v3 lock, request by request: what renews it, and values that are too long to be read."""
+"""Tests of the v3 lock, request by request: what renews it, and values that are too long to be read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_take_whose_grant_ends_before_it_is_renewed_begins_again(rig):
     assert len(rig.etcd.leases) == len(rig.etcd.keys) == 1
 
 
-# A renewal
+# Renewal
 
 
 def test_renewal_looks_at_our_key_after_its_answer_and_by_consensus(rig):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The v3 lock given back, and when a request fails or the helper has to end: what it means, what stays."""
+"""Tests of the v3 lock on release, when a request fails or on a stop: the result, and what stays in etcd."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_release_after_a_stop_at_any_step_leaves_nothing_of_ours(rig, step, effe
         rig.refresh()
     rig.release()
     assert set(rig.etcd.keys.values()) <= {value(DEAD)} and set(rig.etcd.leases) <= {0xDEAD}
-    # An eviction is a matter of one transaction: both keys, or ours, never none.
+    # Eviction is one transaction: until it is done, the key of the dead process stays.
     assert rig.etcd.keys or step not in ("lease/grant", "kv/txn") and (effect or step != "kv/txn 2")
 
 
@@ -86,10 +86,10 @@ ERRORS = [
     Stopped("x"),
 ]
 TAKEN = "taken"
-# What an error means at a call of a verb, if that is not the error itself.
+# The result of an error at a verb's request, where it is not that error itself.
 MEANING = {
     ("look", "kv/range"): {},
-    # How long a lease lasts that nobody can say is a doubt.
+    # A lease whose time left is unknown is contention.
     ("look", "lease/timetolive"): {Unavailable: Contended, LeaseNotFound: Contended, LeaseExists: Contended}
     | {Refused: Contended, PermissionDenied: Contended, OtherCluster: Contended},
     ("take", "lease/grant"): {LeaseExists: TAKEN},
@@ -115,7 +115,7 @@ def test_each_error_at_each_call_has_the_listed_result(monkeypatch, verb, step, 
     else:
         rig.held()
     name, _, second = step.partition(" ")
-    # A lease that exists does so by an earlier try of ours.
+    # LeaseExists means that an earlier try of ours has made the lease.
     rig.wire.fault(name, *[None] * bool(second), Fault(effect=isinstance(error, LeaseExists), error=error))
     meaning = MEANING[verb, step].get(type(error), type(error))
     if meaning == TAKEN:

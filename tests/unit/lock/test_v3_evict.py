@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Taking the v3 lock over: from a dead process of this machine by one transaction, from others when it ends."""
+"""Tests of v3 takeovers: from a dead process of this machine by one transaction, from others when the lease ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def empty(monkeypatch):
 
 @pytest.fixture
 def rig(empty):
-    """The directory with the key of a dead process of this machine, under a lease of its own."""
+    """Return a rig whose directory has the key of a dead process of this machine, under its own lease."""
     empty.etcd.put(f"{empty.directory}dead", value(DEAD), 0xDEAD, 1000)
     return empty
 
@@ -48,7 +48,7 @@ def test_a_live_process_is_not_evicted(empty):
 
 
 def second_txn(rig, action):
-    """Let it happen before the transaction that evicts."""
+    """Run the action before the transaction that evicts, which is the second one."""
     rig.wire.meanwhile("kv/txn", lambda: rig.wire.meanwhile("kv/txn", action))
 
 
@@ -102,7 +102,7 @@ WAITS = [(3.0, 60, True), (6.0, 60, False), (3.0, 6.0, True), (3.0, 2.5, False)]
 def test_electing_contender_queries_the_lease_in_front(monkeypatch, left, latest, waits):
     rig = RigV3(monkeypatch, electing=True)
     rig.wait_until(latest)
-    # A live holder's lease never has less than 9 - 2 - 1 seconds.
+    # A live holder's lease always has at least 9 - 2 - 1 s left.
     rig.etcd.put(f"{rig.directory}them", value(1, lock_ttl=9, refresh=2), 0xBEEF, ONE + left + 0.25)
     if waits:
         rig.look()

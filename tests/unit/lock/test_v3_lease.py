@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The lease under the v3 lock: from when it counts, for how long, and when it is lost."""
+"""Tests of the lease of the v3 lock: when it begins to count, for how long, and when it is lost."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_machine_that_sleeps_before_the_answer_has_used_up_that_time(rig):
 
 @pytest.mark.parametrize("granted", [20, 3])
 def test_granted_ttl_counts_and_not_the_requested_one(rig, granted):
-    # The lease in etcd is longer, so that nothing ends on the way.
+    # The lease in etcd is longer, so that it does not end during the test.
     rig.etcd._least = 20
     renewed = Fault(answer={"result": {"header": {"raft_term": "7"}, "TTL": str(granted)}})
     rig.wire.fault("lease/grant", Fault(answer={"TTL": str(granted)}))

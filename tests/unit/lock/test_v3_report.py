@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What the v3 lock says of itself and of etcd: to the log, to the look at all endpoints, and to reports."""
+"""Tests of what the v3 lock reports: to the log, to the check of all endpoints, and to --status and --check."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_no_lease_is_queried_after_three_quarters_of_the_time(rig):
         rig.etcd.put(f"{rig.directory}{number}", "them", 0xA + number, 99)
     rig.wire.fault("kv/range", Fault(out=0.0, back=0.0))
     rig.wire.fault("lease/timetolive", *[Fault(out=0.0, back=0.375)] * 2)
-    # The third one's turn comes just then.
+    # The third lease's turn comes at three quarters of the time.
     found = rig.lock.keys(rig.clock.now + 1, 9)
     assert [key.ttl for key in found.keys] == [99, 99, None] and len(rig.asked("lease/timetolive")) == 2
 
@@ -167,7 +167,7 @@ def test_keys_that_may_not_be_read_are_not_requested_again(rig):
     assert len(rig.wire.requests) == 1
 
 
-# A lease and a write that are only tried
+# Trial lease and trial write
 
 
 def test_trial_lease_is_granted_renewed_and_revoked(rig):

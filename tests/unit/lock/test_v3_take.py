@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Taking the v3 lock, request by request: what is asked, what is written where, and who is in front."""
+"""Tests of taking the v3 lock, request by request: what is read, what is written where, and which key is in front."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.rigs import ONE, TTL, RigV3
 
 TAKE = ["lease/grant", "kv/txn"]
 REFRESH = ["lease/keepalive", "kv/range"]
-# What etcd answers if the key in front goes just before it is read.
+# etcd's answer if the key in front disappears just before it is read.
 NOBODY = {"header": {}, "responses": [{"response_range": {}}, {"response_range": {}}]}
 
 
@@ -118,7 +118,7 @@ def test_lease_that_ended_before_its_use_is_replaced_by_a_new_one(rig):
 
 
 def test_take_that_begins_again_leaves_no_lease_behind(rig):
-    # So late that it is renewed, and the key goes meanwhile.
+    # The answer is so late that the lease is renewed, and the key disappears meanwhile.
     rig.wire.fault("kv/txn", Fault(back=TTL * 0.6))
     rig.wire.meanwhile("lease/keepalive", lambda: rig.etcd.delete(*rig.etcd.keys))
     rig.take()
