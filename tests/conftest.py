@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What all tests share: the fixtures of support, the marks that each folder's tests have, and their order."""
+"""Shared by all tests: the support fixtures, the marks for the tests of each folder, and the order of the tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytest_plugins = ["tests.support.fixtures"]
 
 HERE = Path(__file__).resolve().parent
 
-# What all the tests of a folder need.
+# The needs of all tests of a folder, which become their marks.
 NEEDS = {"unit": (), "etcd": ("etcd",), "cluster": ("etcd", "root"), "chaos": ("etcd", "root"), "vm": ()}
 
 
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(need)
         if "etcd_v2_of_session" in getattr(item, "fixturenames", ()):
             item.add_marker("v2")
-    # By hand the quick ones come first. In parallel what takes longest does, so that no processor idles at the end.
+    # In a plain run quick tests come first. In a parallel run the longest do, so that no processor idles at the end.
     items.sort(key=_length, reverse="PYTEST_XDIST_WORKER" in os.environ)
 
 

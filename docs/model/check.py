@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Check the models with Spin: every state within the bounds below, and that each sabotage is found.
+"""Check every state of the models within the bounds below with Spin, or check that it finds each sabotage.
 
-Exit status: 0 all is well; 1 a property is broken, or a sabotage was not found; 2 a check did not come to its end
-(Spin or a C compiler is missing, or too little memory).
+Exit status: 0 all is well; 1 a property is broken, or a sabotage was not found; 2 a check did not finish (Spin or a C
+compiler is missing, or there is too little memory).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from pathlib import Path
 from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
-# MB for a check. The longest needs most of it; with any other one beside it, 4 GB are enough.
+# MB for a check. The longest check needs most of it; together with any other check, 4 GB are enough.
 MEMORY = 2800
 AT_ONE_TIME = 2
-# The last one: what helper B has forsaken for another one.
+# The last name: the lease that helper B has replaced with another one.
 NAMES = ("A", "B", "A'", "B's first lease")
 
 
 class Failed(Exception):
-    """A check did not come to its end."""
+    """A check did not finish."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Sabotage:
-    """The values that take a rule away, and what must break then."""
+    """The values that take a rule away, and the property that must break then."""
 
     model: str
     values: str
     breaks: str
 
 
-# The longest first.
+# The longest come first.
 CHECKS = (
     Check("v3", "three helpers, late requests executed once", "HELPERS=3 TTL=3 LATE=1", quick=False),
     Check("v2", "three nodes, no late requests", "NODES=3 TTL=3 LATE=0", quick=False),
@@ -140,7 +140,7 @@ def _end(number: int, _: object) -> NoReturn:
 
 @dataclass
 class Outcome:
-    """What Spin found: how many states, how far the farthest is, and the property that is broken with its story."""
+    """Spin's result: the number of states, the depth of the farthest, and the broken property with the steps to it."""
 
     states: int
     depth: int
@@ -151,7 +151,7 @@ class Outcome:
 
 
 class Explorer:
-    """Runs Spin, in a temporary directory for each model; `stop` ends all of it, from another thread."""
+    """Runs Spin, in a temporary directory for each model. `stop` ends all runs, from another thread."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -162,18 +162,18 @@ class Explorer:
         with self._lock:
             self._stopped = True
             for process in self._running:
-                # The compiler has children of its own. One that has just ended is not there any more.
+                # Kill the group, because the compiler has children. The process may just have ended.
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
 
     def explore(self, model: str, values: str) -> Outcome:
-        """All states of a model, up to the first that breaks a property: the nearest one, if it is not about a whole
-        run. Raises Failed."""
+        """Explore all states of a model, up to the first that breaks a property: the nearest one, unless the property
+        is about whole runs. Raises Failed."""
         defines = [f"-D{value}" for value in values.split()]
-        # A property of whole runs needs the search in depth, for cycles.
+        # A property of whole runs needs a depth-first search, which finds cycles.
         runs = "CALM=1" in values.split()
         with tempfile.TemporaryDirectory(prefix="ctdb-etcd-model.") as directory:
-            # Spin leaves its files where it runs.
+            # Spin writes its files into the directory in which it runs.
             shutil.copy(HERE / f"{model}.pml", directory)
             self._run(directory, "spin", *defines, "-a", f"{model}.pml")
             search = ["-DCOLLAPSE"] if runs else ["-DSAFETY", "-DBFS"]
@@ -184,7 +184,7 @@ class Explorer:
             seconds = time.monotonic() - began
             found = re.search(r"depth reached (\d+), errors: (\d+)\s+(\d+) states, stored", text)
             memory = re.search(r"([\d.]+)\s+total actual memory usage", text)
-            # Spin says so if memory or the depth of the search is used up; after an error it is of course.
+            # Spin reports this if memory or search depth is used up. After an error, the search is always incomplete.
             incomplete = "Search not completed" in text or "max search depth too small" in text
             if not found or not memory or incomplete and found[2] == "0":
                 raise Failed(f"{model} {values}: the search did not come to its end:\n{text}")
@@ -217,14 +217,14 @@ class Explorer:
         finally:
             with self._lock:
                 self._running.discard(process)
-        # The checker's own status is about its options only.
+        # The exit status of pan is only about its options.
         if process.returncode < 0 or process.returncode and command[0] in ("spin", "gcc"):
             raise Failed(f"{' '.join(command)}: status {process.returncode}: {text}")
         return text
 
 
 def story(trail: str) -> list[str]:
-    """What a model printed on the way to its last state, with the time, in ticks, and the helpers' names."""
+    """Return the model's output on the way to its last state, with the time in ticks and the helpers' names."""
     lines, now = [], 0
     for line in map(str.strip, trail.splitlines()):
         if line.startswith(("BROKEN:", "spin:")):
@@ -240,7 +240,7 @@ def story(trail: str) -> list[str]:
 
 
 def check(parts: list[Check], explorer: Explorer, pool: ThreadPoolExecutor) -> int:
-    """All states of these; prints a line for each, and the story of what is broken."""
+    """Explore all states of these checks; print a line for each, and the steps to a broken property."""
     print(f"{'':2} {'what':50} {'bounds':34} {'states':>9} {'depth':>6} {'MB':>5} {'s':>5}", flush=True)
     began, states, bad = time.monotonic(), 0, False
     for part, outcome in zip(parts, pool.map(lambda part: explorer.explore(part.model, part.values), parts)):
@@ -255,7 +255,7 @@ def check(parts: list[Check], explorer: Explorer, pool: ThreadPoolExecutor) -> i
 
 
 def sabotage(names: list[str], explorer: Explorer, pool: ThreadPoolExecutor) -> int:
-    """Each must break what it should; prints the story of it."""
+    """Check that each sabotage breaks its property; print the steps to it."""
     missed = []
     outcomes = pool.map(lambda name: explorer.explore(SABOTAGES[name].model, SABOTAGES[name].values), names)
     for name, outcome in zip(names, outcomes):

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright 2026 The ctdb-etcd authors
  *
- * api = auto beside Samba's own helper, while a cluster is moved from the one to the other, node by node, and back:
- * each process that a node starts is one or the other. README.md says how to read this.
+ * api = auto alongside Samba's own helper, while a cluster moves from one to the other, node by node, and back. Each
+ * process that a node starts is one or the other. README.md explains how to read this model.
  */
 
 #ifndef NODES
@@ -23,19 +23,19 @@
 
 /* The rules of the lock. A sabotage takes one of them away: it sets it to 0. */
 #ifndef COMPARE
-#define COMPARE 1           /* our renewal is a write to a key that is there, with our value; else: a plain one */
+#define COMPARE 1           /* our renewal requires that the key exists with our value; else: a plain write */
 #endif
 #ifndef CLEAN
-#define CLEAN 1             /* a contender of ours takes its key away again */
+#define CLEAN 1             /* our contender deletes its key again */
 #endif
 #ifndef AGREE
 #define AGREE 1             /* while Samba's helper runs anywhere, all members of etcd serve v2 */
 #endif
 #ifndef BACK
-#define BACK 1              /* after each new connection our helper sees whether v2 is back */
+#define BACK 1              /* after each new connection our helper checks whether v2 is back */
 #endif
 #ifndef WAIT
-#define WAIT 1              /* once v2 is back, Samba's helper is started when one of ours holds both locks */
+#define WAIT 1              /* once v2 is back, Samba's helper starts only after one of ours holds both locks */
 #endif
 #ifndef TIMELY
 #define TIMELY 1            /* Samba's helper, which has no fence, reaches etcd before its key can end */
@@ -46,21 +46,21 @@
 #define LATE 2              /* late requests: 0 none, 1 executed once, 2 any number of times */
 #endif
 #ifndef CALM
-#define CALM 0              /* from some moment on nothing happens, Samba's helper is not started, all go on at once */
+#define CALM 0              /* after some moment: no faults, no start of Samba's helper; all take steps at once */
 #endif
 
 mtype = { none, append, renew, plain, delete };
 mtype = { out, looked, appending, appended, taken, resting, renewing, looking, ending,
     s_appending, s_looking, s_resting, s_writing };
 
-/* etcd: the v2 directory's keys in their order, the first one owns */
+/* etcd: the v2 directory's keys in their order; the owner of the first one has the lock */
 bit  served = 1;            /* the v2 API */
-bit  settled = 1;           /* since it is served, one of our helpers has held both locks */
+bit  settled = 1;           /* one of our helpers has held both locks since v2 is served */
 byte keys;
 byte owner[KEYS];
-bit  theirs[KEYS];          /* Samba's helper has made it */
+bit  theirs[KEYS];          /* Samba's helper created it */
 byte lasts[KEYS];           /* 1: may end at any moment; n: after n - 1 ticks */
-byte v3 = NOBODY;           /* who holds the v3 lock, of which v3.pml has shown that it excludes */
+byte v3 = NOBODY;           /* the holder of the v3 lock; v3.pml shows that there is one at most */
 mtype late = none;
 byte late_of;
 
@@ -70,7 +70,7 @@ byte i, k;                  /* 0 between steps */
 /* one process at a time on each node */
 mtype at[NODES] = out;
 bit  zero[NODES];
-bit  both[NODES];           /* it found v2 served, and takes that lock, too */
+bit  both[NODES];           /* it found v2 served, and takes the v2 lock, too */
 bit  new_link[NODES];       /* its connection has broken since */
 byte age[NODES];
 byte timer[NODES] = OFF;
@@ -84,7 +84,7 @@ byte timer[NODES] = OFF;
 #define counting(i) (at[i] != out && at[i] != looked && at[i] != resting && at[i] != ending && !samba(i))
 #define first     (keys > 0 -> owner[0] : NOBODY)
 
-inline find(i) {            /* k: the place of i's key, or keys */
+inline find(i) {            /* k: the position of i's key; keys if it has none */
     k = 0;
     do
     :: k < keys && owner[k] != i -> k++
@@ -92,7 +92,7 @@ inline find(i) {            /* k: the place of i's key, or keys */
     od
 }
 
-inline remove(n) {          /* the key at place n */
+inline remove(n) {          /* the key at position n */
     keys--;
     for (k : n .. KEYS - 2) {
         owner[k] = owner[k + 1]; theirs[k] = theirs[k + 1]; lasts[k] = lasts[k + 1]
@@ -100,12 +100,12 @@ inline remove(n) {          /* the key at place n */
     owner[KEYS - 1] = 0; theirs[KEYS - 1] = 0; lasts[KEYS - 1] = 0; k = 0
 }
 
-inline add(i, by_samba) {   /* behind all others */
+inline add(i, by_samba) {   /* after all others */
     assert(keys < KEYS);
     owner[keys] = i; theirs[keys] = by_samba; lasts[keys] = FULL; keys++
 }
 
-inline write_key(i, by_samba) {     /* whether it is there or not: an old name stands in front of all newer ones */
+inline write_key(i, by_samba) {     /* even if it does not exist: an old name precedes all newer ones */
     find(i);
     if
     :: k < keys -> lasts[k] = FULL
@@ -120,7 +120,7 @@ inline write_key(i, by_samba) {     /* whether it is there or not: an old name s
     k = 0
 }
 
-inline renew_key(i) {       /* "if it is there, with my value" */
+inline renew_key(i) {       /* "if it exists, with my value" */
     find(i);
     if
     :: k < keys -> lasts[k] = FULL
@@ -167,7 +167,7 @@ inline resend(i, request) {
 /* Samba's helper renews before its key can end. */
 #define must_renew(n) (TIMELY && keys > n && lasts[n] <= 2 && samba(owner[n]))
 
-/* What must be done before time passes, once all is calm. A v2 that is not served gives no answer. */
+/* What must be done before time passes, once all is calm. While v2 is not served, its requests have no answer. */
 #define busy(i)       (samba(i) && at[i] != s_resting || !samba(i) && at[i] != out && !(mute(i) && zero[i]) && \
     !(at[i] == resting && timer[i] == USABLE) || at[i] == out && may_start(i))
 #define mute(i)       (both[i] && !served && \

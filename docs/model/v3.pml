@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Copyright 2026 The ctdb-etcd authors
  *
- * The lock on etcd's v3 API. README.md says how to read this, which function of the program each step stands for, and
- * why what is left out hides nothing.
+ * The lock on etcd's v3 API. README.md explains how to read this model, which function of the program each step stands
+ * for, and why the omissions hide nothing.
  *
- * Helpers 0 and 2 run on node A, helper 1 on node B. A helper that has ended starts again, as another process. No
- * helper must take its next step by any time, so each of them is at times slow, stopped and continued, or cut off.
+ * Helpers 0 and 2 run on node A, helper 1 on node B. A helper that has ended starts again, as another process. No step
+ * has a deadline, so every helper is at times slow, stopped and continued, or cut off.
  */
 
 #ifndef HELPERS
@@ -24,13 +24,13 @@
 #define LATE 2              /* late requests: 0 none, 1 executed once, 2 any number of times */
 #endif
 #ifndef SLEEP
-#define SLEEP 0             /* the machines sleep; there is one for each helper */
+#define SLEEP 0             /* the machines may sleep; each helper has its own machine */
 #endif
 #ifndef UNDISTURBED
-#define UNDISTURBED 0       /* nothing happens to helper B, which goes on at once */
+#define UNDISTURBED 0       /* no fault hits helper B, which takes its next step at once */
 #endif
 #ifndef CALM
-#define CALM 0              /* at some moment nothing happens any more, and all go on at once */
+#define CALM 0              /* after some moment there are no faults, and all helpers take their next step at once */
 #endif
 
 #define USABLE (TTL - MARGIN)
@@ -47,25 +47,25 @@
 #define FENCE 1             /* a kernel timer ends the holder */
 #endif
 #ifndef RECHECK
-#define RECHECK 1           /* what is left is computed again after arming, before `0` */
+#define RECHECK 1           /* after arming, before `0`, the rest of the lease is computed again */
 #endif
 #ifndef GUARD
-#define GUARD 1             /* arming again, the timer is first set to the shortest time */
+#define GUARD 1             /* before arming again, the timer is set to the shortest time */
 #endif
 #ifndef BEFORE_REQUEST
-#define BEFORE_REQUEST 1    /* t0 is before the request, not when its answer is there */
+#define BEFORE_REQUEST 1    /* t0 is taken before the request, not after its answer */
 #endif
 #ifndef LOOK
-#define LOOK 1              /* after each renewal the key is looked at */
+#define LOOK 1              /* after each renewal the helper reads its key */
 #endif
 #ifndef TERM
-#define TERM 1              /* in the same term */
+#define TERM 1              /* it must read the key in the term of the renewal */
 #endif
 #ifndef AGAIN
-#define AGAIN 1             /* in another term, the lease is renewed again; else: that is a loss */
+#define AGAIN 1             /* in another term, the lease is renewed again; else: the lock is lost */
 #endif
 #ifndef BOOTTIME
-#define BOOTTIME 1          /* the time that a machine slept counts */
+#define BOOTTIME 1          /* a machine's sleep counts as time */
 #endif
 #ifndef LEASED
 #define LEASED 1            /* the key ends with the lease */
@@ -77,10 +77,10 @@
 #define COMPARE 1           /* a dead holder's key is replaced only if it is still the same */
 #endif
 #ifndef NONCE
-#define NONCE 1             /* dead is who has left its nonce on this node; else: whose process is not there */
+#define NONCE 1             /* dead: its nonce is on this node, its process is not; else: no process on this node */
 #endif
 #ifndef OWN_LEASE
-#define OWN_LEASE 1         /* given back is the own lease; else: the key in the directory */
+#define OWN_LEASE 1         /* a helper releases its own lease; else: the key in the directory */
 #endif
 #ifndef OWN_ID
 #define OWN_ID 1            /* a request is repeated with the same lease ID */
@@ -89,13 +89,13 @@
 #define SHARED 1            /* there is one etcd; else: one on each node */
 #endif
 #ifndef CHECK
-#define CHECK 1             /* before `0`: is it shared? */
+#define CHECK 1             /* before `0` the helper checks whether etcd is shared */
 #endif
 
 #define ETCDS (2 - SHARED)
 #define ETCD(i) (!SHARED && i == B)
 #define LEASES (OWN_ID * HELPERS + (1 - OWN_ID) * (FORSAKEN + 1))
-#define FORSAKEN 3          /* without OWN_ID: the first lease of a helper that goes on with another one */
+#define FORSAKEN 3          /* without OWN_ID: the first lease of a helper that continues with another one */
 
 mtype = { none, grant, txn, renew, revoke };
 mtype = { out, looked, granting, putting, evicting, taken, arming, armed, ready, resting, renewing, looking,
@@ -103,57 +103,57 @@ mtype = { out, looked, granting, putting, evicting, taken, arming, armed, ready,
 
 /* etcd */
 byte lease[LEASES];         /* 0: there is none; 1: it may end at any moment; n: after n - 1 ticks */
-byte front[ETCDS] = NOBODY; /* whose key is in the directory: there is one at most */
+byte front[ETCDS] = NOBODY; /* owner of the key in the directory, which has one key at most */
 mtype late = none;          /* a request on its way to etcd that its sender has given up */
 byte late_of;
 
 /* the helpers */
 mtype at[HELPERS] = out;
-bit  zero[HELPERS];         /* `0` */
+bit  zero[HELPERS];         /* it has said `0` */
 byte age[HELPERS];          /* own ticks since t0, counted up to USABLE */
-byte left[HELPERS];         /* what is left of the lease, as computed; while evicting: whom */
+byte left[HELPERS];         /* the rest of the lease, as computed; while evicting: the dead holder */
 byte timer[HELPERS] = OFF;  /* own ticks until SIGALRM */
-bit  other_term[HELPERS];   /* the renewal was answered in a term that is not that of etcd's leader of now */
+bit  other_term[HELPERS];   /* the renewal was answered in another term than that of the current leader */
 
-bit  asleep[HELPERS];       /* its machine */
-byte slept[HELPERS];        /* ticks that the kernel timer does not know of */
+bit  asleep[HELPERS];       /* its machine sleeps */
+byte slept[HELPERS];        /* ticks that the kernel timer has not counted */
 bit  calm;
 byte i;                     /* 0 between steps */
 
-byte noted = NOBODY;        /* whose nonce is in node A's file in /run/ctdb */
+byte noted = NOBODY;        /* the helper whose nonce is in node A's file in /run/ctdb */
 
 #define must(property, broken) if :: property :: else -> printf(broken); assert(0) fi
 
-/* A holder whose machine slept for too long finds it at its next step: what it cannot promise. */
+/* A holder whose machine slept for too long sees the loss only at its next step. Until then it counts as ended. */
 #define overslept(i) (BOOTTIME && slept[i] > 0 && timer[i] <= slept[i])
 #define holds(i)     (zero[i] && !overslept(i) && (at[i] != ending || !STDOUT_FIRST))
 #define usable(i)    (USABLE - age[i])
 #define counting(i)  (at[i] != out && at[i] != looked && at[i] != resting && at[i] != ending)
 #define directory(i) front[ETCD(i)]
 
-/* On node A a contender finds the nonce of who holds, and no such process. */
+/* On node A a contender finds the holder's nonce, and no such process. */
 #if NONCE
 #define dead(i, who) (i != B && noted == who && who != NOBODY && at[who] == out)
 #else
 #define dead(i, who) (who != NOBODY && ((i == B) != (who == B) || at[who] == out))
 #endif
 
-/* What a contender must see, to go on. */
+/* What a contender must see before its next step. */
 #define may_start(i) (forgotten(i) && (directory(i) == NOBODY || dead(i, directory(i))))
 
-/* With UNDISTURBED and CALM: whether helper i must go on before time passes. A holder renews after each tick. */
+/* With UNDISTURBED and CALM: whether helper i must take a step before time passes. A holder renews after each tick. */
 #define busy(i)      (at[i] != out && !(at[i] == resting && timer[i] == USABLE) || at[i] == out && may_start(i))
 #define hurry        (UNDISTURBED && at[B] != out && busy(B) || calm && (busy(0) || busy(1) || busy(HELPERS - 1) || \
     late != none || lease[0] == 1 || lease[1] == 1 || lease[HELPERS - 1] == 1))
 
-/* What a fault can happen to. */
+/* The helpers that a fault can hit. */
 #define faulty(i)    (!calm && !(UNDISTURBED && i == B))
 
 /* Nothing is left of this helper's last process, so its number can stand for the next one. */
 #define forgotten(i)  (lease[i] == 0 && (late == none || late_of != i) && !evicts(0, i) && !evicts(HELPERS - 1, i))
 #define evicts(j, i)  (at[j] == evicting && left[j] == i)
 
-/* ---- etcd: each of these is one entry of its log. ---- */
+/* ---- etcd: each of these is one entry in its log. ---- */
 
 inline etcd_grant(i) {
     if :: lease[i] == 0 -> lease[i] = FULL :: else fi
@@ -175,7 +175,7 @@ inline over(i) {
     at[i] = out; zero[i] = 0; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0; slept[i] = 0
 }
 
-inline give_back(i) {       /* ends its stdout, then asks for the revoke */
+inline give_back(i) {       /* it ends its stdout, then requests the revoke */
     must(!(UNDISTURBED && i == B && zero[i]), "BROKEN: an undisturbed holder loses the lock\n");
     at[i] = ending; age[i] = 0; timer[i] = OFF; left[i] = 0; other_term[i] = 0; slept[i] = 0
 }
@@ -244,7 +244,7 @@ active proctype world() {
 
 active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
     do
-    /* the way to `0` */
+    /* from the start to `0` */
     :: d_step { at[me] == out && may_start(me) ->
         if :: noted == me -> noted = NOBODY :: else fi;
         at[me] = looked; printf("#%d starts, looks, and finds nobody who holds or may live\n", me) }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""How fast the helper is beside others that hold a lock for CTDB or in etcd: `make bench`.
+"""Benchmarks of the helper and of others that hold a lock for CTDB or in etcd: `make bench`.
 
-All run on one machine at one time, by turns, so that what disturbs one disturbs all; what counts are the ratios of
-medians. Nothing here fails because something was slow.
+All run on one machine in one session and take turns, so a disturbance affects all of them. The ratios of the medians
+count. Nothing here fails because something was slow.
 """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The command: measures, prints the tables, and with an output directory writes results.md and results.svg."""
+"""Measure, print the tables and, with an output directory, write results.md and results.svg."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ MEASURE: dict[str, Callable[[Figures, bool], None]] = {
 
 
 class _etcds:
-    """An etcd with the v2 API if it has one, one without, and the peers on them."""
+    """An etcd with the v2 API (if its release has one), an etcd without it, and the peers on them."""
 
     def __enter__(self) -> Peers:
         self._scratch = Scratch()

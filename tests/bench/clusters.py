@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The lock in real CTDB clusters of three nodes, one cluster for each helper: recoveries, and takeovers.
+"""Measures recoveries and takeovers in real CTDB clusters of three nodes, one cluster for each helper.
 
-Recoveries are forced in one cluster after the other, by turns; takeovers take so long by CTDB's own clocks that all
-clusters have theirs at one time.
+Recoveries are forced in one cluster after the other, in turns. Takeovers take long because of CTDB's own timeouts, so
+all clusters run theirs at the same time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ TABLE = "clusters"
 RECOVERY = "a recovery"
 HELPER_KILLED, NODE_KILLED, STOPPED = "helper killed", "all of the leader killed", "leader stopped"
 
-# s: a takeover that takes longer is none.
+# s: a takeover that takes longer counts as failed.
 LONGEST = 30.0
 
 
 class Bench:
-    """The clusters, all running; a context manager."""
+    """A context manager that runs all the clusters."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -60,15 +60,15 @@ class Bench:
         self._stack.close()
 
     def measure_recoveries(self, turns: int, figures: Figures) -> None:
-        """Each by the leader's log, from its beginning to its end."""
+        """Measure each recovery from its beginning to its end, by the leader's log."""
         for _ in range(turns):
             for name, watch in self._watches.items():
                 figures.add(TABLE, name, RECOVERY, watch.cluster.recover(timeout=60))
-                # Till then it refuses the next one; the other clusters have their turns meanwhile.
+                # The cluster refuses the next recovery for 1 s; the other clusters have their turns meanwhile.
                 time.sleep(0.4)
 
     def measure_takeovers(self, turns: int, figures: Figures) -> None:
-        """From the moment of the fault until another helper holds the lock."""
+        """Measure the time from the fault until another helper holds the lock."""
         with ExitStack() as stack:
             for watch in self._watches.values():
                 stack.enter_context(watch)
@@ -76,7 +76,7 @@ class Bench:
                 try:
                     list(pool.map(lambda name: self._takeovers(name, turns, figures), self._watches))
                 except BaseException:
-                    # Without their clusters the threads end at once.
+                    # The threads end at once when their clusters are gone.
                     for watch in self._watches.values():
                         watch.cluster.stop()
                     raise
@@ -92,7 +92,7 @@ class Bench:
             for what, fault in faults.items():
                 figures.add(TABLE, name, what, _takeover(watch, fault))
                 if figures.get(TABLE, name, what)[-1] == float("inf"):
-                    return  # it may never be healthy again
+                    return  # the cluster may never be healthy again
 
 
 def _takeover(watch: HolderWatch, fault: Callable[[Node], object]) -> float:
@@ -123,7 +123,7 @@ def _ours() -> Cluster:
 
 
 def _sambas() -> Cluster:
-    """ctdbd's environment has no SMB_CONF_PATH, so a wrapper sets it."""
+    """Return Samba's cluster. ctdbd's environment has no SMB_CONF_PATH, so a wrapper sets it."""
     wrapper = "/run/helper"
     cluster = Cluster(wrapper, etcd_args=release.v2_flags())
     outside = cluster.namespace.outside

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Many at one moment, many endpoints of which some are dead, and a file with all keys: what grows, and how."""
+"""Measures many contenders at one instant, many endpoints of which some are dead, and a file with all keys."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ SHIPPED = TREE / "etc" / "ctdb_etcd_lock.conf"
 
 
 def measure_contenders(peers: Sequence[Peer], counts: Sequence[int], turns: int, figures: Figures) -> None:
-    """So many let loose at one instant: seconds until the last one has its status."""
+    """Start this many helpers at one instant; measure the seconds until the last one has its status."""
     for count in [count for count in counts for _ in range(turns)]:
         for peer in peers:
             with at_once(count, lambda _, barrier: peer.start(barrier=barrier), timeout=120) as helpers:
                 answers = [helper.stdout[:1] for helper in helpers]
                 last = max(helper.answered_after for helper in helpers)
-                # Samba's helpers may all lose: each makes its key before it looks.
+                # Samba's helpers may all lose: each creates its key before it looks for others.
                 assert answers.count(b"0") <= 1 and set(answers) <= {b"0", b"1"}, answers
                 figures.add(CONTENDERS, peer.name, str(count), last)
             peer.clean()
 
 
 def measure_try(scratch: Path, figures: Figures) -> None:
-    """What one try costs etcd when somebody holds the lock."""
+    """Count the requests and writes of one try while another helper holds the lock."""
     with Etcd(1) as etcd, Proxy(etcd.endpoints[0]) as proxy:
         with Helper(_conf(scratch, "holder", etcd.endpoints)) as holder:
             assert holder.status() == "0", holder.describe()
@@ -54,7 +54,10 @@ def measure_try(scratch: Path, figures: Figures) -> None:
 
 
 def measure_endpoints(scratch: Path, turns: int, figures: Figures) -> None:
-    """Exec to `0`, before which all endpoints are asked, and to `1`; some of them are dead. All ways by turns."""
+    """Measure exec to `0` (the helper asks all endpoints before it) and exec to `1`; some endpoints are dead.
+
+    All configurations take turns.
+    """
     with Etcd(3) as etcd, ExitStack() as stack:
         alive = etcd.endpoints
         refusing = [stack.enter_context(_refusing()) for _ in range(2)]
@@ -94,7 +97,7 @@ def _conf(scratch: Path, name: str, hosts: Sequence[str]) -> Path:
 
 
 def _all_keys(scratch: Path, endpoint: str) -> Path:
-    """The shipped file, each key with its default or, where that is none, a value that changes nothing."""
+    """Write the shipped file; each key has its default or, without a default, a value that changes nothing."""
     host, _, port = endpoint.partition(":")
     own = {"host": host, "port": port, "netbios_name": "CROWD", "username": "u", "password": "p"}
     lines = []
@@ -110,7 +113,7 @@ def _all_keys(scratch: Path, endpoint: str) -> Path:
 
 @contextmanager
 def _refusing() -> Iterator[str]:
-    """An endpoint where nobody listens."""
+    """Yield an endpoint that refuses connections: no process listens there."""
     port = Port()
     try:
         yield port.endpoint
@@ -120,7 +123,7 @@ def _refusing() -> Iterator[str]:
 
 @contextmanager
 def _silent() -> Iterator[str]:
-    """An endpoint whose packets seem to get lost: its queue of connections is full, the kernel drops what comes."""
+    """Yield an endpoint that never answers: its accept queue is full, so the kernel drops incoming packets."""
     with socket.socket() as listener, ExitStack() as stack:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What was measured, and what is made of it: medians, with the quartiles as their spread."""
+"""The measurements and their statistics: medians, with the quartiles as their spread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Optional
 
 
 class Figures:
-    """Lists of numbers, by table, row and column; seconds unless the column says another thing."""
+    """Lists of numbers by table, row and column, in seconds unless the column names another unit."""
 
     def __init__(self) -> None:
         self.values: dict[str, dict[str, dict[str, list[float]]]] = {}
@@ -17,7 +17,7 @@ class Figures:
         self.date = ""
 
     def add(self, table: str, row: str, column: str, value: float) -> None:
-        """One more measurement; infinite: it did not come to pass while we waited."""
+        """Add a measurement; infinity: it did not happen within the time limit."""
         self.values.setdefault(table, {}).setdefault(row, {}).setdefault(column, []).append(value)
 
     def get(self, table: str, row: str, column: str) -> list[float]:
@@ -27,7 +27,7 @@ class Figures:
         return list(self.values.get(table, {}))
 
     def columns(self, table: str) -> list[str]:
-        """Of all rows, in the order of their first appearance."""
+        """Return the columns of all rows, in the order of their first appearance."""
         return list(dict.fromkeys(column for row in self.values.get(table, {}).values() for column in row))
 
     def median(self, table: str, row: str, column: str) -> Optional[float]:
@@ -35,7 +35,7 @@ class Figures:
         return statistics.median(values) if values else None
 
     def spread(self, table: str, row: str, column: str) -> tuple[float, float]:
-        """The lower and the upper quartile."""
+        """Return the lower and the upper quartile, or the extremes if there is one value or an infinite one."""
         values = self.get(table, row, column)
         if len(values) < 2 or float("inf") in values:
             return min(values), max(values)
@@ -43,6 +43,6 @@ class Figures:
         return low, high
 
     def ratio(self, table: str, row: str, column: str, to: str) -> Optional[float]:
-        """The median in proportion to that of another row."""
+        """Return the ratio of the row's median to that of another row."""
         mine, others = self.median(table, row, column), self.median(table, to, column)
         return mine / others if mine is not None and others else None

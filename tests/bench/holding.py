@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What a minute of holding costs: processor time, memory, requests and bytes on the wire.
+"""Measures the cost of a minute of holding: processor time, memory, requests and bytes on the wire.
 
-Memory is the proportional set size of each alone, with no more Python running than this one. The minute is the same
-for all, each with a proxy of its own in front of etcd that counts.
+Memory is the proportional set size of each peer alone, with no other Python process running than this one. All peers
+hold in the same minute, each with its own counting proxy in front of etcd.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MEMORY, PROCESSOR, REQUESTS, BYTES = "PSS in MB", "processor seconds", "requests
 
 
 def measure_memory(peers: Sequence[Peer], seconds: float, figures: Figures) -> None:
-    """After as many seconds of holding alone."""
+    """Measure each peer's memory after it has held alone for `seconds`."""
     for peer in peers:
         with peer.start() as holder:
             holder.status()
@@ -38,7 +38,7 @@ def measure_memory(peers: Sequence[Peer], seconds: float, figures: Figures) -> N
 
 
 def measure_minute(peers: Peers, seconds: float, figures: Figures) -> None:
-    """All at one time; the numbers are those of a minute, from `seconds` of it."""
+    """Measure all peers at the same time, for `seconds`; the figures are scaled to a minute."""
     with ExitStack() as stack:
         proxies: list[Proxy] = []
 
@@ -46,7 +46,7 @@ def measure_minute(peers: Peers, seconds: float, figures: Figures) -> None:
             proxies.append(stack.enter_context(Proxy(endpoint)))
             return proxies[-1].endpoint
 
-        # The fcntl helper has nothing to do with etcd, and etcdctl speaks HTTP/2, which the proxy does not count.
+        # The fcntl helper does not use etcd, and etcdctl uses HTTP/2, which the proxy does not count.
         watched = [peer for peer in peers.all(via) if peer.name not in (FCNTL, ETCDCTL)]
         holders = [stack.enter_context(peer.start()) for peer in watched]
         for holder in holders:
@@ -72,7 +72,7 @@ def _state(holder: Helper, proxy: Proxy) -> tuple[float, int, int]:
 
 
 def _session(leader: int) -> list[int]:
-    """The processes of a session: the support code gives each helper one of its own."""
+    """Return the processes of a session: the support code gives each helper its own session."""
     found = []
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -85,10 +85,10 @@ def _session(leader: int) -> list[int]:
 
 def _processor_time(pid: int) -> float:
     try:
-        # The clock of another process, its threads of the past among them (clock_getcpuclockid(3)); /proc has ticks.
+        # The CPU clock of another process, ended threads included (clock_getcpuclockid(3)); /proc has only ticks.
         return time.clock_gettime((~pid << 3) | 2)
     except OSError:
-        return 0.0  # gone, or a zombie, as Samba's helper has one
+        return 0.0  # it is gone, or a zombie: Samba's helper leaves one
 
 
 def _pss(pid: int) -> int:

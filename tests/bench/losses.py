@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""From the moment when somebody takes the lock away to the exit of its holder: so long there may be two.
+"""Measures the time from the removal of the lock to the exit of its holder: there may be two holders for that long.
 
-The key is deleted in etcd, or another file put in the place of the lock's.
+The lock is removed by deleting its key in etcd, or by replacing the lock file with another one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from .peers import Peer
 TABLE = "losses"
 EXIT = "taken away to exit"
 
-# s: more is no time, but never.
+# s: a longer time counts as never.
 LONGEST = 12.0
-# s: how often the slowest of them looks.
+# s: the interval between two checks of the slowest peer.
 _LOOKS = 5.0
-# The turns are spread over that, in step with nobody's looks.
+# Spreads the turns over that interval, out of step with the checks of every peer.
 _GOLDEN = 0.618
 
 
 def measure(peers: Sequence[Peer], rounds: int, figures: Figures) -> None:
-    """Each in turn; takes up to six seconds for each of them."""
+    """Measure the peers in turn. The removal comes up to six seconds after the start of the peer."""
     for turn in range(rounds):
         for peer in peers:
             with peer.start() as holder:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Who is measured: our helper in its ways, Samba's, CTDB's own for a shared file, and `etcdctl lock`.
+"""The measured peers: our helper in several configurations, Samba's, CTDB's own for a shared file, and `etcdctl lock`.
 
-Each asks testparm for the cluster's name, unless its name says otherwise, and a stand-in for the ctdb command for
-the node's number.
+Each helper on etcd gets the cluster's name from testparm, except V3_NAMED, and the node's number from a stand-in for
+the ctdb command.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ FCNTL_PROGRAM = "/usr/libexec/ctdb/ctdb_mutex_fcntl_helper"
 
 @dataclass
 class Peer:
-    """`start(**options of Helper)` runs it once; `keys()` are the locks of its name that are held, one an API.
+    """`start(**options of Helper)` runs it once. `keys()` returns the held locks of its name, one for each API.
 
-    `take_away()` takes the lock from whoever holds it, as an administrator could by mistake.
+    `take_away()` takes the lock from its holder, as an administrator could by mistake.
     """
 
     name: str
@@ -45,36 +45,36 @@ class Peer:
     keys: Callable[[], list[str]]
     take_away: Callable[[], object]
     clean: Callable[[], object]
-    contends: bool = True  # else it waits for the lock
+    contends: bool = True  # False: it waits for the lock
 
     def __str__(self) -> str:
         return self.name
 
 
 class View:
-    """A look at one etcd over a connection that is kept: quick enough to see when a key goes."""
+    """A view of one etcd over a persistent connection, which is fast enough to see when a key goes."""
 
     def __init__(self, endpoint: str) -> None:
         self._connection = http.client.HTTPConnection(endpoint, timeout=5)
 
     def ask(self, method: str, path: str, body: Optional[dict[str, Any]] = None) -> dict[str, Any]:
-        """The answer's object."""
+        """Send a request and return the object in the answer."""
         self._connection.request(method, path, json.dumps(body) if body is not None else None)
         answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
         return answer
 
     def v3(self, directory: str) -> list[str]:
-        """The oldest key below it."""
+        """Return the oldest key below the directory."""
         body = {**_below(directory), "limit": 1, "sort_order": "ASCEND", "sort_target": "CREATE"}
         answer = self.ask("POST", "/v3/kv/range", body)
         return [key["key"] for key in answer.get("kvs", [])]
 
     def delete_v3(self, directory: str) -> None:
-        """All keys below it."""
+        """Delete all keys below the directory."""
         self.ask("POST", "/v3/kv/deleterange", _below(directory))
 
     def v2(self, directory: str) -> list[str]:
-        """The lowest key in it."""
+        """Return the lowest key in the directory."""
         node = self.ask("GET", f"/v2/keys{quote(directory.rstrip('/'))}?sorted=true").get("node", {})
         return [key["key"] for key in node.get("nodes", [])][:1]
 
@@ -89,7 +89,7 @@ def _below(directory: str) -> dict[str, Any]:
 
 
 class Peers:
-    """Makes them, for an etcd at `endpoint` that serves v2 if it can, and one at `plain` that does not."""
+    """Creates the peers, for an etcd at `endpoint` that serves v2 if it can, and one at `plain` that does not."""
 
     def __init__(self, scratch: Path, endpoint: str, plain: str) -> None:
         self._scratch = scratch
@@ -98,7 +98,7 @@ class Peers:
         self._view, self._plain_view = View(endpoint), View(plain)
 
     def all(self, via: Callable[[str], str] = lambda endpoint: endpoint) -> list[Peer]:
-        """`via` gives the endpoint by which a peer is to reach etcd, instead of that one itself."""
+        """Return all peers. `via` maps an etcd endpoint to the endpoint that a peer uses to reach it."""
         peers = [
             self.ours(V3, via(self._endpoint), api="3"),
             self.ours(V3_NAMED, via(self._endpoint), api="3", netbios_name="V3NETBIOSNAMESET"),
@@ -111,7 +111,7 @@ class Peers:
         return [*peers, self.fcntl(), self.etcdctl(via(self._plain))]
 
     def ours(self, name: str, endpoint: str, **keys: object) -> Peer:
-        """The program under test, in a cluster of its own."""
+        """Return the program under test, in its own cluster."""
         cluster = "".join(filter(str.isalnum, name)).upper()
         env = self._surroundings(cluster).env
         host, _, port = endpoint.partition(":")
@@ -130,14 +130,14 @@ class Peers:
         return Peer(name, start, held, lambda: delete(directory), lambda: None)
 
     def sambas(self, endpoint: str) -> Peer:
-        """Samba's own etcd helper."""
+        """Return Samba's own etcd helper."""
         samba = self._surroundings("SAMBAS", endpoint)
         directory = "/_locks/_ctdb/SAMBAS/"
         clean = lambda: self._view.clean_v2(directory)  # noqa: E731
         return Peer(SAMBAS, samba.helper, lambda: self._view.v2(directory), clean, clean)
 
     def fcntl(self) -> Peer:
-        """What CTDB has for a lock in a file that all nodes share; here it is a local one."""
+        """Return CTDB's helper for a lock file that all nodes share; here the file is local."""
         path = self._scratch / "lock"
 
         def held() -> list[str]:
@@ -157,7 +157,7 @@ class Peers:
         return Peer(FCNTL, start, held, take_away, lambda: None)
 
     def etcdctl(self, endpoint: str) -> Peer:
-        """etcd's own command: Go, gRPC, and no word for contention."""
+        """Return etcd's own command. It is written in Go, uses gRPC, and does not report contention."""
         path = "/_locks/_ctdb/ETCDCTL"
         arguments = ["--endpoints", endpoint, "lock", path]
 
@@ -168,7 +168,7 @@ class Peers:
         return Peer(ETCDCTL, start, lambda: view.v3(keys), lambda: view.delete_v3(keys), lambda: None, contends=False)
 
     def _surroundings(self, cluster: str, endpoint: str = "127.0.0.1:1") -> Samba:
-        """smb.conf with the cluster's name, and the stand-in for ctdb."""
+        """Create an smb.conf with the cluster's name, and the stand-in for ctdb."""
         directory = self._scratch / f"smb.{cluster}.{len(list(self._scratch.iterdir()))}"
         directory.mkdir()
         return Samba(directory, cluster, endpoint)

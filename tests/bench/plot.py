@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The figures as a picture (SVG): a bar for each median, a line for its quartiles."""
+"""Draws the figures as SVG: a bar for each median, a line for its quartiles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHERS = {SAMBAS: "samba", FCNTL: "other", ETCDCTL: "other", starts.BARE: "other
 
 
 def svg(figures: Figures) -> str:
-    """The picture."""
+    """Return the picture."""
     parts: list[str] = []
     y = 14
     for table, column, title, factor in PANELS:
@@ -55,7 +55,7 @@ def _panel(
     rows: Sequence[str],
     y: int,
 ) -> int:
-    """Draw it from y on; where the next one may begin."""
+    """Draw a panel from y on; return the y where the next one may begin."""
     longest = max(figures.spread(table, row, column)[1] for row in rows)
     scale = BARS / (longest * factor)
     parts.append(f'<text x="4" y="{y + 4}" class="title">{escape(title)}</text>')

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The figures as tables in Markdown."""
+"""The figures as Markdown tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OURS = (V3, V3_NAMED, DEFAULTS, BOTH, V2)
 
 
 def text(figures: Figures) -> str:
-    """The whole report."""
+    """Return the whole report."""
     versions = ", ".join(f"{name} {version}" for name, version in figures.versions.items())
     parts = [
         "# How fast it is beside others",
@@ -58,7 +58,7 @@ def text(figures: Figures) -> str:
 
 
 def short(figures: Figures) -> str:
-    """The table for README: medians, and what they are in proportion to those of Samba's helper."""
+    """Return the table for README: medians, and their ratios to those of Samba's helper."""
     columns = [
         (starts.TABLE, starts.HOLDING, "start to `0`"),
         (starts.TABLE, starts.CONTENTION, "start to `1`"),

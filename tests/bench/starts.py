@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""From exec to the status character, and from SIGTERM to the moment when others could have the lock.
+"""Measures the time from exec to the status character, and from SIGTERM until others could have the lock.
 
-By turns: in each round everybody once, beginning with another one each time.
+The peers take turns: each runs once in each round, and each round begins with another peer.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ TABLE = "starts"
 HOLDING, CONTENTION, FREE = "0", "1", "SIGTERM to free"
 BARE = "python3 -I -c pass"
 
-# s: more is no time, but never.
+# s: a longer time counts as never.
 LONGEST = 12.0
 
 
 def measure(peers: Sequence[Peer], rounds: int, figures: Figures) -> None:
-    """Takes about five seconds a round."""
+    """Measure all peers. A round takes about five seconds."""
     for turn in range(rounds):
         at = turn % len(peers)
         for peer in [*peers[at:], *peers[:at]]:
@@ -37,7 +37,7 @@ def _once(peer: Peer, figures: Figures) -> None:
     try:
         with peer.start() as holder:
             answer = holder.status()
-            # The name of its key.
+            # etcdctl prints the name of its key.
             assert answer == ("/" if peer.name == ETCDCTL else "0"), holder.describe()
             figures.add(TABLE, peer.name, HOLDING, holder.answered_after)
             if peer.contends:

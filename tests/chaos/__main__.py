@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The command: makes the namespace, starts the run in it, checks and shows the record.
+"""Run nodes under faults in a private namespace, then check and show the record.
 
-Exit status: 0 nothing was found, 1 the checker found something, 2 the run itself failed.
+Exit status: 0 the checker found nothing, 1 the checker found a violation, 2 the run itself failed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .inside import RECORD, Options
 from .record import SAMBA, Record
 from .sabotage import SABOTAGES
 
-# Not among them, because they don't exclude each other: v3 alone beside 2 or samba.
+# No mix combines v3 alone with 2 or samba, because they do not exclude each other.
 MIXES = ["v3,v3,v3,v3,v3", "auto,auto,auto,auto,auto", "auto,v3,v3,auto,auto", "2,2,2,2,2", "auto,2,2,auto,auto"]
 
 
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _all_sabotages(options: argparse.Namespace) -> int:
-    """The exit status: 0 if the checker finds each of them, else 1."""
+    """Run every sabotage; return the exit status: 0 if the checker finds each of them, else 1."""
     missed = []
     for name, broken in SABOTAGES.items():
         if _needs_v2(broken.mix) and not release.serves_v2():
@@ -65,7 +65,7 @@ def _all_sabotages(options: argparse.Namespace) -> int:
 
 
 def one_run(options: argparse.Namespace) -> int:
-    """One run, its report, its picture; the exit status."""
+    """Run once, write the report and the picture, and return the exit status."""
     broken = SABOTAGES.get(options.sabotage)
     mixes = [mix for mix in MIXES if release.serves_v2() or not _needs_v2(mix)]
     mix = options.mix or (broken.mix if broken else random.Random(options.seed).choice(mixes))
@@ -80,7 +80,7 @@ def one_run(options: argparse.Namespace) -> int:
     violations = check(record)
     words = report.text(record, violations)
     print(words, flush=True)
-    # No sabotage keeps everybody from holding, but a starved machine does: that finds nothing.
+    # No sabotage keeps every node from holding, but an overloaded machine does, so this violation proves nothing.
     bad = any(not (violation.apart or broken and violation.rule == SOMEBODY_HOLDS) for violation in violations)
     output = options.output or (tempfile.mkdtemp(prefix=f"chaos-{options.seed}-") if bad and not broken else None)
     if output:
@@ -94,7 +94,7 @@ def one_run(options: argparse.Namespace) -> int:
 
 
 def _judge(saved: Path) -> int:
-    """Judge a saved record with today's checker; the report and the picture are written again beside it."""
+    """Judge a saved record with the current checker, and rewrite the report and the picture next to it."""
     record = Record.load(saved)
     violations = check(record)
     words = report.text(record, violations)
@@ -109,13 +109,13 @@ def _needs_v2(mix: str) -> bool:
 
 
 def _run(options: Options) -> Optional[Record]:
-    """Run it in a namespace of its own; None if it failed."""
-    # Begun first, so that it ends last.
+    """Run it in its own namespace; return None if the run failed."""
+    # Started first, so that it ends last.
     janitor = groups.janitor(options.groups)
     namespace = Namespace()
     try:
         env = {"PYTHONPATH": str(TREE), "PYTHONDONTWRITEBYTECODE": "1", "ETCD": release.program()}
-        # timeout(1) is inside: like the rest it must not outlive us.
+        # timeout(1) runs inside the namespace: like the rest, it must not outlive this process.
         limit = str(options.seconds + 150)
         argv = ["timeout", "-k", "1", limit, sys.executable, "-m", "tests.chaos.inside", json.dumps(asdict(options))]
         # A file, not a pipe: a process left inside would keep a pipe open.

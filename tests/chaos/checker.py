@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Judges a record. Each rule is a function that yields what breaks it.
+"""Judges a record. Each rule is a function that yields its violations.
 
 An operation *holds* from its `0` to the end of its output, as ctdbd sees it, except
 
-- while it is stopped: from the moment at which the kernel reports the stop it does nothing, and can report nothing to
-  CTDB. Once continued it counts as holding again, unless its own timer (or a SIGKILL) ended it at that moment: killed
-  by SIGALRM it has run no further instruction;
-- after the nemesis itself has removed its key, which no program can prevent: then it must notice within its lease.
+- while it is stopped: once the kernel reports the stop, the process does nothing and can report nothing to CTDB. Once
+  continued, it counts as holding again, unless its own timer (or a SIGKILL) ended it at that moment: a process killed
+  by SIGALRM runs no further instruction;
+- after the nemesis itself has removed its key. No program can prevent that; the holder must notice it within its lease.
 
-Samba's helper is known to break the promise: an overlap in which one takes part is listed separately and fails nothing.
+Samba's helper is known to break the promise: an overlap that involves it is listed separately and fails no run.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from .record import SAMBA, Change, Operation, Record, Removal
 
 FOREVER = float("inf")
 ENDED_BY_KERNEL = (-SIGALRM, -SIGKILL)
-GONE_AFTER_CONTINUING = 2.0  # s, on a busy machine, for the kernel to carry out what was due while it was stopped
-LIVENESS = 6.0  # s, on top of a lease
+GONE_AFTER_CONTINUING = 2.0  # s that the kernel may take, on a busy machine, to deliver what became due during the stop
+LIVENESS = 6.0  # s that a takeover may take, in addition to a lease
 
 Span = tuple[float, float]
 
-# The rule that a machine without processor time to spare breaks, whatever the program does.
+# An overloaded machine breaks this rule, whatever the program does.
 SOMEBODY_HOLDS = "somebody holds"
 
 
 @dataclass
 class Violation:
-    """What broke which rule, and when. `apart`: it is reported, but is not ours."""
+    """A broken rule: which one, when and how. `apart`: it is reported, but this program did not cause it."""
 
     rule: str
     moment: float
@@ -45,7 +45,7 @@ class Violation:
 
 
 class Run:
-    """A record, with what several rules ask of it."""
+    """A record, with the lookups that several rules share."""
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -53,7 +53,7 @@ class Run:
         self.holders = sorted((o for o in self.operations if o.status[:1] == "0"), key=lambda o: o.answered or 0)
         self.ours = [o for o in self.operations if o.kind != SAMBA]
         changes = sorted(record.changes, key=lambda c: c.revision)
-        # A key may come back, and then goes twice.
+        # A key may come back and then be removed again: these are the first and the last removal of each key.
         self.removed = {c.key: c for c in reversed(changes) if not c.put}
         self.removed_last = {c.key: c for c in changes if not c.put}
         self.puts = [(change, self._writer(change)) for change in changes if change.put]
@@ -62,7 +62,7 @@ class Run:
             self._puts_by.setdefault(id(writer), []).append(change)
 
     def puts_by(self, operation: Operation) -> list[Change]:
-        """The keys that it made."""
+        """Return the keys that the operation created."""
         return self._puts_by.get(id(operation), [])
 
     def _writer(self, change: Change) -> Optional[Operation]:
@@ -70,20 +70,20 @@ class Run:
         return lives[-1] if lives else None
 
     def key_of(self, operation: Operation, v2: bool) -> Optional[Change]:
-        """The key by which it held: of those it made that which was there for longest (in v2 it may have to make
-        another one, or one too many)."""
+        """Return the key by which the operation held: of the keys that it created, the one that existed longest. (In v2
+        it may have to create another key, or create one too many.)"""
         puts = [put for put in self.puts_by(operation) if put.v2 == v2]
         return max(puts, key=self.went) if puts else None
 
     def went(self, put: Change) -> float:
-        """When the key was certainly gone; infinite if never."""
+        """Return when the key was certainly gone; infinity if it was never removed."""
         return self.removed[put.key].seen if put.key in self.removed else FOREVER
 
     def end(self, operation: Operation) -> float:
         return next((m for m in (operation.eof, operation.exited) if m is not None), self.record.ended)
 
     def removal(self, operation: Operation) -> Optional[Removal]:
-        """What the nemesis did to the operation's key, if anything."""
+        """Return the removal of the operation's key by the nemesis, if there was one."""
         for put in self.puts_by(operation):
             gone = self.removed.get(put.key)
             for removal in self.record.removals:
@@ -92,7 +92,7 @@ class Run:
         return None
 
     def held(self, operation: Operation) -> list[Span]:
-        """When it held, as defined above."""
+        """Return the spans in which the operation held, as defined above."""
         if operation.answered is None or operation.status[:1] != "0":
             return []
         end = self.end(operation)
@@ -115,7 +115,7 @@ def _without(spans: list[Span], began: float, ended: float) -> Iterator[Span]:
 
 
 def no_two_hold(run: Run) -> Iterator[Violation]:
-    """No two operations hold at one time: the promise."""
+    """No two operations hold at the same time: the promise."""
     held = [(span, o) for o in run.holders for span in run.held(o)]
     for (a, one), (b, other) in combinations(held, 2):
         begin, end = max(a[0], b[0]), min(a[1], b[1])
@@ -125,7 +125,7 @@ def no_two_hold(run: Run) -> Iterator[Violation]:
 
 
 def gone_before_the_key(run: Run) -> Iterator[Violation]:
-    """A holder is gone before etcd lets its key go: the rule that makes the promise, whoever comes next."""
+    """A holder has ended before etcd drops its key. This rule ensures the promise, whoever takes the lock next."""
     for operation in run.holders:
         removal = run.removal(operation)
         if removal:
@@ -143,7 +143,7 @@ def gone_before_the_key(run: Run) -> Iterator[Violation]:
 
 
 def every_hold_has_its_revision(run: Run) -> Iterator[Violation]:
-    """Each `0` stands for a key of its own, and they come in the order of etcd's revisions."""
+    """Each `0` has its own key in etcd, and the order of the `0`s is the order of the keys' revisions."""
     for v2 in (False, True) if run.record.v2 else (False,):
         last, last_name = 0, ""
         for operation in run.holders:
@@ -162,7 +162,7 @@ def every_hold_has_its_revision(run: Run) -> Iterator[Violation]:
 
 
 def one_key_at_a_time(run: Run) -> Iterator[Violation]:
-    """etcd never has two keys in v3's directory. (In v2 contenders leave theirs there for a moment.)"""
+    """etcd never has two keys in v3's directory. (In v2, contenders have keys there for a moment.)"""
     there: set[str] = set()
     for change in sorted(run.record.changes, key=lambda c: (c.revision, c.put)):
         if not change.v2:
@@ -172,9 +172,9 @@ def one_key_at_a_time(run: Run) -> Iterator[Violation]:
 
 
 def no_key_comes_back(run: Run) -> Iterator[Violation]:
-    """A removed key stays removed: a v2 key that is written again is in front of its successor's.
+    """A removed key stays removed. A v2 key that is written again would precede its successor's key.
 
-    In v3 a request may be repeated, or come late, as long as its process does not hold: it asks for an empty directory.
+    In v3 a request may be repeated or late as long as its process does not hold: it requires an empty directory.
     """
     gone: set[str] = set()
     for change, writer in sorted(run.puts + [(c, None) for c in run.removed.values()], key=lambda p: p[0].revision):
@@ -186,7 +186,7 @@ def no_key_comes_back(run: Run) -> Iterator[Violation]:
 
 
 def contention_is_real(run: Run) -> Iterator[Violation]:
-    """Each `1` had a key in the directory at some moment of its operation, by the widest reading of the watch."""
+    """For each `1`, another operation's key was in the directory at some moment, by the widest reading of the watch."""
     keys = []
     for put, writer in run.puts:
         gone = run.removed_last.get(put.key)
@@ -200,7 +200,7 @@ def contention_is_real(run: Run) -> Iterator[Violation]:
 
 
 def answers_are_good(run: Run) -> Iterator[Violation]:
-    """One character; never `3`, as every fault here passes; no character only if something ended the helper."""
+    """An answer is one character, never `3` (all faults are temporary), and missing only if the helper was ended."""
     for operation in run.ours:
         moment = run.end(operation)
         # Without a parent nobody reads the 3.
@@ -212,7 +212,7 @@ def answers_are_good(run: Run) -> Iterator[Violation]:
 
 
 def lines_are_clean(run: Run) -> Iterator[Violation]:
-    """No traceback, no bug, and only lines of ours in CTDB's log."""
+    """CTDB's log has only our helper's lines: no traceback, and no "this is a bug"."""
     samba = {o.node for o in run.operations if o.kind == SAMBA}
     for node, lines in run.record.lines.items():
         for line in lines if node not in samba else []:
@@ -221,7 +221,7 @@ def lines_are_clean(run: Run) -> Iterator[Violation]:
 
 
 def somebody_holds(run: Run) -> Iterator[Violation]:
-    """Without faults somebody holds after a lease and 6 s at the latest."""
+    """Without faults, some node holds within one lease and 6 s."""
     for quiet in run.record.quiets:
         if quiet.gave_up is not None and quiet.waited >= run.record.ttl + LIVENESS:
             text = f"nobody held for {quiet.gave_up - quiet.began:.1f} s without a fault"
@@ -229,7 +229,7 @@ def somebody_holds(run: Run) -> Iterator[Violation]:
 
 
 def nothing_is_left(run: Run) -> Iterator[Violation]:
-    """At the end no key, no lease and no process."""
+    """No key, no lease and no process is left at the end."""
     for thing in run.record.left:
         yield Violation("nothing is left", run.record.ended, thing)
 
@@ -249,7 +249,7 @@ RULES: tuple[Callable[[Run], Iterator[Violation]], ...] = (
 
 
 def check(record: Record) -> list[Violation]:
-    """All violations in a record, in the order of time."""
+    """Return all violations in a record, sorted by time."""
     run = Run(record)
     return sorted((violation for rule in RULES for violation in rule(run)), key=lambda v: v.moment)
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A stand-in for one node's ctdbd as the parent of helpers, which can be killed and stopped like the real one.
+"""A stand-in for one node's ctdbd as the parent of helpers. It can be killed and stopped like the real one.
 
     python3 -I ctdbd.py SOCKET_FD
 
-Each message is one datagram of JSON: {"token", "name", "argv", "env"} with the descriptors for stdout and stderr
-starts a helper, answered by {"token", "pid"} with a pidfd; {"exited": pid, "code"} reports its end. Helpers get what
-ctdbd gives them: stdin /dev/null, SIGPIPE and SIGUSR1 ignored. `name` is what this process calls itself from then on:
-elections are held by another of CTDB's daemons than checks.
+Each message is one JSON datagram. {"token", "name", "argv", "env"} with the descriptors for stdout and stderr starts a
+helper; the reply is {"token", "pid"} with a pidfd. {"exited": pid, "code"} reports the helper's end. Helpers get what
+ctdbd gives them: stdin /dev/null, SIGPIPE and SIGUSR1 ignored. `name` becomes the name of this process, because one
+CTDB daemon takes the lock in elections and another one checks it.
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import Any
 
 
 def start(channel: socket.socket, message: dict[str, Any], stdout: int, stderr: int) -> None:
-    """Fork and exec, report the pid."""
+    """Fork, exec and report the pid."""
     with open("/proc/self/comm", "w", encoding="ascii") as comm:
         comm.write(message["name"])
     pid = os.fork()

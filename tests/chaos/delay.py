@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Packets held back: what netem does, for kernels without it.
+"""Delays packets as netem does, for kernels without netem.
 
     python3 -m tests.chaos.delay     (prints "ready", then works until it is killed)
 
-The kernel hands the packets of iptables' NFQUEUE targets over (only their numbers) and waits for the verdict; it is
-given late. Where a queue's two numbers differ, each packet gets a delay of its own between them: they overtake each
-other. Speaks nfnetlink by itself: linux/netfilter/nfnetlink_queue.h.
+The kernel reports the packets of iptables' NFQUEUE targets (only their numbers) and waits for the verdict, which this
+process sends late. Where a queue's two numbers differ, each packet gets its own delay between them, so packets overtake
+each other. Speaks nfnetlink directly: linux/netfilter/nfnetlink_queue.h.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import socket
 import struct
 import time
 
-# Least and most seconds, of queue 1, 2, ...
+# Minimum and maximum delay in seconds of queue 1, 2, ...
 QUEUES = [(0.05, 0.05), (0.2, 0.2), (0.5, 0.5), (1.0, 1.0), (1.5, 1.5), (2.0, 2.0), (4.0, 4.0), (0.0, 0.1), (0.0, 0.6)]
 REORDERING = (8, 9)
 
@@ -46,7 +46,7 @@ def _bind(netlink: socket.socket, queue: int) -> None:
 
 
 def _packets(data: bytes) -> list[tuple[int, int]]:
-    """Queue and packet number of each packet in what the kernel sent."""
+    """Return the queue and the packet number of each packet in the kernel's message."""
     found = []
     while len(data) >= 20:
         size, kind = struct.unpack_from("=IH", data)
@@ -76,7 +76,7 @@ def main() -> None:
             try:
                 data = netlink.recv(1 << 18)
             except OSError:
-                continue  # the buffer ran over: those packets are lost
+                continue  # the receive buffer overflowed: those packets are lost
             for queue, number in _packets(data):
                 heapq.heappush(held, (time.monotonic() + random.uniform(*QUEUES[queue - 1]), queue, number))
         while held and held[0][0] <= time.monotonic():

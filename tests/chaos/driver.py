@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What ctdbd does with its helper on every node, and the record of what it sees.
+"""Runs the helpers on every node as ctdbd does, and records the events that it sees.
 
-A node that does not hold tries to take the lock again and again, as in elections (sooner than ctdbd does, to lose no
-time). Whenever one has taken it there is a recovery: every node runs a helper to check the lock and gives it 5 s.
-`0` there means that nobody held it: ctdbd lets it go at once. End-of-file after `0` is the loss of the lock.
+A node that does not hold tries to take the lock repeatedly, as in elections (sooner than ctdbd does, to save time).
+Whenever a node has taken the lock there is a recovery: every node runs a helper to check the lock and gives it 5 s.
+`0` from a check means that nobody held the lock: ctdbd releases it at once. End-of-file after `0` means that the lock
+is lost.
 
-One thread does and stamps all of it, and also follows etcd's watches: the order of what it sees is the order of events.
+A single thread does all this, records the times, and follows etcd's watches, so its order is the order of events.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from .etcd import StormyEtcd, Watch
 from .nodes import FakeNode, Run
 from .record import Change, Operation, Record
 
-RETRY = (0.2, 1.2)  # ctdbd's is 5 s after contention
-CHECK_EVERY = (1.0, 8.0)  # recoveries of other causes
+RETRY = (0.2, 1.2)  # s; ctdbd retries 5 s after contention
+CHECK_EVERY = (1.0, 8.0)  # s between recoveries for other reasons
 
 
 class Driver(threading.Thread):
@@ -36,7 +37,7 @@ class Driver(threading.Thread):
         self.nodes = nodes
         self.record = record
         self.error: Optional[BaseException] = None
-        self._seen = {False: 1, True: 1}  # the last revision known, of v3 and v2
+        self._seen = {False: 1, True: 1}  # the last known revision of v3 (False) and v2 (True)
         self._etcd = etcd
         self._random = random.Random(f"driver {seed}")
         self._poll = select.poll()
@@ -53,20 +54,20 @@ class Driver(threading.Thread):
         self._watches: list[Watch] = []
 
     def do(self, order: Callable[[], None]) -> None:
-        """Have the thread do it soon."""
+        """Have the thread run `order` soon."""
         self._orders.append(order)
         os.write(self._wake, b"x")
 
     @property
     def seen(self) -> int:
-        """The last revision of v3 that its watches have seen."""
+        """The last v3 revision that the watches have reported."""
         return self._seen[False]
 
     def holders(self) -> list[Run]:
         return [node.holder for node in self.nodes if node.holder]
 
     def stop_taking(self) -> None:
-        """Start no more helpers, and ask those that run to end."""
+        """Start no more helpers, and ask the running ones to end."""
 
         def order() -> None:
             self._taking = False
@@ -86,7 +87,7 @@ class Driver(threading.Thread):
             watch.close()
 
     def boot(self, node: FakeNode) -> None:
-        """Start its ctdbd; to be called by this thread."""
+        """Start the node's ctdbd. Only this thread may call it."""
         if node.channel:
             self._bury(node)
         node.boot()
@@ -108,12 +109,12 @@ class Driver(threading.Thread):
                 self.record.largest_gap = max(self.record.largest_gap, now - last)
                 last = now
                 handlers = {fd: self._handlers[fd] for fd in ready & set(self._handlers)}
-                # Ends first, and again those of this very moment: what comes after an end is after it.
+                # Ends of output come first, also those that have just arrived, so later events are recorded after them.
                 self._read_ends(ready & set(self._ends), now)
                 if ready:
                     self._read_ends({fd for fd, _ in self._poll.poll(0)} & set(self._ends), now, only_ends=True)
                 for fd, handler in handlers.items():
-                    if self._handlers.get(fd) is handler:  # else its number may belong to another process by now
+                    if self._handlers.get(fd) is handler:  # else the descriptor may have been reused
                         handler()
                 self._time_goes_by(time.monotonic())
         except BaseException as error:
@@ -145,7 +146,7 @@ class Driver(threading.Thread):
         try:
             stderr = node.stderr or log
             socket.send_fds(node.channel, [json.dumps(message).encode()], [theirs, stderr], socket.MSG_DONTWAIT)
-        except OSError:  # it is dead, or stopped for long
+        except OSError:  # ctdbd is dead, or has been stopped for long
             os.close(node.starting.pop(self._token)[2])
         finally:
             os.close(theirs)
@@ -180,7 +181,7 @@ class Driver(threading.Thread):
         self._on(fds[0], lambda: self._exited(node, run, fds[0]))
 
     def _bury(self, node: FakeNode) -> None:
-        """ctdbd is dead; its helpers have another parent now."""
+        """Forget a dead ctdbd. Its helpers have another parent now."""
         assert node.channel
         self._handlers.pop(node.channel.fileno(), None)
         self._poll.unregister(node.channel)
@@ -201,7 +202,7 @@ class Driver(threading.Thread):
         self._gone(node, run)
 
     def _gone(self, node: FakeNode, run: Run) -> None:
-        """Forget it once it is all over: ctdbd has reported the exit, and the output is at its end."""
+        """Forget the run once its output has ended, it has exited, and ctdbd, unless it is dead, has reported that."""
         if run.operation.exited is not None and run.stdout is None:
             if run.operation.code is not None or "parent" in run.operation.asked:
                 node.runs.pop(run.operation.pid, None)
@@ -220,7 +221,7 @@ class Driver(threading.Thread):
                 run.operation.status += data
 
     def close_stdout(self, run: Run, now: float) -> None:
-        """The output has ended, or nobody should read it any more; for this thread only."""
+        """Record the end of the output, or stop reading it. Only this thread may call it."""
         if run.stdout is not None:
             run.operation.eof = now
             del self._ends[run.stdout]
@@ -243,7 +244,7 @@ class Driver(threading.Thread):
     def _follow(self, watch: Watch) -> None:
         changes = watch.read()
         if changes is None:
-            # It was cancelled, because of a compaction for one: go on from what we know.
+            # The watch was cancelled, for example by a compaction: continue after the last known revision.
             self._handlers.pop(watch.fd)
             self._poll.unregister(watch.fd)
             watch.close()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Three etcd members, each at its own host, and what the run asks of them (by a way that no fault touches)."""
+"""Three etcd members, each on its own host, and the run's own requests to them (on a path that no fault touches)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PREFIX = "/_locks/"
 
 
 class StormyEtcd:
-    """The cluster, and a view of it that never waits long, and copes without an answer."""
+    """The cluster. Requests to it have short timeouts and tolerate a missing answer."""
 
     def __init__(self, network: Network, members: int, v2: bool) -> None:
         self.v2 = v2
@@ -42,7 +42,7 @@ class StormyEtcd:
         wait_until(lambda: self.post("kv/range", {"key": "eA=="}), 20, "etcd", 0.1)
 
     def post(self, path: str, body: dict[str, Any], member: Optional[Member] = None) -> Optional[dict[str, Any]]:
-        """The first answer of a member (or of this one) that is no error; None if there is none."""
+        """Return the first answer without an error, of any member or of this one; None if there is none."""
         for asked in [member] if member else self.members:
             answer = asked.ask("POST", f"/v3/{path}", json.dumps(body), 0.5)
             if answer is not None and not answer.get("error"):
@@ -53,12 +53,12 @@ class StormyEtcd:
         return next((member for member in self.members if member.is_leader(0.3)), None)
 
     def keys(self) -> list[dict[str, Any]]:
-        """The keys of all locks: key, lease (0: none)."""
+        """Return the keys of all locks: key, lease (0: none)."""
         answer = self.post("kv/range", {"key": _base64(PREFIX), "range_end": _base64(PREFIX[:-1] + "0")})
         return [{"key": _text(kv["key"]), "lease": int(kv.get("lease", 0))} for kv in (answer or {}).get("kvs", [])]
 
     def v2_keys(self) -> list[str]:
-        """Those of the lock in the v2 store."""
+        """Return the lock's keys in the v2 store."""
         for member in self.members:
             answer = member.request("GET", f"/v2/keys{DIRECTORY}?quorum=true", 0.5)
             if "node" in answer:
@@ -69,11 +69,11 @@ class StormyEtcd:
         return [int(lease["ID"]) for lease in (self.post("lease/leases", {}) or {}).get("leases", [])]
 
     def silence(self, member_id: str) -> None:
-        """End that member's alarm, if a member can be reached that can commit."""
+        """Clear that member's alarm, if a member is reachable that can commit."""
         self.post("maintenance/alarm", {"action": "DEACTIVATE", "memberID": member_id, "alarm": "NOSPACE"})
 
     def wait_silent(self, timeout: float) -> None:
-        """Until no alarm is left: one that was raised without an answer may come about late, and outlives restarts."""
+        """Wait until no alarm is left. One raised without an answer may take effect late, and it survives restarts."""
 
         def silent() -> bool:
             answer = self.post("maintenance/alarm", {"action": "GET"})
@@ -87,7 +87,7 @@ class StormyEtcd:
         return bool((self.post("kv/deleterange", {"key": _base64(key)}) or {}).get("deleted"))
 
     def overwrite(self, key: str, value: str) -> bool:
-        """Another value for a key that is there, under the lease that it has."""
+        """Replace the value of an existing key, and keep its lease."""
         return self.post("kv/put", {"key": _base64(key), "value": _base64(value), "ignore_lease": True}) is not None
 
     def revoke(self, lease: int) -> bool:
@@ -95,7 +95,7 @@ class StormyEtcd:
 
 
 def stray(network: Network) -> Member:
-    """Start a separate etcd, which belongs to no cluster of others."""
+    """Start a separate etcd that is not part of the cluster."""
     member = _member(network, "stray", lambda: f"{member.name}={member.peer_url}", [])
     member.start()
     wait_until(lambda: member.ask("POST", "/v3/kv/range", '{"key": "eA=="}', 0.5), 20, "an etcd by itself", 0.1)
@@ -109,7 +109,7 @@ def _member(network: Network, name: str, cluster: Callable[[], str], flags: list
 
 
 class Watch:
-    """All changes of the locks' keys that one member reports, from a revision on, in order; of v2's store or v3's."""
+    """The changes of the locks' keys that one member reports, in order from a revision on; in the v2 or v3 store."""
 
     def __init__(self, member: Member, v2: bool, revision: int) -> None:
         self.member, self.v2 = member, v2
@@ -124,7 +124,7 @@ class Watch:
         self._rest = b""
 
     def read(self) -> Optional[Iterator[tuple[int, str, bool, str]]]:
-        """Revision, key, put or removed, and value of each change that has come; None at its end."""
+        """Return revision, key, put or removed, and value of each new change; None at the end of the watch."""
         data = os.read(self.fd, 1 << 16)
         if not data:
             return None
@@ -137,7 +137,7 @@ class Watch:
                 kv = event["kv"]
                 put = event.get("type", 0) == 0
                 if put and kv["mod_revision"] != kv.get("create_revision", kv["mod_revision"]):
-                    continue  # another value for a key that is there
+                    continue  # a new value for an existing key
                 yield kv["mod_revision"], _text(kv["key"]), put, _text(kv.get("value", ""))
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class Watch:
 
 
 def last_words() -> str:
-    """The end of every member's log."""
+    """Return the end of every member's log."""
     return "".join(f"{log.name}: {log.read_text(errors='replace')[-500:]}\n" for log in Path("/run").glob("etcd*.log"))
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Faults of etcd: its members, its housekeeping, and an administrator who removes the wrong thing."""
+"""Faults of etcd: its members, its maintenance, and an administrator who removes the wrong thing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.member import Member
 from .nemesis import World, fault
 from .record import Removal
 
-# What somebody may write in the place of a holder's value.
+# Values that somebody may write over a holder's value.
 NONSENSE = [
     "",
     "them",
@@ -81,7 +81,7 @@ def transfer_leader(world: World) -> Optional[str]:
 
 @fault("history compacted")
 def compact(world: World) -> Optional[str]:
-    # Never beyond what our own watches have seen.
+    # Never beyond the last revision that our own watches have seen.
     answer = world.etcd.post("kv/compaction", {"revision": world.driver.seen})
     return None if answer is None else f"revision {world.driver.seen}"
 
@@ -128,7 +128,7 @@ def _remove(world: World, lease: bool) -> Optional[str]:
         return None
     key = world.random.choice(keys)
     began = time.monotonic()
-    # Recorded before the try: a request without an answer may still take effect.
+    # Recorded before the request, which may take effect even without an answer.
     removal = Removal(key["key"], began, float("inf"))
     world.record.removals.append(removal)
     if world.etcd.revoke(key["lease"]) if lease else world.etcd.delete(key["key"]):

@@ -13,7 +13,10 @@ from .network import Harm, Way
 
 
 def _ways(world: World) -> tuple[str, list[Way]]:
-    """What is hit: a node and all of etcd, a node and one member, two members, one member and all; one way or both."""
+    """Choose a label and ways: between a node and all members, a node and one member, two members, or a member and all.
+
+    The ways have one direction or both.
+    """
     node, member = world.node().name, world.member().name
     members = [each.name for each in world.etcd.members]
     others = [each for each in members if each != member]
@@ -47,7 +50,7 @@ def cut(world: World) -> Optional[str]:
 
 @fault(f"holder cut off {LONG}", 2)
 def cut_holder(world: World) -> Optional[str]:
-    """From all of etcd; requests or answers or both."""
+    """Cut the holder off from all of etcd: requests, answers, or both."""
     node = next((node.name for node in world.nodes if node.holder), None)
     if node is None or not world.claim("holder cut off"):
         return None
@@ -102,7 +105,7 @@ def narrow(world: World) -> Optional[str]:
 
 @fault("split", 0.7)
 def split(world: World) -> Optional[str]:
-    """Nodes and members in two halves that know nothing of each other."""
+    """Split nodes and members into two halves that cannot reach each other."""
     hosts = [node.name for node in world.nodes] + [member.name for member in world.etcd.members]
     half = {host for host in hosts if world.random.random() < 0.5}
     ways = [(a, b) for a, b in permutations(hosts, 2) if (a in half) != (b in half) and "etcd" in a + b]
@@ -114,7 +117,7 @@ def split(world: World) -> Optional[str]:
 
 @fault(f"holder's answers late, then nothing, {LONG}", 2)
 def late_then_silent(world: World) -> Optional[str]:
-    """Answers are slow, and while one is under way no further request arrives: the lease began long ago."""
+    """Delay the answers, then drop the requests while an answer is under way: its lease began long ago."""
     holders = [node.name for node in world.nodes if node.holder]
     if not holders or not world.claim(f"{holders[0]} late"):
         return None

@@ -69,7 +69,7 @@ def _stop(world: World, run: Optional[Run], seconds: float) -> Optional[str]:
 
 
 def _is_stopped(pid: int) -> bool:
-    """Wait for it: a signal is not yet a stop."""
+    """Wait up to 0.2 s for the process to stop, and return whether it did. SIGSTOP does not take effect at once."""
     for _ in range(100):
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
@@ -150,7 +150,7 @@ def _boot_if_dead(world: World, node: FakeNode) -> None:
 @fault("ctdbd killed", 2)
 def kill_ctdbd(world: World) -> Optional[str]:
     node = world.node()
-    # What is frozen cannot even be killed.
+    # A frozen process cannot even be killed.
     if not node.ctdbd or f"{node.name} frozen" in world.under or not world.claim(f"{node.name} ctdbd"):
         return None
     for run in list(node.runs.values()):
@@ -171,7 +171,7 @@ def stop_ctdbd(world: World) -> Optional[str]:
     if not node.ctdbd or not world.claim(f"{node.name} ctdbd"):
         return None
     ctdbd = node.ctdbd
-    # It may be gone already, killed for its memory.
+    # The OOM killer may already have ended it.
     ctdbd.send_signal(signal.SIGSTOP)
     world.undo(world.seconds(), lambda: ctdbd.send_signal(signal.SIGCONT), f"{node.name} ctdbd")
     return node.name

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Control groups, one set for each node: to freeze it, to starve it of the processor, to leave it little memory.
+"""Control groups, one set for each node. They freeze the node, limit its processor time, or limit its memory.
 
-Version 1 and version 2; `has` knows which of them this machine lets us use. The groups are the
-machine's and outlive a killed run, so a shell outside of the run's namespace waits for its end and removes them.
+Versions 1 and 2; `has` reports which controllers are usable on this machine. The groups belong to the machine and
+outlive a killed run, so a shell outside the run's namespace waits for the end of the run and removes them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Optional
 ROOT = Path("/sys/fs/cgroup")
 FREEZER, CPU, MEMORY = "freezer", "cpu", "memory"
 
-# Controller: file and what to write into it; {} is the number that the fault chooses.
+# Controller: file, and the values that turn the limit on and off; {} is the number that the fault chooses.
 _V1 = {
     FREEZER: ("freezer.state", "FROZEN", "THAWED"),
     CPU: ("cpu.cfs_quota_us", "{}", "-1"),
@@ -35,12 +35,12 @@ _JANITOR = (
 
 
 def tops(name: str) -> list[str]:
-    """Every directory that a run of this name may make."""
+    """Return every directory that a run of this name may create."""
     return [str(ROOT / name), *(str(ROOT / controller / name) for controller in _V1)]
 
 
 def janitor(name: str) -> subprocess.Popen[bytes]:
-    """Removes the groups of that name when our end of its stdin is closed, however we end."""
+    """Start a process that removes the groups of that name when our end of its stdin is closed, however we end."""
     argv = ["sh", "-c", _JANITOR, "janitor", *tops(name)]
     return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=-3, stderr=-3, start_new_session=True)
 
@@ -70,12 +70,12 @@ class Groups:
 
     @property
     def prefix(self) -> list[str]:
-        """What to put before a command that is to run in them."""
+        """The command prefix that runs a command in the groups."""
         join = "".join(f"echo 0 > {path}/cgroup.procs; " for path in sorted(self._dirs))
         return ["sh", "-c", f'{join}exec "$@"', "sh"] if self._dirs else []
 
     def on(self, controller: str, number: int = 0) -> bool:
-        """Put it into force; False if the kernel refuses (if memory is short, for example)."""
+        """Turn the limit on; return False if the kernel refuses (if memory is short, for example)."""
         file, on, _ = self._files[controller]
         try:
             file.write_text(on.format(number))
@@ -88,7 +88,7 @@ class Groups:
         file.write_text(off)
 
     def frozen(self, limit: float = 0.3) -> Optional[float]:
-        """Wait until all in it is frozen; the moment, or None."""
+        """Wait up to `limit` s until all processes are frozen; return the moment, or None."""
         file = self._files[FREEZER][0]
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
@@ -105,6 +105,6 @@ class Groups:
         return int(file.with_name(name).read_text())
 
     def procs(self) -> int:
-        """How many processes are in it."""
+        """Return how many processes are in the node's groups."""
         path = next(iter(self._dirs), None)
         return len((path / "cgroup.procs").read_text().split()) if path and os.path.exists(path) else 0

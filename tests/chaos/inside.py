@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""One run, from its first process to its record; to be run inside of a namespace of its own (`__main__` does it)."""
+"""One run, from its first process to its record. It must run inside its own namespace, which `__main__` creates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Optional
 from tests.support import TREE, release
 from tests.support.machine import wait_until
 
-from . import faults_etcd, faults_network, faults_nodes  # noqa: F401  they enter themselves
+from . import faults_etcd, faults_network, faults_nodes  # noqa: F401  they register themselves
 from .checker import check
 from .driver import Driver
 from .etcd import StormyEtcd, last_words, stray
@@ -38,9 +38,9 @@ NONCE_FILES = Path("/run/ctdb")
 LOCK = DIRECTORY.rpartition("/")[2]
 FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")
 
-# s for helpers to end when all is healed: they take 2, but on a busy machine python-etcd alone takes long to import.
+# s for helpers to end once all is healed. They take 2, but on a busy machine importing python-etcd alone takes long.
 END_TIME = 15
-# refresh and read_timeout that are allowed with each lock_ttl, from eager to lazy.
+# Pairs of refresh and read_timeout that each lock_ttl allows, the most frequent refresh first.
 TIMES: dict[int, list[tuple[float, float]]] = {
     3: [(0.2, 3), (0.5, 0.8), (1, 0.5)],
     4: [(0.3, 3), (0.5, 1), (1.5, 0.5)],
@@ -51,7 +51,7 @@ TIMES: dict[int, list[tuple[float, float]]] = {
 
 @dataclass
 class Options:
-    """What the command line chose. `mix`: the kind of each node's helper (an `api`, "v3" for 3, or "samba")."""
+    """The options of the run. `mix`: the kind of each node's helper (an `api`, "v3" for 3, or "samba")."""
 
     seconds: float
     seed: int
@@ -68,7 +68,7 @@ def main() -> None:
     sys.setswitchinterval(0.001)
     record = Record(seed=options.seed, etcd=release.version())
     _copy_program(options.sabotage)
-    # libfaketime leaves files there.
+    # libfaketime leaves files in /dev/shm.
     run("mount", "-t", "tmpfs", "tmpfs", "/dev/shm")
     world = _build(options, record)
     record.began = time.monotonic()
@@ -76,7 +76,7 @@ def main() -> None:
     be_quiet(world)
 
     def enough() -> bool:
-        """Of a broken program one violation will do."""
+        """Return whether the run can end: for a broken program, one violation is enough."""
         record.ended = time.monotonic()
         return bool(options.sabotage and check(record))
 
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _copy_program(sabotage: str) -> None:
-    """A copy of the program, with one thing broken on request; compiled beforehand, as by its package."""
+    """Copy the program, break one thing in it on request, and compile it as its package does."""
     shutil.copytree(TREE / "ctdb_etcd", PROGRAM.parent / "ctdb_etcd", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TREE / "ctdb_etcd_lock.py", PROGRAM)
     if sabotage:
@@ -119,7 +119,7 @@ def _build(options: Options, record: Record) -> World:
         clock = faketime if number % 2 else None
         nodes.append(_node(number, kind, hosts, record.ttl, choose, clock, broken.hosts if broken else 0))
     groups = {node.name: Groups(options.groups, node.name) for node in nodes}
-    # What a holder leaves on its machine is there for all nodes, or for each only its own.
+    # All nodes see all nonce files, as on one machine, or each node sees only its own.
     NONCE_FILES.mkdir()
     alone = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"', str(NONCE_FILES)]
     one_machine = choose.random() < 0.3
@@ -184,7 +184,7 @@ def _end(world: World) -> None:
             for left in node.runs.values():
                 record.left.append(f"the process of {left.operation.name}, {END_TIME} s after it was asked to end")
                 left.signal(signal.SIGKILL)
-    # A helper that was killed leaves its key to its lease, and etcd's new leaders lengthen leases.
+    # The key of a killed helper stays until its lease ends, and a new leader of etcd lengthens leases.
     try:
         wait_until(
             lambda: not (world.etcd.keys() or world.etcd.leases() or world.etcd.v2_keys()),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The nemesis: draws faults, one on top of the other, and undoes each when its time is over.
+"""The nemesis: draws faults, which can overlap, and undoes each when its time is over.
 
-A fault is a function of the World: it does its harm and returns whom it hit, or None if there was nothing to harm. It
-leaves to the World what must be undone (`undo`) or done later (`later`).
+A fault is a function of the World. It does its harm and returns its target, or None if there was nothing to harm. It
+registers with the World what must be undone (`undo`) or done later (`later`).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from .record import Fault, Quiet, Record
 Action = Callable[[], object]
 FaultFunction = Callable[["World"], Optional[str]]
 
-# How the names of those kinds end that hit the holder until its lease is over.
+# The suffix of the kinds that hit the holder until its lease is over.
 LONG = "until its lease is over"
 
-# Every kind of fault by its name: how often it is drawn, and the function.
+# Every kind of fault by name: its weight in the draw, and its function.
 FAULTS: dict[str, tuple[float, FaultFunction]] = {}
 
 
 def fault(kind: str, weight: float = 1.0) -> Callable[[FaultFunction], FaultFunction]:
-    """A function that is a fault of this kind."""
+    """Register a function as a fault of this kind."""
 
     def enter(function: FaultFunction) -> FaultFunction:
         FAULTS[kind] = weight, function
@@ -55,20 +55,20 @@ class World:
     record: Record
     groups: dict[str, Groups]
     random: Random
-    only: str = ""  # what is in the names of those kinds of faults that are wanted
-    under: set[str] = field(default_factory=set)  # what is broken now, so that it is not broken twice
-    quickest_start: float = 10.0  # s that a program took to start and end when nothing was in its way
+    only: str = ""  # the text that the names of the wanted kinds contain
+    under: set[str] = field(default_factory=set)  # the things that are broken now, so that none is broken twice
+    quickest_start: float = 10.0  # s, the shortest time in which a program started and ended
     _agenda: list[tuple[float, Action]] = field(default_factory=list)
     _now: Optional[Fault] = None
     _healed: int = 0  # how many faults were undone
 
     def node(self) -> FakeNode:
-        """A node: most often one that holds."""
+        """Return a node, most often one that holds."""
         holders = [node for node in self.nodes if node.holder]
         return self.random.choice(holders if holders and self.random.random() < 0.65 else self.nodes)
 
     def run(self) -> Optional[Run]:
-        """A helper: that which holds, if the node's does."""
+        """Return a helper of a node: its holder if it has one; None if no helper runs."""
         node = self.node()
         runs = [run for run in list(node.runs.values()) if run.operation.exited is None]
         return node.holder or (self.random.choice(runs) if runs else None)
@@ -77,7 +77,7 @@ class World:
         return self.random.choice(self.etcd.members)
 
     def seconds(self) -> float:
-        """How long a fault lasts: most often less than a lease, at times more."""
+        """Return how long a fault lasts: most often less than a lease, sometimes longer."""
         ttl = self.record.ttl
         least, most = self.random.choices([(0.05, 0.8), (0.8, ttl), (ttl, ttl + 3)], [8, 2, 1])[0]
         return self.random.uniform(least, most)
@@ -86,14 +86,14 @@ class World:
         return self.random.uniform(2, 3) + self.record.ttl
 
     def claim(self, thing: str) -> bool:
-        """Whether nothing has broken this thing yet; from now on something has."""
+        """Mark the thing as broken; return False if it already is."""
         if thing in self.under:
             return False
         self.under.add(thing)
         return True
 
     def undo(self, seconds: float, action: Action, thing: str = "") -> None:
-        """Do this when the fault's time is over, or when all is healed."""
+        """Run `action` when the fault's time is over, or when all is healed."""
         assert self._now
         now = self._now
 
@@ -105,15 +105,15 @@ class World:
         self._agenda.append((time.monotonic() + seconds, act))
 
     def later(self, seconds: float, action: Action) -> None:
-        """Do this later, or not at all if all is healed before."""
+        """Run `action` later, or not at all if all is healed before."""
         self._agenda.append((time.monotonic() + seconds, _Skippable(action)))
 
     def kinds(self) -> list[str]:
-        """The kinds of faults that can be drawn."""
+        """Return the kinds of faults that can be drawn."""
         return [kind for kind in FAULTS if self.only in kind and kind not in self.record.not_here]
 
     def draw(self, kinds: Sequence[str] = ()) -> bool:
-        """One fault (of these kinds); whether what was drawn found something to harm."""
+        """Draw one fault (of these kinds); return whether it found something to harm."""
         kinds = kinds or self.kinds()
         kind = self.random.choices(kinds, [FAULTS[kind][0] for kind in kinds])[0]
         self._now = Fault(kind, "", time.monotonic())
@@ -124,7 +124,7 @@ class World:
         return target is not None
 
     def due(self) -> None:
-        """Do what is due."""
+        """Run the actions that are due."""
         self._do([entry for entry in self._agenda if entry[0] <= time.monotonic()])
 
     def heal(self) -> None:
@@ -152,9 +152,9 @@ class _Skippable:
 
 
 def torment(world: World, until: float, gap: float, enough: Callable[[], bool] = lambda: False) -> None:
-    """Storms of faults, `gap` seconds from one to the next on average, and between them single ones that outlast the
-    holder's lease, so that another one takes over. All is healed after each. Until then (monotonic seconds) or until
-    it is enough."""
+    """Inject storms of faults, on average `gap` seconds apart, and between the storms single faults that outlast the
+    holder's lease, so that another node takes over. Heal everything after each. Stop at `until` (monotonic seconds),
+    or as soon as `enough` returns True."""
     long = [kind for kind in world.kinds() if kind.endswith(LONG)]
     while time.monotonic() < until:
         if not long or world.random.random() < 0.4:
@@ -169,7 +169,7 @@ def torment(world: World, until: float, gap: float, enough: Callable[[], bool] =
 
 
 def _go_on(world: World, until: float, gap: float) -> None:
-    """Draw faults; those that last longer than it are cut short by whoever heals."""
+    """Draw faults until `until`. The caller then heals all, which cuts longer faults short."""
     following = time.monotonic() + world.random.expovariate(1 / gap)
     while time.monotonic() < until:
         if time.monotonic() >= following:
@@ -182,9 +182,9 @@ def _go_on(world: World, until: float, gap: float) -> None:
 
 
 def be_quiet(world: World, extra: float = 6.2) -> None:
-    """Without faults, until somebody holds; for a lease and `extra` seconds at most.
+    """Wait without faults until somebody holds, for a lease and `extra` seconds at most.
 
-    Time in which the machine, used by others too, starts programs at less than half its speed does not count.
+    Time does not count while other work on the machine slows the start of a program to under half its best speed.
     """
     quiet = Quiet(time.monotonic())
     world.record.quiets.append(quiet)

@@ -2,9 +2,9 @@
 # Copyright 2026 The ctdb-etcd authors
 """A router and, around it, one network namespace for each node and each etcd member.
 
-Runs inside of the namespace of the whole run, as its router: every packet between two of them is forwarded here, so
-that one chain of iptables can lose, delay, double or reset what goes from one to another. What the run itself asks of
-the members starts here, is not forwarded, and no fault touches it.
+Runs inside the namespace of the whole run, as its router. It forwards every packet between two hosts, so one iptables
+chain can drop, delay, duplicate or reset the traffic from one host to another. The run's own requests to the members
+start here and are not forwarded, so no fault touches them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Way = tuple[str, str]  # from a host, to a host
 
 @dataclass
 class Harm:
-    """What iptables is to do with packets."""
+    """What iptables does with packets."""
 
     action: list[str]
     table: str = "filter"
 
 
 def run(*command: str) -> str:
-    """A command's output; AssertionError with its error text if it fails."""
+    """Run a command and return its output; AssertionError with the output if it fails."""
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20
     )
@@ -38,7 +38,7 @@ def run(*command: str) -> str:
 
 
 class Network:
-    """Hosts are named; host number n (from 1) has the address 10.9.n.2."""
+    """The network of named hosts. Host number n (from 1) has the address 10.9.n.2."""
 
     def __init__(self) -> None:
         self._hosts: list[str] = []
@@ -47,7 +47,7 @@ class Network:
         assert self._delays.stdout and self._delays.stdout.readline() == b"ready\n"
 
     def add(self, host: str) -> None:
-        """A new host with nothing in it."""
+        """Create a host, with no process on it."""
         self._hosts.append(host)
         n = len(self._hosts)
         run("ip", "netns", "add", host)
@@ -65,7 +65,7 @@ class Network:
 
     @staticmethod
     def enter(host: str) -> list[str]:
-        """The prefix of a command that runs at that host."""
+        """Return the command prefix that runs a command on that host."""
         return ["nsenter", f"--net=/run/netns/{host}"]
 
     def drop(self, share: float = 1.0) -> Harm:
@@ -73,7 +73,7 @@ class Network:
         return Harm([*_chance(share), "-j", "DROP"])
 
     def delay(self, queue: int) -> Harm:
-        """Hold every packet for as long as this queue of `delay` does."""
+        """Delay every packet as this queue of `delay` does."""
         assert 1 <= queue <= len(QUEUES)
         return Harm(["-j", "NFQUEUE", "--queue-num", str(queue), "--queue-bypass"])
 
@@ -86,7 +86,7 @@ class Network:
         return Harm(["-p", "tcp", *_chance(share), "-j", "REJECT", "--reject-with", "tcp-reset"])
 
     def apply(self, harm: Harm, ways: Iterable[Way]) -> Undo:
-        """Do this to what goes each of these ways, all at one instant."""
+        """Apply the harm to the traffic of all these ways at one instant; return a function that undoes it."""
         rules = []
         for way in ways:
             source, target = map(self.address, way)
@@ -101,13 +101,13 @@ class Network:
         subprocess.run(["iptables-restore", "-w", "--noflush"], input=text, text=True, timeout=20, check=True)
 
     def narrow(self, host: str, bits: int) -> Undo:
-        """Let no more than this many bits a second reach the host."""
+        """Limit the traffic to the host to this many bits per second; return a function that undoes it."""
         device = f"to{self._hosts.index(host) + 1}"
         run("tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", str(bits), "burst", "2000", "latency", "3s")
         return lambda: run("tc", "qdisc", "del", "dev", device, "root")
 
     def reset(self, host: str, *others: str) -> None:
-        """End the host's connections to the others at once, mid-request or mid-answer, with a reset for both ends."""
+        """Reset both ends of the host's connections to the others at once, mid-request or mid-answer."""
         for other in others:
             run(*self.enter(host), "ss", "-K", "-t", "dst", self.address(other))
 

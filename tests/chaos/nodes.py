@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A node: its ctdbd (a stand-in, `ctdbd.py`) and the helpers that it runs."""
+"""A node: its ctdbd (the stand-in in `ctdbd.py`) and the helpers that it runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .network import Network
 from .record import Operation
 
 CTDBD = str(Path(__file__).with_name("ctdbd.py"))
-CHECK_TIME = 5.0  # ctdbd's, for a recovery's check
-TAKE_TIME = 30.0  # ctdbd's is 120
+CHECK_TIME = 5.0  # s, ctdbd's limit for the check in a recovery
+TAKE_TIME = 30.0  # s; ctdbd's limit is 120
 
 
 class Run:
-    """A helper that runs: its operation, and our ends of it."""
+    """A running helper: its operation, our end of its stdout, and its pidfd."""
 
     def __init__(self, operation: Operation, stdout: int, pidfd: int) -> None:
         self.operation = operation
@@ -37,12 +37,12 @@ class Run:
         return self.operation.status[:1] == "0" and self.stdout is not None
 
     def ask(self) -> None:
-        """ctdbd no longer needs it."""
+        """Ask the helper to end, as ctdbd does when it no longer needs it."""
         self.asked = True
         self.signal(signal.SIGTERM, "TERM")
 
     def signal(self, number: int, reason: str = "") -> None:
-        """Send it a signal, for this reason if it is to end it; nothing happens if it is gone."""
+        """Send the helper a signal, unless it is gone. A signal that asks it to end needs a reason."""
         if reason:
             self.operation.asked.append(reason)
         with self._lock:
@@ -53,13 +53,13 @@ class Run:
                     pass
 
     def forget_pidfd(self) -> None:
-        """It is about to be closed: its number may soon be another one's."""
+        """Forget the pidfd before it is closed: its number may soon be reused."""
         with self._lock:
             self._pidfd = None
 
 
 class FakeNode:
-    """One node; `argv` and `env` are how its helper is started, `kind` says what helper that is."""
+    """One node. `argv` and `env` start its helper; `kind` is the helper's kind."""
 
     def __init__(self, name: str, kind: str, argv: list[str], env: dict[str, str]) -> None:
         self.name = name
@@ -67,15 +67,15 @@ class FakeNode:
         self.argv = argv
         self.env = env
         self.log = Path(f"/run/{name}.log")
-        self.stderr: Optional[int] = None  # for later helpers, in place of the log
-        self.stopped_since: Optional[float] = None  # all of its processes
+        self.stderr: Optional[int] = None  # replaces the log for helpers started later
+        self.stopped_since: Optional[float] = None  # when all of its processes were stopped
         self.channel: Optional[socket.socket] = None
         self.ctdbd: Optional[subprocess.Popen[bytes]] = None
         self.runs: dict[int, Run] = {}
         self.starting: dict[int, tuple[str, float, int]] = {}
         self.next_take = 0.0
-        self.under: list[str] = []  # what may end any of its helpers now
-        self.prefix: list[str] = []  # of ctdbd's command: puts it into its control groups
+        self.under: list[str] = []  # faults that may end any of its helpers now
+        self.prefix: list[str] = []  # before ctdbd's command: enters control groups and mount namespace
 
     def boot(self) -> None:
         """Start ctdbd."""

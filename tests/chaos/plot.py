@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A run's timeline as SVG: nodes as rows, who held as bars, faults as marks with their names, violations in red."""
+"""Draws a run's timeline as SVG: nodes as rows, holders as bars, faults as marks with names, violations in red."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEFT = 90
 
 
 def svg(record: Record, violations: list[Violation]) -> str:
-    """The picture. A browser shows a part's name and moments when the mouse rests on it."""
+    """Return the picture. A browser shows the name and times of an element under the mouse."""
     run = Run(record)
     nodes = sorted({operation.node for operation in record.operations})
     kinds = sorted({fault.kind for fault in record.faults})

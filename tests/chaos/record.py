@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What was seen in a run: operations (one helper's life each), faults, and etcd's revisions of the lock's keys.
+"""The record of a run: operations (each the life of one helper), faults, and etcd's revisions of the lock's keys.
 
-All moments are seconds of time.monotonic() of one process; a single thread stamps what the helpers and etcd say, and
-when several things are ready at one time, ends of output come first, so no overlap is ever invented. One that is
-shorter than the thread's own pause (`largest_gap`) may go unseen.
+All moments are seconds of time.monotonic() of one process. A single thread records the output of the helpers and of
+etcd. When several events are ready at once, ends of output come first, so the record never invents an overlap. An
+overlap shorter than the thread's own pause (`largest_gap`) may be missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Optional
 
-# How the helpers of a node are made: by this program with one `api` or another, or Samba's own.
+# The kind of Samba's own helper. Every other kind is an `api` of this program.
 SAMBA = "samba"
 
 
@@ -22,8 +22,8 @@ SAMBA = "samba"
 class Operation:
     """One helper from its start to its exit. `why`: "take" (to become leader) or "check" (in a recovery).
 
-    `asked` is what its end was asked for by ("TERM", "KILL", "parent", "reader", "memory"), in order.
-    `stops`: spans in which the process could not run an instruction; an open one ends at None.
+    `asked`: the reasons for its end ("TERM", "KILL", "parent", "reader", "memory"), in order.
+    `stops`: spans in which the process could not run an instruction; an open span ends with None.
     """
 
     node: str
@@ -46,7 +46,7 @@ class Operation:
 
 @dataclass
 class Fault:
-    """What the nemesis did: to whom, from when to when (None: it has no duration)."""
+    """A fault that the nemesis caused: kind, target, begin and end (None: it has no duration)."""
 
     kind: str
     target: str
@@ -56,9 +56,10 @@ class Fault:
 
 @dataclass
 class Change:
-    """A key came to the lock's directory or went: `pid` wrote it (0: nobody known); `seen` is at or after it.
+    """A key was created in the lock's directory, or removed. `pid` wrote it (0: unknown).
 
-    `revision` is of the key's own store, v3's or, if its name begins with "v2:", v2's.
+    `seen` is at or after the change. `revision` belongs to the key's own store: v2's if the name begins with "v2:",
+    else v3's.
     """
 
     revision: int
@@ -74,7 +75,7 @@ class Change:
 
 @dataclass
 class Removal:
-    """The nemesis removed a key (deleted it, revoked its lease) between these two moments."""
+    """The nemesis removed a key (deleted it or revoked its lease) between these two moments."""
 
     key: str
     began: float
@@ -83,9 +84,9 @@ class Removal:
 
 @dataclass
 class Quiet:
-    """A time without faults: when it began, and from when on somebody held (None: nobody, until `gave_up`).
+    """A time without faults: when it began, and when somebody held (None: nobody did until `gave_up`).
 
-    `waited`: the seconds between, as counted on a machine that nobody else uses."""
+    `waited`: the seconds between, except those in which the machine was busy with other work."""
 
     began: float
     waited: float = 0.0
@@ -95,7 +96,7 @@ class Quiet:
 
 @dataclass
 class Record:
-    """A whole run. `lines` are the helpers' own lines on stderr, by node; `left` is what the end found left behind."""
+    """A whole run. `lines`: the helpers' stderr, by node. `left`: what was left behind at the end."""
 
     seed: int = 0
     etcd: str = ""  # its version
@@ -110,7 +111,7 @@ class Record:
     quiets: list[Quiet] = field(default_factory=list)
     lines: dict[str, list[str]] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
-    not_here: list[str] = field(default_factory=list)  # kinds of faults that this machine cannot make
+    not_here: list[str] = field(default_factory=list)  # kinds of faults that this machine cannot cause
     largest_gap: float = 0.0
 
     def save(self, path: Path) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What a run was, in words and figures."""
+"""The text report of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .record import Record
 
 
 def text(record: Record, violations: list[Violation]) -> str:
-    """The whole report."""
+    """Return the whole report."""
     run = Run(record)
     ours = [violation for violation in violations if not violation.apart]
     kinds = dict(sorted((operation.node, operation.kind) for operation in record.operations)).values()
@@ -45,7 +45,7 @@ def _endings(run: Run) -> Counter[str]:
 
 
 def _gaps(run: Run) -> list[float]:
-    """Seconds from each end of holding to the next `0`."""
+    """Return the seconds from each end of holding to the next `0`, sorted."""
     spans = sorted((o.answered or 0, run.end(o)) for o in run.holders)
     gaps: list[float] = []
     end = None

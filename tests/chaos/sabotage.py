@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Ways to break the program on purpose, each in one place: a run must find every one of them.
+"""Ways to break the program on purpose, each in one place. A run must find every one of them.
 
-What no run can find, because it breaks no promise: a lock that is never given back (the lease's end does it),
-and stale reads alone (the decision is v3's transaction, or the order of v2's keys).
+No run can find changes that break no promise: a lock that is never released (its lease ends), and stale reads alone
+(v3's transaction or the order of v2's keys decides).
 
-A text that is not found (once) in its file means that the program has changed: then `apply` fails, and so does
+If a text does not occur exactly once in its file, the program has changed: `apply` fails, and so does
 tests/unit/chaos/test_sabotage.py.
 """
 
@@ -17,9 +17,9 @@ from pathlib import Path
 
 @dataclass
 class Sabotage:
-    """In each file each first text becomes the second. It shows with leases of `ttl` s, `hosts` endpoints for each
-    node (0: any number), nodes of that `mix`, and soonest with those `faults`; `stray`: with an endpoint more, of an
-    etcd by itself, which a sound program refuses."""
+    """Each edit replaces the first text in its file with the second. A run finds it with leases of `ttl` s, `hosts`
+    endpoints for each node (0: any number), nodes of that `mix`, and soonest with those `faults`. `stray`: adds an
+    endpoint of a separate etcd, which a correct program refuses."""
 
     edits: list[tuple[str, str, str]]
     ttl: int = 3
@@ -46,8 +46,8 @@ SABOTAGES = {
         [(FENCE, f"signal.setitimer(signal.ITIMER_REAL, {seconds})", "pass") for seconds in ("left", "late")],
         faults="holder stopped",
     ),
-    # No fault hits that moment by chance, so the stop comes with it (libfaketime breaks time.sleep). A sound program
-    # looks again.
+    # No fault hits that moment by chance, so the edit adds a pause (libfaketime breaks time.sleep). A correct program
+    # checks the clock again.
     "no look at the clock once the timer is set": Sabotage(
         [
             (FENCE, "while self._set() > self.left() + _LATE or self.left() <= 0:\n            pass", "self._set()"),
@@ -57,7 +57,7 @@ SABOTAGES = {
     "a negative margin": Sabotage([(FENCE, "return self.left() - margin(self.ttl)", "return self.left() + 1.5")]),
     "counted from receipt": Sabotage(
         [(V3_LEASE, "return Grant(sent, ttl), raft_term", "return Grant(Moment.now(), ttl), raft_term")],
-        # An answer must be later than the margin and etcd's own slowness together, and still be waited for.
+        # An answer must be later than the margin plus etcd's own delay, but not later than the helper waits for it.
         ttl=15,
         hosts=1,
         faults="answers late",
@@ -81,7 +81,7 @@ SABOTAGES = {
     "the dead replaced without a compare": Sabotage(
         [
             (V3, "self._put(value, [same, alone], [", "self._put(value, [], ["),
-            # Two have to come to it at one time.
+            # Two helpers must reach this point at the same time.
             (
                 V3,
                 "first = self._replace(value, first, deadline)",

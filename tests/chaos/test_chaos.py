@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The promise under faults, for a short while.
+"""Tests of the promise under faults, in short runs.
 
-`make chaos` does it for longer, with other seeds, and with the program broken on purpose.
+`make chaos` runs longer, with other seeds, and with the program broken on purpose.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import TREE
 
-# One after the other: each keeps a machine busy.
+# These tests run one after the other: each keeps a machine busy.
 alone = pytest.mark.xdist_group("chaos")
 
 

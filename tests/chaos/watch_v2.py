@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Follows the locks' keys in one member's v2 store, and prints their changes as `etcdctl watch -w json` does of v3's.
+"""Follows the locks' keys in one member's v2 store, and prints their changes in the format of `etcdctl watch -w json`.
 
     python3 -m tests.chaos.watch_v2 HOST INDEX      (from that index on, until it is killed)
 
-It prints the coming and going of keys, not their renewal. The keys' names begin with "v2:" here. A member remembers the
-last 1000 events; one that has been left behind by more goes on from where it is.
+It prints the creation and removal of keys, not their renewal. It puts "v2:" before the keys' names. A member keeps the
+last 1000 events; a watch that falls further behind continues from the current index.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import sys
 import time
 from typing import Any, Optional
 
-# Not one above it: etcd keeps silent about what is hidden (its name begins with _) below the key that is watched.
+# Not a directory above it: etcd does not report hidden keys (names that begin with _) below the watched key.
 DIRECTORY = "/_locks/_ctdb/HISTORY"
 
 _GONE = ("delete", "expire", "compareAndDelete")
-_CLEARED = 401  # etcd's error code: the index is older than all that it remembers
+_CLEARED = 401  # etcd's error code: the index is older than all events that it keeps
 
 
 def wait(connection: http.client.HTTPConnection, index: int) -> tuple[Optional[dict[str, Any]], int]:
-    """The next event from this index on (None: there was none), and the index to go on from."""
+    """Return the next event from this index on (None: there was none), and the index to continue from."""
     connection.request("GET", f"/v2/keys{DIRECTORY}?wait=true&recursive=true&waitIndex={index}")
     answer = connection.getresponse()
     event = json.loads(answer.read())
@@ -35,7 +35,7 @@ def wait(connection: http.client.HTTPConnection, index: int) -> tuple[Optional[d
 
 
 def show(event: dict[str, Any]) -> None:
-    """Print it, if it is the coming or going of a key."""
+    """Print the event if it creates or removes a key."""
     node, gone = event["node"], event["action"] in _GONE
     if event.get("prevNode", {}).get("dir") or node.get("dir") or not gone and "prevNode" in event:
         return

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The command: runs the tests given as pytest's arguments while branches are recorded, and shows those not taken.
+"""Run pytest with the given arguments while branches are recorded, and show the branches not taken.
 
 Exit status: that of pytest; the report comes in each case.
 """
@@ -35,7 +35,7 @@ def main() -> int:
     env = {**os.environ, "CTDB_ETCD_LOCK": str(helper)}
     argv = [sys.executable, "-m", "pytest", "-p", "tests.coverage.record", *sys.argv[1:]]
     status = subprocess.run(argv, cwd=TREE, env=env).returncode
-    # Of the records that a signal has left half-written.
+    # The warnings are about records that a signal has left half-written.
     warnings.simplefilter("ignore", CoverageWarning)
     report = coverage.Coverage(str(FOLDER / "data"), branch=True, config_file=False)
     report.combine()

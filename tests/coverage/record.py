@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Record the branches taken in this process: a plugin of pytest (-p tests.coverage.record), and the helper's way in."""
+"""Records the branches taken in this process: a pytest plugin (-p tests.coverage.record), and the helper's start."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ FOLDER = TREE / "dist" / "coverage"
 
 
 def start() -> Any:
-    """Begin; the caller ends it."""
+    """Start and return a recorder, which the caller must stop."""
     recorder = coverage.Coverage(
         str(FOLDER / "data"), data_suffix=True, branch=True, source=[str(TREE / "ctdb_etcd")], config_file=False
     )
-    # A process of pytest-xdist that only hands out tests runs nothing of it.
+    # The pytest-xdist process that only distributes tests runs no code of the package.
     recorder.set_option("run:disable_warnings", ["no-data-collected"])
     recorder.start()
     begin, trace = _thread.start_new_thread, threading._trace_hook  # type: ignore[attr-defined]
 
     def begin_traced(function: Any, *arguments: Any) -> int:
-        """Threads that are not begun by the module threading are recorded, too."""
+        """Start a thread that is recorded, too, if the module threading does not start it."""
 
         def traced(*args: Any, **kwargs: Any) -> None:
             sys.settrace(trace)
@@ -58,11 +58,11 @@ def become_helper() -> None:
 
 
 def pytest_configure(config: Any) -> None:
-    """Begin, in each process of pytest-xdist."""
+    """Start recording, in each process of pytest-xdist."""
     config.recorder = start()
 
 
 def pytest_unconfigure(config: Any) -> None:
-    """End."""
+    """Stop recording and save the record."""
     config.recorder.stop()
     config.recorder.save()

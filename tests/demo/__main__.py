@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What `make demo` runs: the lock at work in a real cluster, in plain words, with the seconds since the start.
+"""Show the lock at work in a real cluster, in plain words, with the seconds since the start: `make demo`.
 
-An etcd and three CTDB nodes start in a namespace of their own, one node takes the lock, dies, another takes over, the
-dead one comes back. Exit status 0 only if all of that was really seen; nothing of it is left behind in any case.
+An etcd and three CTDB nodes start in a private namespace. One node takes the lock and dies, another takes over, the
+dead one comes back. The exit status is 0 only if all of that was really seen. Nothing is left behind in any case.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ def expect(condition: object, what: str) -> None:
 
 
 def show_status(node: Node) -> None:
-    """The lines of `ctdb status` that matter here."""
+    """Print the lines of `ctdb status` that matter here."""
     wanted = ("pnn:", "Recovery mode:", "Leader:", "Recovery master:")
     quote("\n".join(line for line in node.ctdb("status").splitlines() if line.startswith(wanted)))
 
 
 def show_lock(node: Node, leader: Node) -> None:
-    """What our --status says on a node."""
+    """Print the output of our --status on a node, which must name the leader."""
     text = node.ctdb_etcd_lock("--status")
     quote(f"$ ctdb_etcd_lock --status\n{text}")
     expect(text.startswith("OK: ") and f"pnn {leader.pnn}," in text, f"--status names {leader}")
 
 
 def show_key(cluster: Cluster, leader: Node) -> str:
-    """The lock in etcd, one key, which is `leader`'s; its name."""
+    """Print the lock's key in etcd, the only one, which must be `leader`'s; return its name."""
     keys = cluster.etcd.keys(DIRECTORY)
     quote(f"$ etcdctl get --prefix {DIRECTORY}\n" + "\n".join(f"{key}\n{value}" for key, value in keys.items()))
     expect(len(keys) == 1, "exactly one key in the lock's directory in etcd")
@@ -72,7 +72,7 @@ def show_key(cluster: Cluster, leader: Node) -> str:
 
 
 def next_holder(cluster: Cluster, watch: HolderWatch) -> Life:
-    """Wait until the lock is taken once more."""
+    """Wait until the lock is taken again; return the new holder."""
     before = len(watch.holders())
     cluster.wait_until(lambda: len(watch.holders()) > before, 30, "the lock to be taken again")
     return watch.holders()[-1]
@@ -124,7 +124,7 @@ def demonstrate(cluster: Cluster, watch: HolderWatch) -> None:
     seen("At no time did two nodes hold the lock.")
     for node in (first, second):
         quote(f"what the helper wrote to CTDB's log on {node} about taking the lock:")
-        # Without the date, and the time to the millisecond.
+        # Omit the date, and cut the time to milliseconds.
         quote("\n".join(f"  {line[11:23]} {line[33:]}" for line in node.log().splitlines() if " holding " in line))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The command: changes the program in small ways, one at a time, and expects that a test fails each time.
+"""Change the program in small ways, one at a time, and expect that a test fails each time.
 
-Results are kept in dist/mutants, so that an interrupted run goes on where it was, and a later one repeats only what
+Results are kept in dist/mutants: an interrupted run continues where it stopped, and a later run repeats only what
 depends on changed files. Exit status: 0 each mutant is killed or in survivors.txt; 1 others survive.
 """
 
@@ -39,19 +39,19 @@ def main() -> int:
     if not names:
         parser.error(f"no such module: {options.module}; there are {', '.join(guards.modules())}")
     RESULTS.mkdir(parents=True, exist_ok=True)
-    # A new process for each module: it imports the tests' own code as it is at that moment.
+    # Each module gets a new process, which imports the tests' own code as it is at that moment.
     with multiprocessing.Pool(options.jobs, _end_in_order, maxtasksperchild=1) as pool:
         return max(pool.starmap(_module, [(name, options.quick) for name in names], chunksize=1))
 
 
 def _end_in_order() -> None:
-    """A worker that is ended removes its copy and ends what it started."""
+    """Make a worker, when it is ended, remove its copy and end the processes that it started."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _module(module: str, quick: bool) -> int:
-    """Try all mutants of a module, and print what survived; 1 if that is not in the list."""
+    """Try all mutants of a module and print the survivors; return 1 if one is not in the list, or not known."""
     steps = guards.quick(module)[: 1 if quick else None]
     memory = _Memory(module, steps)
     found = mutants(module, (guards.PACKAGE / module).read_text())
@@ -82,8 +82,8 @@ def _module(module: str, quick: bool) -> int:
 
 
 class _Memory:
-    """What is known of a module's mutants from earlier runs: of those that were killed for as long as their function
-    and the test that failed are unchanged, of survivors for as long as all tests are."""
+    """The results of earlier runs for a module's mutants. A killed mutant stays known for as long as its function and
+    the test that failed are unchanged; a survivor stays known for as long as all tests are unchanged."""
 
     def __init__(self, module: str, steps: List[List[str]]) -> None:
         self._path = RESULTS / f"{module.replace('/', '.')}.jsonl"
@@ -95,11 +95,11 @@ class _Memory:
                 self._known[known["key"]] = known
 
     def _key(self, mutant: Mutant) -> str:
-        """The mutant in its surroundings: its name, and its function without this change."""
+        """Return a key for the mutant in its context: its name, and its function without this change."""
         return hashlib.sha256(f"{mutant.whole}\n{mutant.name}".encode()).hexdigest()[:20]
 
     def killer(self, mutant: Mutant) -> Any:
-        """The test that killed it, False if it survived; None if that is not known for the files as they are now."""
+        """Return the test that killed it, or False if it survived; None if that is not known for the current files."""
         known = self._known.get(self._key(mutant))
         if known is None:
             return None
@@ -126,7 +126,7 @@ def _files(test: str) -> List[Path]:
 
 
 def _text_of(test: str) -> str:
-    """A digest of the text of one test, by its name as pytest prints it; an empty one if it is not found."""
+    """Return a digest of the text of one test, by its name as pytest prints it; an empty one if it is not found."""
     path, _, name = test.partition("::")
     name = name.partition("[")[0]
     if not name or not (TREE / path).is_file():

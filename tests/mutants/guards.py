@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Which modules are mutated, and which tests guard each: the quick ones first, those of etcd for what survives."""
+"""The modules to mutate, and the tests that guard each: quick tests first, tests on etcd for the survivors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Dict, List
 from tests.support import TREE
 
 PACKAGE = TREE / "ctdb_etcd"
-# Everything that decides who holds the lock, and until when.
+# The modules that decide which process holds the lock, and until when.
 PATTERNS = [
     "fence.py",
     "ctdb/cluster_name.py",
@@ -30,7 +30,7 @@ PATTERNS = [
     "main.py",
     "waiting.py",
 ]
-# Tests of a module beside those that have its name: first those that find most.
+# Tests of a module in addition to those with its name. Those that find most come first.
 _ALSO: Dict[str, List[str]] = {
     "fence.py": ["ctdb/test_hold.py", "lock/test_v3_lease.py"],
     "client/endpoints.py": ["client/test_names.py", "client/test_read_again.py", "client/test_v3_network.py"],
@@ -49,7 +49,7 @@ _ALSO: Dict[str, List[str]] = {
 
 
 def modules(part: str = "") -> List[str]:
-    """The modules, by their paths in the package, whose path without .py has `part` in it or ends in it."""
+    """Return the package paths of the modules named `part`; if there are none, those with `part` in the path."""
     paths = [path for pattern in PATTERNS for path in sorted(PACKAGE.glob(pattern)) if path.name != "__init__.py"]
     names = [str(path.relative_to(PACKAGE)) for path in paths]
     exact = [name for name in names if part and f"/{name}".endswith(f"/{part.removesuffix('.py')}.py")]
@@ -57,14 +57,14 @@ def modules(part: str = "") -> List[str]:
 
 
 def named(folder: str, module: str) -> List[str]:
-    """The test files of a folder of tests that have the module's name."""
+    """Return the test files in a test folder that have the module's name."""
     wing, _, name = module.removesuffix(".py").rpartition("/")
     found = sorted((TREE / folder / wing).glob(f"test_{name}*.py"))
     return [str(path.relative_to(TREE)) for path in found]
 
 
 def quick(module: str) -> List[List[str]]:
-    """The unit tests, in two steps: those with the module's name, then its whole wing, and what starts the program."""
+    """Return the unit tests in two steps: those with the module's name; then its whole wing and test_start.py."""
     first = named("tests/unit", module) + [f"tests/unit/{name}" for name in _ALSO.get(module, [])]
     wing = module.rpartition("/")[0]
     second = [f"tests/unit/{wing}"] if wing else ["tests/unit/ctdb", "tests/unit/config"]
@@ -72,7 +72,7 @@ def quick(module: str) -> List[List[str]]:
 
 
 def slow(module: str) -> List[str]:
-    """The tests on etcd of the module's wing: those that have its name first."""
+    """Return the tests on etcd of the module's wing: those with its name come first."""
     wing = module.rpartition("/")[0]
     folder = f"tests/etcd/{wing}"
     return [*named("tests/etcd", module), folder if wing and (TREE / folder).is_dir() else "tests/etcd/ctdb"]

@@ -2,8 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """The small changes that a tired maintainer could make to a module, found in its syntax tree.
 
-A mutant has a name that no line number is in: the function, the text of its line, and what changes there. So what
-is known of it stays true until that line itself changes.
+The name of a mutant consists of the function, the text of the line, and the change. It has no line number, so its
+result stays valid until that line itself changes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Optional, Tuple, Type
 
-# What each operator of a comparison becomes: its edge, and its opposite.
+# The replacements of each comparison operator: its edge case, and its opposite.
 _COMPARED: Dict[Type[ast.cmpop], Tuple[str, List[str]]] = {
     ast.Lt: ("<", ["<=", ">="]),
     ast.LtE: ("<=", ["<", ">"]),
@@ -62,7 +62,7 @@ class Mutant:
 
 
 def mutants(module: str, source: str) -> List[Mutant]:
-    """All mutants of a module, in the order of their lines, each name and each resulting text once."""
+    """Return all mutants of a module, in the order of their lines, each name and each resulting text once."""
     finder = _Finder(module, source)
     finder.visit(ast.parse(source))
     seen: Counter[str] = Counter()
@@ -97,8 +97,8 @@ class _Finder(ast.NodeVisitor):
         self.found: List[Mutant] = []
 
     def _span(self, node: ast.AST) -> Tuple[int, int]:
-        """Where a node begins and ends, in bytes."""
-        places: Any = node  # those that are asked for have them, though not every node does
+        """Return where a node begins and ends, in bytes."""
+        places: Any = node  # the nodes passed here have positions, though not every node does
         begins = self._offsets[places.lineno - 1] + places.col_offset
         return begins, self._offsets[places.end_lineno - 1] + places.end_col_offset
 
@@ -143,7 +143,7 @@ class _Finder(ast.NodeVisitor):
             self.visit(node.value)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        """What stands in a message changes nothing but the message."""
+        """Skip f-strings: a change in one changes only a message."""
 
     def visit_If(self, node: ast.If) -> None:
         if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
@@ -281,6 +281,6 @@ def _is_text(node: ast.expr) -> bool:
 
 
 def _is_log(node: ast.expr) -> bool:
-    """Whether this is a call of a log: what stands in its line is not looked at."""
+    """Return whether this is a log call. Its arguments are not changed."""
     function = node.func if isinstance(node, ast.Call) else node
     return isinstance(function, ast.Attribute) and ast.unparse(function.value).rpartition(".")[2] in ("log", "_log")

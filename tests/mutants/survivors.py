@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Mutants that no test kills, each with the reason: it changes nothing, or nothing that anybody is promised.
+"""Mutants that no test kills, each with the reason: it changes nothing, or nothing that the program promises.
 
-survivors.txt has the reason in lines that begin with "#", and below it the names of those that it is true of.
+survivors.txt has each reason in lines that begin with "#", and below it the names of its mutants.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """A copy of the tree in which mutants are tried, one after another.
 
-The tests run in a fork of this process, which has imported pytest already: that saves most of their time. What a
-mutant leaves running becomes a child of this process, which ends it.
+The tests run in a fork of this process, which has already imported pytest: that saves most of their time. A process
+that a mutant leaves running becomes a child of this process, which ends it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from . import guards
 from .operators import Mutant
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER in linux/prctl.h
-# What the tests may take beyond four times what they take without a mutant: seconds of the processor, and of the clock.
+# Seconds of CPU time and of real time that the tests may take beyond four times their CPU time without a mutant.
 _CPU, _CLOCK = 5, 60
 _MEMORY = 4 << 30
 _NOT = shutil.ignore_patterns(".git", "__pycache__", "dist", ".hypothesis", ".mypy_cache")
 
 
 class Worker:
-    """Use as a context: the copy is removed at the end."""
+    """A context manager that creates the copy and removes it at the end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -56,7 +56,7 @@ class Worker:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def sound(self, steps: List[List[str]]) -> List[float]:
-        """Run the tests without a mutant; return the processor's seconds that each step takes. Raises SystemExit."""
+        """Run the tests without a mutant; return the CPU seconds of each step. Raises SystemExit if a test fails."""
         took = []
         for tests in steps:
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -69,11 +69,14 @@ class Worker:
         return took
 
     def killer(self, mutant: Mutant, steps: List[Tuple[List[str], float]]) -> Optional[str]:
-        """The test that fails, or why the run does; None if the mutant survives all steps (with their usual time)."""
+        """Return the test or the reason that fails the run, as _run(); None if the mutant survives all steps.
+
+        Each step has its tests and their usual time.
+        """
         path = self._tree / "ctdb_etcd" / mutant.module
         source = path.read_bytes()
         path.write_bytes(mutant.applied(source))
-        # Compiled files are distinguished by the second of this time, and mutants can follow each other within one.
+        # Python compares this time, in whole seconds, with that in the compiled file; mutants may come faster.
         self._time += 1
         os.utime(path, (self._time, self._time))
         try:
@@ -88,11 +91,11 @@ class Worker:
             os.utime(path, (self._time, self._time))
 
     def on_etcd(self, mutant: Mutant) -> Optional[str]:
-        """As killer(), with the tests on etcd."""
+        """Like killer(), with the tests on etcd."""
         return self.killer(mutant, [(guards.slow(mutant.module), 300.0)])
 
     def _run(self, tests: List[str], usual: Optional[float]) -> Optional[str]:
-        """The first test that fails, "" if it is not known, "time" if it takes too long; None if all pass."""
+        """Return the first test that fails, "" if it is not known, "time" if it takes too long; None if all pass."""
         pid = os.fork()
         if not pid:
             self._tests(tests, usual)
@@ -108,13 +111,13 @@ class Worker:
             self._end_children()
 
     def _tests(self, tests: List[str], usual: Optional[float]) -> None:
-        """The child's part; it does not return."""
+        """Run the tests in the child. Does not return."""
         try:
             os.setsid()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             os.chdir(self._tree)
-            # Tests compile slowly: with compiled ones half of the time is saved.
+            # Tests compile slowly: compiled files save half of the time.
             os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
             os.environ["TMPDIR"] = str(self._folder)
             if usual is not None:
@@ -130,7 +133,7 @@ class Worker:
             sys.dont_write_bytecode = False
             import pytest
 
-            # Fuzz takes long and finds what others find, too; nobody needs the plugins here.
+            # Fuzz tests take long and find only what other tests find too. The plugins are not needed here.
             options = ["-x", "-q", "--no-header", "--tb=no", "-k", "not fuzz", "-p", "no:xdist"]
             options += ["-p", "no:rerunfailures"]
             code = int(pytest.main([*options, *tests]))
@@ -149,7 +152,7 @@ class Worker:
 
     @staticmethod
     def _end_children() -> None:
-        """End all that was started and not ended."""
+        """Kill all processes that were started and have not ended."""
         own = str(os.getpid())
         while True:
             children = []
