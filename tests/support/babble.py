@@ -38,7 +38,7 @@ CHUNKS = st.lists(
 
 
 class Server:
-    """Sends the same chunks to whoever connects, a moment apart, and then closes (`rude`: or keeps silent)."""
+    """A server that sends the chunks to each client, 2 ms apart, and then closes (`rude`: after 2 s of silence)."""
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
@@ -69,6 +69,6 @@ class Server:
                 pass
 
     def close(self) -> None:
-        """Wait until every client has its whole answer."""
+        """Stop accepting clients; an answer in progress is still sent."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Certificates as an administrator would make them: by openssl, with small keys, in a directory of the test's."""
+"""Certificates, made by openssl as an administrator would make them, with small keys, in a directory of the test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Callable, Optional
 from .member import Tls
 
 
-# What "openssl ca" wants to know. It alone makes an expired certificate in all releases of OpenSSL.
+# Configuration of "openssl ca", the only command that can make an expired certificate in all OpenSSL releases.
 _CONF = """
 [ca]
 default_ca = authority
@@ -29,7 +29,7 @@ commonName = optional
 
 
 class Authority:
-    """A CA whose files are `NAME.pem` and `NAME.key` in a directory; it signs what `issue` makes there."""
+    """A CA with the files `NAME.pem` and `NAME.key` in a directory; `issue` makes signed certificates there."""
 
     def __init__(self, directory: Path, name: str = "ca") -> None:
         self._directory = directory
@@ -45,7 +45,7 @@ class Authority:
         )
 
     def issue(self, name: str, san: str = "IP:127.0.0.1", subject: str = "/O=test", expired: bool = False) -> Tls:
-        """A certificate for the names and addresses in `san`."""
+        """Issue a certificate for the names and addresses in `san`."""
         cert, key, request = (str(self._directory / f"{name}.{suffix}") for suffix in ("pem", "key", "csr"))
         extensions = self._directory / f"{name}.ext"
         extensions.write_text(
@@ -69,10 +69,10 @@ class Authority:
 
 
 class Renewal:
-    """Two authorities, one after the other, and the files that etcd and the helper are given.
+    """An old and a new CA, and the TLS files of etcd and the helper while one replaces the other.
 
-    Certificates are in one file with their keys, and a new file takes the old one's place at one moment. Programs see
-    the directory at `seen_at`, if that is another path.
+    Each certificate is in one file with its key, and a new file replaces the old one atomically. `seen_at` is the path
+    of the directory as programs see it, if that is another one.
     """
 
     def __init__(self, directory: Path, seen_at: Optional[str] = None, san: str = "IP:127.0.0.1") -> None:
@@ -90,7 +90,7 @@ class Renewal:
         self.certify("client", self.old)
 
     def steps(self) -> list[Callable[[], None]]:
-        """What an administrator does, one after the other; etcd has to be started again after each."""
+        """Return the administrator's steps, in order; etcd must be restarted after each."""
         return [
             lambda: self._trust(self.old, self.new),
             lambda: self.certify("server", self.new),
@@ -102,7 +102,7 @@ class Renewal:
         self._put("trusted", *(authority.ca for authority in authorities))
 
     def certify(self, which: str, authority: Authority) -> None:
-        """Let the server or the client have a new certificate of this one."""
+        """Give the server or the client a new certificate from this CA."""
         issued = authority.issue("issued", self._san)
         self._put(which, issued.cert, issued.key)
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A real CTDB cluster on one machine: N ctdbd nodes and a private etcd in a namespace; all ends with that.
+"""A real CTDB cluster on one machine: N ctdbd nodes and a private etcd in a namespace; all end with the namespace.
 
-Node n (1..N) is 127.0.23.n among its peers (CTDB's PNN is n - 1) and reaches etcd at 127.0.24.n: addresses of its own,
-so that a firewall inside the namespace cuts exactly one node off. holder_watch.py records who held the lock and when.
+Node n (1..N) has the address 127.0.23.n among its peers (its PNN is n - 1) and reaches etcd at 127.0.24.n. The
+addresses differ, so that a firewall inside the namespace can cut off exactly one node. holder_watch.py records which
+helper held the lock and when.
 
 Each method that waits takes a timeout in seconds and raises AssertionError with the end of every log.
 """
@@ -28,21 +29,21 @@ NAME = "DEMO"
 # Where the program keeps this cluster's lock in etcd.
 DIRECTORY = f"/_locks/_ctdb/{NAME}/"
 
-# What ctdbd logs when the cluster lock did not work. Not among them: "Unable to take cluster lock - contention",
-# which every loser of an ordinary election logs.
+# ctdbd logs these when the cluster lock did not work. "Unable to take cluster lock - contention" is not listed, since
+# every loser of an ordinary election logs it.
 TROUBLE = re.compile(
     "|".join(
         (
-            "Unable to take cluster lock - timeout",  # the helper's `2`, or silence for 120 s
+            "Unable to take cluster lock - timeout",  # the helper's `2`, or no answer for 120 s
             "Unable to take cluster lock - unknown error",  # `3`, or end-of-file without a character
             "Unable to get cluster lock, banning node",
             "Cluster lock helper terminated",  # end-of-file after `0`: the lock is lost
             "Cluster lock not held - abort recovery, ban node",
             "Failed cluster lock sanity check",
-            "Took recovery lock from daemon during recovery",  # `0` in a recovery's check: nobody held it
+            "Took recovery lock from daemon during recovery",  # `0` in a recovery's check: nobody held the lock
             "Daemon able to take recovery lock",
             "Unexpected error when testing recovery lock",  # `3` in the check: the recovery fails
-            "Time out getting recovery lock",  # `2`, or silence for 5 s, in the check: the recovery passes
+            "Time out getting recovery lock",  # `2`, or no answer for 5 s, in the check: the recovery passes
             "Recovery lock configuration inconsistent",
             "High RECLOCK latency",
         )
@@ -50,16 +51,16 @@ TROUBLE = re.compile(
 )
 
 
-# What it logs when a helper has answered `0`.
+# ctdbd logs this when a helper has answered `0`.
 TAKEN = re.compile(r"(Cluster|Recovery) lock taken successfully$")
 
 
 class Cluster:
-    """`nodes` and etcd. A context manager: started on entry, gone without a trace at the end.
+    """A cluster of `nodes` and etcd. A context manager: it starts on entry and leaves nothing behind at the end.
 
-    ctdbd splits `lock_command` at blanks, without quoting. `lock_conf` comes on top of `host` and `netbios_name` in
-    every node's ctdb_etcd_lock.conf. With `machines` each node has a PID namespace of its own: of its processes the
-    other nodes see no more than of those of another machine.
+    ctdbd splits `lock_command` at blanks, without quoting. `lock_conf` is added to `host` and `netbios_name` in every
+    node's ctdb_etcd_lock.conf. With `machines` each node has its own PID namespace, so that the other nodes cannot see
+    its processes, as on separate machines.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Cluster:
         self.namespace = Namespace()
         self.etcd = NamespaceEtcd(self.namespace, etcd_members, etcd_args)
         self.cut_off: set[int] = set()  # numbers of the nodes that are cut off from etcd
-        self.also_helpers: set[tuple[str, ...]] = set()  # what a wrapper named by lock_command may become
+        self.also_helpers: set[tuple[str, ...]] = set()  # argv of programs that a wrapper in lock_command may execute
         self._cuts: dict[int, list[Callable[[], object]]] = {}
         self.nodes = [Node(self, n, lock_command) for n in range(1, nodes + 1)]
         for node in self.nodes:
@@ -89,7 +90,7 @@ class Cluster:
         cls, etcd_members: int = 1, machines: bool = False, lock_conf: Optional[Mapping[str, object]] = None
     ) -> Cluster:
         """Three nodes that run the program under test with -v, so that HolderWatch is exact."""
-        # By a link in the namespace, since ctdbd splits its command at blanks and a checkout's path may hold some.
+        # The command is a link in the namespace: ctdbd splits it at blanks, which the checkout's path may contain.
         link = "/run/ctdb_etcd_lock"
         cluster = cls(f"{link} -v", etcd_members=etcd_members, machines=machines, lock_conf=lock_conf)
         cluster.namespace.outside(link).symlink_to(Path(PROGRAM).resolve())
@@ -107,24 +108,24 @@ class Cluster:
         self.stop()
 
     def start(self) -> None:
-        """etcd, waited for, then every ctdbd, not waited for."""
+        """Start etcd and wait until it answers, then start every ctdbd without waiting."""
         self.etcd.start()
         for node in self.nodes:
             node.start()
 
     def stop(self) -> None:
-        """End everything; the logs go with it."""
+        """Kill everything and remove the files, logs included."""
         self.namespace.close()
 
     def cut_from_etcd(self, n: int, answers_only: bool = False) -> None:
-        """Node n's packets to etcd and etcd's to it are lost; with `answers_only` etcd still hears the node."""
+        """Drop all packets between node n and etcd; with `answers_only` drop only those from etcd."""
         self.cut_off.add(n)
         self._drop(n, "-s", f"127.0.24.{n}")
         if not answers_only:
             self._drop(n, "-d", f"127.0.24.{n}")
 
     def cut_from_peers(self, n: int) -> None:
-        """Packets between node n and the other nodes are lost, both ways."""
+        """Drop all packets between node n and the other nodes."""
         me = f"127.0.23.{n}"
         self._drop(n, "-s", me, "!", "-d", me)
         self._drop(n, "-d", me, "!", "-s", me)
@@ -139,13 +140,13 @@ class Cluster:
         self.cut_off.discard(n)
 
     def leader(self) -> Optional[Node]:
-        """The leader in the eyes of most running nodes; None when there is none, or it is dead already."""
+        """Return the leader that most running nodes report; None if there is none, or it is already dead."""
         running = list(filter(Node.running, self.nodes))
         votes = Counter(self._ask(running, Node.sees_leader)).most_common(1)
         return next((node for node in running if votes and node.number == votes[0][0]), None)
 
     def _ask(self, nodes: Sequence[Node], question: Callable[[Node], T]) -> list[T]:
-        """The answers of several nodes, asked at one time: each may take a second."""
+        """Ask several nodes in parallel, since each may take a second; return their answers."""
         with ThreadPoolExecutor(max_workers=self.size) as pool:
             return list(pool.map(question, nodes))
 
@@ -157,7 +158,7 @@ class Cluster:
         return self.wait_until(found, timeout, "a leader" + (f" other than {other_than}" if other_than else ""))
 
     def wait_healthy(self, nodes: Optional[Sequence[Node]] = None, timeout: float = 40) -> None:
-        """Until each of `nodes` (default: all) sees each of them OK under one leader; seen up to a second late."""
+        """Wait until each of `nodes` (default: all) reports them all OK under one leader; may be a second late."""
         wanted = self.nodes if nodes is None else nodes
         self.wait_until(lambda: self._healthy(wanted), timeout, f"{list(wanted)} to be healthy")
 
@@ -167,12 +168,12 @@ class Cluster:
         return len(leaders) == 1 and None not in leaders
 
     def recover(self, timeout: float = 30) -> float:
-        """Force a recovery, wait until it is over; its seconds by the leader's log, lock checks included.
+        """Force a recovery and wait for its end; return its seconds by the leader's log, lock checks included.
 
-        Do set_tunable("RerecoveryTimeout", 1) first: for 10 s after a recovery CTDB refuses the next one.
+        Call set_tunable("RerecoveryTimeout", 1) first: by default CTDB refuses a recovery within 10 s of the last one.
         """
         before = {node: len(node.log()) for node in self.nodes}
-        # By the logs: without a leader the tool starts the recovery and then waits for ever.
+        # Wait by the logs: without a leader the tool starts the recovery and then waits for ever.
         next(filter(Node.running, self.nodes)).ctdb("recover", timeout=15, check=False)
 
         def duration() -> Optional[float]:
@@ -187,30 +188,30 @@ class Cluster:
         return self.wait_until(duration, timeout, "the recovery to be over")
 
     def set_tunable(self, name: str, value: int) -> None:
-        """On every running node; a node that starts later has CTDB's default again."""
+        """Set a tunable on every running node; a node that starts later has CTDB's default."""
         for node in filter(Node.running, self.nodes):
             node.ctdb("setvar", name, str(value))
 
     def wait_back(self, n: int, timeout: float = 90) -> None:
-        """Wait until all is healthy again with node n, which was cut off from its peers, and lift its ban.
+        """Wait until all nodes are healthy again after node n was cut off from its peers; lift its ban.
 
         CTDB bans an old leader for 300 s, some time after it sees its peers again.
         """
 
         def back() -> bool:
             if any(re.search(rf"^pnn:{n - 1} .*BANNED", node.status(), re.M) for node in self.nodes):
-                # Repeats itself until the node's flags have changed, for which it may need peers.
+                # The command repeats until the node's flags have changed, which may need peers.
                 self.nodes[n - 1].ctdb("unban", timeout=5, check=False)
             return self._healthy(self.nodes)
 
         self.wait_until(back, timeout, f"node {n} to be back and all nodes to be healthy")
 
     def recoveries_begun(self) -> int:
-        """The number of recoveries so far, failed ones too, over all nodes."""
+        """Return the number of recoveries so far on all nodes, including failed ones."""
         return sum(node.log().count("Recovery initiated due to") for node in self.nodes)
 
     def taken_after(self, moment: float, timeout: float = 40) -> float:
-        """Wait until ctdbd on any node says that the lock is taken; its seconds after `moment` (Unix time)."""
+        """Wait until ctdbd on any node logs that the lock is taken; return the seconds since `moment` (Unix time)."""
 
         def taken() -> Optional[float]:
             lines = [line for node in self.nodes for line in node.log().splitlines() if TAKEN.search(line)]
@@ -219,39 +220,39 @@ class Cluster:
         return self.wait_until(taken, timeout, "the lock to be taken again") - moment
 
     def lock_keys(self) -> list[tuple[str, int, int]]:
-        """What the program has in etcd: each key with its holder's PNN and pid, as its value has them."""
+        """Return the program's keys in etcd, each with the PNN and the pid in its value."""
         values = {key: json.loads(value) for key, value in self.etcd.keys(DIRECTORY).items()}
         return [(key, value["pnn"], value["pid"]) for key, value in values.items()]
 
     def etcd_port_of(self, pid: int) -> int:
-        """The port of the etcd member to which a process is connected."""
+        """Return the port of the etcd member to which a process is connected."""
         sockets = self.namespace.run("ss", "-Htnp", "state", "established")
-        # Its requests and its watch.
+        # A helper has two connections to its member: one for requests and one for its watch.
         ports = set(re.findall(rf":(\d+) +users:.*\bpid={pid},", sockets))
         if len(ports) != 1:
             raise AssertionError(f"process {pid} is not connected to one member of etcd:\n{sockets}")
         return int(ports.pop())
 
     def log_lines_of_trouble(self) -> list[str]:
-        """Lines of all nodes' logs, in order of time, that match TROUBLE."""
+        """Return the lines of all nodes' logs that match TROUBLE, in order of time."""
         return sorted(line for node in self.nodes for line in node.log().splitlines() if TROUBLE.search(line))
 
     def helpers(self) -> list[tuple[Process, Node]]:
-        """Every live lock helper that a ctdbd has started, and whose."""
+        """Return every live lock helper that a ctdbd has started, with its node."""
         words = {tuple(node.lock_command.split()) for node in self.nodes} | self.also_helpers
-        # A script's argv begins with its interpreter, hence the comparison of tails.
+        # A script's argv begins with its interpreter, so compare only the end of argv.
         alike = [p for p in self.namespace.processes() if any(p.argv[-len(w) :] == w for w in words)]
-        # A helper that forks (CTDB's fcntl helper does, to watch the file) counts once.
+        # A helper that forks counts once. CTDB's fcntl helper forks to watch the file.
         first = [p for p in alike if p.ppid not in {parent.pid for parent in alike}]
         return [(p, node) for p in first for node in self.nodes if node.owns(p.pid)]
 
     def wait_until(self, condition: Callable[[], Optional[T]], timeout: float, what: str) -> T:
-        """The first true value of `condition`; AssertionError with the end of every log after `timeout` seconds."""
+        """Return the first true value of `condition`; after `timeout` s raise AssertionError with all logs' ends."""
         try:
             return cast(T, wait_until(condition, timeout, what, pause=0.05))
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.last_words()}") from None
 
     def last_words(self, lines: int = 15) -> str:
-        """The end of every node's log: for the message of a failing test."""
+        """Return the end of every node's log, for the message of a failing test."""
         return "\n".join(f"--- {node}\n" + "\n".join(node.log().splitlines()[-lines:]) for node in self.nodes)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The text of a file as the program reads it."""
+"""Parsing of a configuration file's text by the program."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ctdb_etcd.errors import Refused
 
 
 def parse(text: str) -> config.Config:
-    """The configuration that the text means."""
+    """Return the configuration in the text."""
     return config.parse("the.conf", text.encode())
 
 
 def refused(text: Union[str, bytes]) -> list[str]:
-    """The lines of the refusal of a wrong text."""
+    """Return the lines of the error message for an invalid text."""
     with pytest.raises(Refused) as failure:
         config.parse("the.conf", text if isinstance(text, bytes) else text.encode())
     return str(failure.value).splitlines()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A real etcd cluster, and the tests' own view of what is in it.
+"""A real etcd cluster, and the tests' own view of its contents.
 
-The view goes through etcdctl and gRPC, never through the JSON gateway that the program under test uses, and asks only
-members that run.  Every command is bounded in time, and a failure shows etcdctl's own message.
+The tests read keys and leases of the v3 API by etcdctl, over gRPC, not by the JSON gateway that the program under test
+uses.  They ask only members that run.  Every command is bounded in time, and a failure shows etcdctl's own message.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .process import Watched
 
 
 class LockProcess(Watched):
-    """`etcdctl lock PATH`: another client that waits for or holds the lock."""
+    """An `etcdctl lock PATH` process: another client that waits for the lock or holds it."""
 
     def wait_acquired(self, timeout: float = 10) -> str:
         """Wait until it holds the lock; return its key."""
@@ -34,7 +34,7 @@ class LockProcess(Watched):
         return bool(self.output)
 
     def release(self, timeout: float = 10) -> None:
-        """Let it give the lock back and exit."""
+        """Interrupt etcdctl, which releases the lock, and wait until it exits."""
         self.signal(signal.SIGINT)
         self.wait_exit(timeout)
 
@@ -42,9 +42,9 @@ class LockProcess(Watched):
 class Etcd:
     """A cluster of `members` (1 or 3) etcd processes; `start()` and `stop()`, or a context manager.
 
-    `extra_args` go to every member, `program` is another etcd than release's. With `split_http` the client port speaks
-    gRPC only, and HTTP has one of its own (listen-client-http-urls).  `user` ("name:password"), once set, is what the
-    view below logs in with.
+    Every member gets `extra_args`.  `program` replaces the etcd that release.py chooses.  With `split_http` the client
+    port serves gRPC only, and HTTP has its own port (listen-client-http-urls).  If `user` ("name:password") is set,
+    etcdctl logs in with it.
     """
 
     def __init__(
@@ -127,13 +127,13 @@ class Etcd:
             raise AssertionError(f"{error}\n{logs}") from None
 
     def heal(self) -> None:
-        """Resume or restart what is paused or dead, and wait until all is well."""
+        """Resume paused members, restart dead ones, and wait until all are healthy."""
         for member in self.members:
             member.heal()
         self.wait_healthy()
 
     def leader(self, timeout: float = 15) -> Member:
-        """The leader on which all running members agree; waits for an election that is going on."""
+        """Return the leader on which all running members agree; wait for the end of an election."""
 
         def agreed() -> Optional[Member]:
             ids = {member: member.ids() for member in self.running}
@@ -145,7 +145,7 @@ class Etcd:
         return member
 
     def _etcdctl(self, *args: str, endpoint: str = "") -> tuple[list[str], dict[str, str]]:
-        """Command line and environment of etcdctl."""
+        """Return command line and environment of etcdctl."""
         argv = [
             "etcdctl",
             "--endpoints",
@@ -188,7 +188,7 @@ class Etcd:
         return answer
 
     def keys(self, prefix: str) -> list[dict[str, Any]]:
-        """What lies below `prefix`, oldest first: key, value, create_revision, mod_revision, lease (0: none)."""
+        """Return the keys below `prefix`, oldest first: key, value, create_revision, mod_revision, lease (0: none)."""
 
         def text(data: str) -> str:
             return base64.b64decode(data).decode(errors="replace")
@@ -205,7 +205,7 @@ class Etcd:
         ]
 
     def wait_gone(self, directory: str, timeout: float) -> float:
-        """Wait until nothing is left below a directory, in both APIs; the moment."""
+        """Wait until nothing is left below a directory in either API; return the monotonic time of that."""
         deadline = time.monotonic() + timeout
         view = self._json("get", "--prefix", directory, "--keys-only")
         argv, env = self._etcdctl("watch", "--prefix", directory, f"--rev={view['header']['revision'] + 1}")
@@ -221,21 +221,21 @@ class Etcd:
         return moment
 
     def keys_v2(self, directory: str) -> list[dict[str, Any]]:
-        """What lies in a directory of the v2 API, lowest first: key, value, createdIndex."""
+        """Return the keys in a directory of the v2 API, lowest first: key, value, createdIndex."""
         path = f"/v2/keys{directory.rstrip('/')}?quorum=true&recursive=true&sorted=true"
         nodes = self.running[0].request("GET", path).get("node", {}).get("nodes", [])
         return [{name: node[name] for name in ("key", "value", "createdIndex")} for node in nodes]
 
     def revision(self) -> int:
-        """The store's revision: one more for every write."""
+        """Return the store's revision, which every write increments."""
         return int(self._json("get", "x")["header"]["revision"])
 
     def leases(self) -> list[int]:
-        """The ids of all leases."""
+        """Return the ids of all leases."""
         return [lease["id"] for lease in self._json("lease", "list").get("leases") or []]
 
     def lease_left(self, lease: int) -> int:
-        """Seconds that the lease has left; -1 if it is gone."""
+        """Return the seconds that the lease has left; -1 if it is gone."""
         return int(self._json("lease", "timetolive", f"{lease:x}")["ttl"])
 
     def grant(self, ttl: int) -> int:
@@ -243,7 +243,7 @@ class Etcd:
         return int(self._json("lease", "grant", str(ttl))["ID"])
 
     def revoke(self, lease: int) -> None:
-        """Revoke a lease; its keys go with it."""
+        """Revoke a lease, which deletes its keys."""
         self.etcdctl("lease", "revoke", f"{lease:x}")
 
     def put(self, key: str, value: str, lease: int = 0) -> None:
@@ -251,7 +251,7 @@ class Etcd:
         self.etcdctl("put", f"--lease={lease:x}", "--", key, value)
 
     def delete(self, key: str, prefix: bool = False) -> int:
-        """Delete a key, or all below it; return how many went."""
+        """Delete a key, or all keys with this prefix; return how many were deleted."""
         return int(self.etcdctl("del", *(["--prefix"] if prefix else []), "--", key).split()[0])
 
     def lock_process(self, path: str, ttl: int = 10) -> LockProcess:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A network on the fake clock: sockets that connect, answer and break off when a test says so, and a Waiter for them.
+"""A network on the fake clock: sockets that connect, answer and break as a test plans, and a Waiter for them.
 
-`socket.socket` is replaced, all that the program does with it is real. Servers are named `host:port`, by addresses;
-where nothing is planned a connection takes no time and the server answers as the test's function says.
+`socket.socket` and `select.poll` are replaced; the program's code that uses them is real. A server's name is
+`host:port` with an IP address. By default a connection takes no time and the server answers by the test's function.
 """
 
 from __future__ import annotations
@@ -21,26 +21,29 @@ from ctdb_etcd.client.endpoints import Endpoints
 from .conf import parse
 from .fakes import Clock, Log, Waiter
 
-# What comes over a connection: bytes, the end of the stream (b""), or an error.
+# A received piece: bytes, the end of the stream (b""), or an error.
 Piece = Union[bytes, OSError]
-# What a server makes of a request, given as path and body: what comes after how many seconds.
+# A server's function: it gets path and body of a request and returns pieces, each with its delay in seconds.
 Serve = Callable[[str, Dict[str, Any]], List[Tuple[float, Piece]]]
 
 
 def answer(status: int, body: Union[bytes, Dict[str, Any]], fields: str = "") -> bytes:
-    """An answer in HTTP."""
+    """Return an HTTP answer."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return f"HTTP/1.1 {status} X\r\n{fields}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
 class Server:
-    """One address. `connects`: after how many seconds, never (None), or with which error number."""
+    """The server at one address. `connects` is the seconds that a connection takes; None: it never connects.
+
+    `error` is the error number with which a connection fails; 0: it succeeds.
+    """
 
     def __init__(self, serve: Serve) -> None:
         self.serve = serve
         self.connects: Optional[float] = 0.0
         self.error = 0
-        # Requests as they came: path, body (of JSON or of a form) and header fields, the methods, and when.
+        # The requests in order: path and body (decoded JSON or form), methods, header fields and times.
         self.requests: List[Tuple[str, Dict[str, Any]]] = []
         self.methods: List[str] = []
         self.fields: List[Dict[str, str]] = []
@@ -58,24 +61,24 @@ class Server:
         self.connects = None
 
     def fall_silent(self) -> None:
-        """Accept everything and answer nothing."""
+        """Accept every request and answer none."""
         self.serve = lambda path, body: []
 
     def end_idle(self) -> None:
-        """Close the connections that wait for a request, as a restart does."""
+        """Close the connections that have carried a request, as a restart does."""
         for connection in self.connections:
             connection.ended = True
             connection.pieces.append((0.0, b""))
 
 
 class Network:
-    """All servers by name, and every socket that was made."""
+    """All servers by name, and all sockets that the program has made."""
 
     def __init__(self, monkeypatch: Any, clock: Clock) -> None:
         self.clock = clock
         self.servers: Dict[str, Server] = {}
         self.sockets: Dict[int, Socket] = {}
-        # The names connected to, in order, and when.
+        # The names of the servers that were connected to, in order, with the times.
         self.tried: List[Tuple[str, float]] = []
         monkeypatch.setattr(socket, "socket", self._make)
         self.real_poll: Callable[[], Any] = select.poll
@@ -86,7 +89,7 @@ class Network:
         return self.servers[name]
 
     def open(self) -> List[str]:
-        """The servers to which a socket is open."""
+        """Return the name of the server of each open socket."""
         return [sock.name for sock in self.sockets.values() if not sock.closed]
 
     def _make(self, family: int, kind: int, proto: int = 0) -> Socket:
@@ -105,7 +108,7 @@ class Socket:
         self.closed = self.ended = False
         self._server: Optional[Server] = None
         self._connected_at = float("inf")
-        # What has not been read yet, and when it is there.
+        # The pieces that have not been read yet, each with its time of arrival.
         self.pieces: List[Tuple[float, Piece]] = []
         self._sent = b""
 
@@ -166,14 +169,14 @@ class Socket:
         return self.ready_at(event) <= self._network.clock.now
 
     def ready_at(self, event: int) -> float:
-        """When the socket is ready for a poll event, as far as that is known by now."""
+        """Return the time at which the socket is ready for a poll event, as far as it is known now."""
         if event == select.POLLOUT:
             return self._connected_at
         return self.pieces[0][0] if self.pieces else float("inf")
 
 
 class Glance:
-    """select.poll for a look at such sockets that waits for nothing."""
+    """select.poll for fake sockets, only with timeout 0."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -188,9 +191,9 @@ class Glance:
 
 
 class NetworkWaiter(Waiter):
-    """A Waiter for such sockets, and for the real pipe of a thread, which is waited for in real time.
+    """A Waiter for fake sockets on the fake clock, and for the real pipe of a thread in real time.
 
-    With `hangs` a thread is taken not to end: only fake time passes.
+    With `hangs` it assumes that the thread does not end: only fake time passes.
     """
 
     def __init__(self, network: Network) -> None:
@@ -223,22 +226,22 @@ FINE = {"header": {"cluster_id": "77"}}
 
 
 def fine(path: str, body: Dict[str, Any]) -> List[Tuple[float, Piece]]:
-    """A server that is content with everything."""
+    """Answer every request with success."""
     return [(0.0, answer(200, FINE))]
 
 
 def always(*pieces: Tuple[float, Piece]) -> Serve:
-    """A server that answers the same to everything."""
+    """Return a server's function that gives the same answer to every request."""
     return lambda path, body: list(pieces)
 
 
 def says(message: str, status: int = 503) -> Serve:
-    """A server that answers everything with an error of etcd's."""
+    """Return a server's function that answers every request with an etcd error."""
     return always((0.0, answer(status, {"message": message, "code": 1})))
 
 
 class Cluster:
-    """Three endpoints a, b, c and the v3 client of a file, over a network."""
+    """Three endpoints a, b and c on a fake network, and a v3 client of them."""
 
     def __init__(self, monkeypatch: Any) -> None:
         self.clock = Clock(monkeypatch)
@@ -248,7 +251,7 @@ class Cluster:
         self.client = self.configured(3)
 
     def configured(self, count: int, more: str = "") -> Any:
-        """A client of this many of the endpoints, with more in the file; it is the one of `call` from now on."""
+        """Return a client of the first `count` endpoints with `more` in its file; `call` then uses this client."""
         config = parse(f"host = {', '.join([A, B, C][:count])},\n{more}")
         log: Any = self.log
         self.client = v3.Client(config, Endpoints(config, self.waiter, log), self.waiter, log)

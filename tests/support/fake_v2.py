@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A small etcd with the v2 API, on the fake clock, behind python-etcd's own Client, and calls to it over a faulty wire.
+"""A small etcd with the v2 API on the fake clock, and python-etcd's client that calls it over a faulty wire.
 
-Only the client's way over the network is replaced: what it makes of arguments and answers is its own.
+Only the client's network access is replaced: python-etcd itself encodes arguments and decodes answers.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ KEYS = "/v2/keys"
 
 
 class EtcdV2:
-    """Its state, and `answer` to one request: in-order keys with a TTL in directories that are made as needed."""
+    """The store: in-order keys with a TTL, in directories that are made as needed. `answer` answers one request."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.index = 1
         self.members: List[Dict[str, Any]] = [{"id": "1", "clientURLs": ["http://etcd1:2379"]}]
-        # Value, TTL, end, created and modified index of each key.
+        # Value, end of the TTL, created and modified index of each key.
         self._keys: Dict[str, Dict[str, Any]] = {}
         self._directories = {"/"}
 
     @property
     def keys(self) -> Dict[str, str]:
-        """Names and values of all keys that there are now, in their order."""
+        """Names and values of all current keys, in order of their names."""
         self._expire()
         return {name: key["value"] for name, key in sorted(self._keys.items())}
 
     def left(self, name: str) -> float:
-        """The seconds that a key has left."""
+        """Return the seconds that a key has left."""
         end: float = self._keys[name]["end"]
         return end - self._clock.now
 
     def put(self, name: str, value: str, ttl: float = 3600) -> None:
-        """What another client writes."""
+        """Write a key as another client does."""
         self._next()
         self._write(name, value, ttl)
 
     def delete(self, name: str) -> None:
-        """Another client deletes a key."""
+        """Delete a key as another client does."""
         self._next()
         del self._keys[name]
 
     def answer(self, method: str, name: str, params: Dict[str, Any]) -> Tuple[int, bytes]:
-        """HTTP status and body."""
+        """Answer one request: return HTTP status and body."""
         self._expire()
         if name == "/v2/members":
             return 200, json.dumps({"members": self.members}).encode()
@@ -78,7 +78,7 @@ class EtcdV2:
 
     def _shown(self, name: str) -> Dict[str, Any]:
         key = self._keys[name]
-        # Rounded up, as etcd does.
+        # etcd rounds up.
         left = int(key["end"] - self._clock.now) + 1
         if left - 1 == key["end"] - self._clock.now:
             left -= 1
@@ -123,7 +123,7 @@ class EtcdV2:
 
 
 class Answer:
-    """What python-etcd wants of an answer of urllib3's."""
+    """The part of urllib3's response that python-etcd uses."""
 
     def __init__(self, status: int, data: bytes) -> None:
         self.status, self.data = status, data
@@ -136,7 +136,7 @@ class Answer:
 
 
 class Client(etcd.Client):  # type: ignore[misc]
-    """python-etcd's client, whose requests go to `ask(method, key, params)`."""
+    """python-etcd's client, which passes its requests to `ask(method, key, params)`."""
 
     def __init__(self, ask: Callable[[str, str, Dict[str, Any]], Tuple[int, bytes]]) -> None:
         super().__init__()
@@ -150,14 +150,14 @@ class Client(etcd.Client):  # type: ignore[misc]
 
 
 class Members:
-    """The members of one such etcd as the lock calls them. Requests are named GET, POST, PUT, DELETE."""
+    """The client of one fake etcd, with the interface that the lock uses. Requests are named GET, POST, PUT, DELETE."""
 
     endpoint = "etcd1:2379"
 
     def __init__(self, state: EtcdV2, clock: Clock, waiter: Waiter) -> None:
         self._state = state
         self.wire = Wire(clock, waiter)
-        # Which cluster the last answer named; the endpoints that were asked by themselves.
+        # The cluster id in the last answer, and the endpoints that were asked separately.
         self.cluster: Optional[int] = 77
         self.asked: List[str] = []
 

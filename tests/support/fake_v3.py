@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A small linearizable etcd with the v3 API, on the fake clock, and the gateway's calls to it over a faulty wire.
+"""A small linearizable etcd with the v3 API on the fake clock, and a client that calls it over a faulty wire.
 
-Answers look as etcd's: int64 are strings, zeros are absent. Leases end to the moment, which is as soon as etcd may.
+Answers have the gateway's format: int64 are strings, zeros are absent. Leases end exactly at their TTL, which is the
+earliest time that etcd permits.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from .fakes import Clock, Waiter
 
 
 class Refusal(Exception):
-    """An error of etcd's: HTTP status and message."""
+    """An error answer of etcd: HTTP status and message."""
 
 
 class EtcdV3:
-    """Its state, and `answer` to one request. `least` is the shortest lease in seconds that it grants."""
+    """The store; `answer` answers one request. `least` is the shortest TTL in seconds that it grants."""
 
     def __init__(self, clock: Clock, least: int = 2) -> None:
         self._clock = clock
         self._least = least
         self.revision = 1
         self.term = 7
-        # The next keepalives that reach a leader which is none any more: it answers in its own term, for nothing.
+        # The number of next keepalives that reach a deposed leader: it answers with the old term and renews nothing.
         self.deposed = 0
         self.members: List[Dict[str, Any]] = [{"ID": "1", "clientURLs": ["http://etcd1:2379"]}]
         self._keys: Dict[str, Dict[str, Any]] = {}
@@ -37,7 +38,7 @@ class EtcdV3:
 
     @property
     def keys(self) -> Dict[str, str]:
-        """Names and values of all keys that there are now, the oldest first."""
+        """Names and values of all current keys, oldest first."""
         self._expire()
         found = sorted(self._keys.items(), key=lambda item: int(item[1]["create"]))
         return {name: key["value"] for name, key in found}
@@ -49,13 +50,13 @@ class EtcdV3:
         return {lease: end - self._clock.now for lease, (_, end) in self._leases.items()}
 
     def put(self, name: str, value: str, lease: int = 0, ttl: int = 0) -> None:
-        """What another client writes, under a lease of its own if there is a ttl."""
+        """Write a key as another client does, under a new lease if there is a ttl."""
         if ttl:
             self._leases[lease] = ttl, self._clock.now + ttl
         self._write(name, value, lease, self._next())
 
     def revoke(self, lease: int) -> None:
-        """Another client, or the end of the lease."""
+        """Remove a lease and its keys, because another client revoked it or it expired."""
         self._leases.pop(lease, None)
         bound = [name for name, key in self._keys.items() if key["lease"] == lease]
         if bound:
@@ -64,12 +65,12 @@ class EtcdV3:
             del self._keys[name]
 
     def delete(self, name: str) -> None:
-        """Another client deletes a key; its lease stays."""
+        """Delete a key as another client does; its lease stays."""
         self._next()
         del self._keys[name]
 
     def answer(self, path: str, body: Dict[str, Any]) -> Tuple[int, bytes]:
-        """HTTP status and body."""
+        """Answer one request: return HTTP status and body."""
         self._expire()
         try:
             found = {
@@ -153,7 +154,7 @@ class EtcdV3:
         good = {"EQUAL": int.__eq__, "LESS": int.__lt__}[compare["result"]]
         field = {"CREATE": "create", "MOD": "mod"}[compare["target"]]
         wanted = int(compare.get(f"{field}_revision", 0))
-        # Where there is no key, etcd compares with one of revision 0.
+        # If the key does not exist, etcd compares with revision 0.
         found = [int(self._keys[name][field]) for name in self._within(compare)] or [0]
         return all(good(revision, wanted) for revision in found)
 
@@ -204,14 +205,14 @@ class EtcdV3:
 
 
 class Gateway:
-    """The gateway of one such etcd as the lock calls it."""
+    """The client of one fake etcd, with the interface that the lock uses."""
 
     endpoint = "etcd1:2379"
 
     def __init__(self, etcd: EtcdV3, clock: Clock, waiter: Waiter) -> None:
         self._etcd = etcd
         self.wire = Wire(clock, waiter)
-        # The watches that were asked for, and until when they may take; the endpoints that were asked by themselves.
+        # The requested watches, each with its deadline, and the endpoints that were asked separately.
         self.watched: List[Tuple[Dict[str, Any], float]] = []
         self.asked: List[str] = []
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The way to an etcd that is a fake: requests and answers take their time, and go astray where a test says so."""
+"""The connection to a fake etcd: requests and answers take time, and are lost or changed where a test plans it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Result = TypeVar("Result")
 
 
 class Fault:
-    """What happens to one request: seconds on the way out and back, lost on the way out or back, answered otherwise.
+    """A fault of one request: seconds for the request (`out`) or the answer (`back`), or loss of either (`lost`).
 
-    `error` or `answer` come in place of etcd's own answer, after its effect or (`effect` False) without one;
-    `again` repeats the request at etcd, unseen, that many seconds after its answer.
+    `error` or `answer` replaces etcd's own answer, after the request's effect or (`effect` False) without it. With
+    `again` etcd executes the request once more, that many seconds later, without an answer.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Fault:
 
 
 class Request:
-    """A request as it was made: its name and contents, when it was sent (each try), and until when it could wait."""
+    """A recorded request: its name, its body, the times of all tries (`sent`), and its deadline."""
 
     def __init__(self, name: str, body: Any, deadline: float) -> None:
         self.name, self.body, self.deadline = name, body, deadline
@@ -44,7 +44,7 @@ class Request:
 
 
 class Wire:
-    """The way to etcd: OUT seconds to it and BACK seconds for the answer, on the fake clock, and a test's faults."""
+    """The connection to etcd on the fake clock, with a test's faults: OUT s for a request, BACK s for its answer."""
 
     OUT, BACK, PAUSE = 0.25, 0.5, 1.0
 
@@ -57,19 +57,19 @@ class Wire:
 
     @property
     def names(self) -> List[str]:
-        """What was asked, in order."""
+        """The names of all requests, in order."""
         return [request.name for request in self.requests]
 
     def fault(self, name: str, *faults: Optional[Fault]) -> None:
-        """What happens to the next tries of this name, one after the other; None: nothing out of the ordinary."""
+        """Plan the faults of the next tries of requests with this name, in order; None: no fault."""
         self._faults.setdefault(name, []).extend(faults)
 
     def meanwhile(self, name: str, action: Callable[[], object]) -> None:
-        """Let others do something just before the next request of this name takes effect."""
+        """Plan an action of others just before the next request with this name takes effect."""
         self._before[name] = action
 
     def carry(self, request: Request, effect: Callable[[], Result], repeated: bool = True) -> Result:
-        """Send until it is answered; Unavailable at its deadline, or after the first loss if it is not `repeated`."""
+        """Send a request until it is answered; raise Unavailable at the deadline, or at a loss if not `repeated`."""
         self.requests.append(request)
         while True:
             self._waiter.check()
@@ -114,4 +114,4 @@ def _quietly(effect: Callable[[], object]) -> None:
     try:
         effect()
     except Exception:
-        pass  # nobody waits for this answer
+        pass  # no client waits for this answer

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Doubles for what no real thing does on demand: clocks that are moved by hand, and requests that go astray.
+"""Test doubles for clock, waiter, log, holder and lock, whose behaviour a test plans.
 
-The real etcd, processes and networks are elsewhere in this package; here time passes only where a test says so, and
-a test takes milliseconds. Beyond its interface a double only records.
+They do what the real things do not do on demand. Time passes only where a test moves the clock, so a test takes
+milliseconds. Beyond its interface a double only records. Real etcd, processes and networks are elsewhere in this
+package.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ Result = TypeVar("Result")
 
 
 class Killed(BaseException):
-    """The kernel timer has ended the process; as with the real one nothing in the process can catch it."""
+    """The kernel timer has ended the process. The program does not catch this, as it cannot catch the real signal."""
 
 
 class Clock:
-    """CLOCK_MONOTONIC, CLOCK_BOOTTIME and the kernel timer. `pass_` and `until` move them; `at` plans what happens."""
+    """CLOCK_MONOTONIC, CLOCK_BOOTTIME and the kernel timer. `pass_` and `until` move them; `at` plans actions."""
 
     def __init__(self, monkeypatch: Any) -> None:
         self.now = 1024.0
         self.slept = 65536.0
-        # When the timer was set and to how many seconds, and when it is due.
+        # The times at which the timer was set, each with its seconds; and the time at which it is due.
         self.armed: List[Tuple[float, float]] = []
         self.alarm: Optional[float] = None
         self._when_set: Optional[Callable[[], object]] = None
@@ -45,11 +46,11 @@ class Clock:
         monkeypatch.setattr(signal, "getitimer", self._get)
 
     def when_set(self, action: Callable[[], object]) -> None:
-        """Do this, once, when the process is about to set its timer: it was stopped there."""
+        """Do this once, just before the process sets its timer, as if it had been stopped there."""
         self._when_set = action
 
     def now_is(self, moment: float) -> None:
-        """Time passes while the process is stopped."""
+        """Set the time without running planned actions or the timer, as while the process is stopped."""
         self.now = moment
 
     def _set(self, which: int, seconds: float, interval: float = 0.0) -> None:
@@ -65,22 +66,22 @@ class Clock:
         return (0.0 if self.alarm is None else self.alarm - self.now), 0.0
 
     def suspend(self, seconds: float) -> None:
-        """The machine sleeps: neither CLOCK_MONOTONIC nor the kernel timer goes on."""
+        """Suspend the machine: CLOCK_MONOTONIC and the kernel timer stand still."""
         self.slept += seconds
 
     def at(self, moment: float, action: Callable[[], object]) -> None:
-        """Plan an action for a moment on the monotonic clock."""
+        """Plan an action for a time on the monotonic clock."""
         self._planned.append((moment, len(self._planned), action))
 
     def next(self) -> float:
-        """The moment of what is planned next."""
+        """Return the time of the next planned action."""
         return min((plan[0] for plan in self._planned), default=float("inf"))
 
     def pass_(self, seconds: float) -> None:
         self.until(self.now + seconds)
 
     def until(self, moment: float) -> None:
-        """Go on to this moment, or to the end that the kernel timer makes. What is planned may raise."""
+        """Move on to this time and run the actions planned until then, which may raise; raise Killed at the alarm."""
         while True:
             due = min((plan for plan in self._planned if plan[0] <= moment), default=None)
             if self.alarm is not None and self.alarm <= min(moment, due[0] if due else moment):
@@ -95,13 +96,13 @@ class Clock:
 
 
 class Waiter:
-    """A Waiter (and the Watch of a helper) over a Clock: what it waits for never comes, unless the test plans it."""
+    """A Waiter (and a helper's Watch) over a Clock: the events that it waits for never come, unless planned."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.stop = ""
         self.releasing = False
-        # The deadlines that were waited for.
+        # The deadlines of all waits.
         self.waits: List[float] = []
 
     def check(self) -> None:
@@ -124,7 +125,7 @@ class Waiter:
         self.releasing = True
 
     def stop_at(self, moment: float) -> None:
-        """Plan the end: whatever waits then is stopped."""
+        """Plan a SIGTERM at this time, which stops whatever waits then."""
 
         def stop() -> None:
             self.stop = "SIGTERM"
@@ -134,7 +135,7 @@ class Waiter:
 
 
 class Log:
-    """Keeps the lines, each with its level in front: `error: ...`."""
+    """A log that keeps its lines, each with its level in front: `error: ...`."""
 
     def __init__(self) -> None:
         self.lines: List[str] = []
@@ -157,7 +158,7 @@ class Log:
 
 
 class Holder:
-    """Who we are: a value that no other process writes."""
+    """The lock holder's identity: a value that no other process writes."""
 
     def __init__(self, value: str = "us") -> None:
         self.value = value
@@ -171,10 +172,10 @@ class Holder:
 
 
 class Lock:
-    """A lock that does what the test says, verb by verb, and takes a quarter of a second for each.
+    """A lock whose calls have the outcomes that the test plans; each call takes a quarter of a second.
 
-    `plan` names what comes next of a verb: an exception to raise, a value to return, a function to call for either, or
-    None for what a sound lock does. `events` is where each call is noted, `name` in front if there is one.
+    `plan` gives the next outcomes of a verb: an exception to raise, a value to return, a function to call for either,
+    or None for success. Each call is recorded in `events`, with `name` in front if there is one.
     """
 
     TOOK = 0.25
@@ -187,7 +188,7 @@ class Lock:
         self.endpoint = f"{name or 'etcd1'}:2379"
         self.name = name
         self.deadlines: Dict[str, List[float]] = {}
-        # What `changes` returns.
+        # The return value of `changes`.
         self.news: Dict[int, int] = {}
 
     def plan(self, verb: str, *outcomes: Any) -> None:
@@ -229,7 +230,7 @@ class Lock:
 
 
 class Poll:
-    """select.poll on the fake clock: real descriptors, but time passes at once while none of them is ready."""
+    """select.poll on the fake clock: descriptors are real, but the clock jumps ahead while none of them is ready."""
 
     def __init__(self, clock: Clock, make: Callable[[], Any]) -> None:
         self._clock = clock
@@ -244,7 +245,7 @@ class Poll:
         self._poll.register(fd, events)
 
     def poll(self, milliseconds: Optional[float] = None) -> List[Tuple[int, int]]:
-        # As the real one, which takes less than nothing for ever.
+        # The real poll also waits without limit if the timeout is negative.
         endless = milliseconds is None or milliseconds < 0
         until = float("inf") if endless else self._clock.now + (milliseconds or 0) / 1000
         while True:

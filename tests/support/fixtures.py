@@ -2,8 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """The fixtures of the tests: `pytest_plugins = ["tests.support.fixtures"]` in conftest.py.
 
-An etcd of one member lives as long as the test run; after each test that used it it is healed (it runs again, if it was
-killed or paused), so that tests may break it.  What tests do not share is the lock: each has a name of its own.
+One etcd member runs for the whole test run.  Tests may kill or pause it: after each test that uses it, it is resumed or
+restarted.  Tests do not share locks: each has its own lock name.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ NONCE_FILES = Path("/run/ctdb")
 
 @pytest.fixture(scope="session")
 def etcd_of_session() -> Iterator[Etcd]:
-    """One etcd member for the whole run; for fixtures of a wider scope than a test."""
+    """One etcd member for the whole run; for fixtures with a wider scope than one test."""
     with Etcd(1) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def etcd_v2_of_session() -> Iterator[Etcd]:
-    """As etcd_of_session, with the v2 API."""
+    """Like etcd_of_session, with the v2 API."""
     with Etcd(1, release.v2_flags()) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def etcd_v2(etcd_v2_of_session: Etcd) -> Iterator[Etcd]:
-    """As etcd, with the v2 API."""
+    """Like etcd, with the v2 API."""
     yield etcd_v2_of_session
     etcd_v2_of_session.heal()
 
@@ -54,14 +54,14 @@ def etcd(etcd_of_session: Etcd) -> Iterator[Etcd]:
 
 @pytest.fixture
 def etcd3() -> Iterator[Etcd]:
-    """Three etcd members for one test: kept for the next one they would take more of the processor than a start."""
+    """Three etcd members for one test; running for the whole session they would use more CPU than each start does."""
     with Etcd(3) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def built_etcd() -> Callable[[str], str]:
-    """`built_etcd("3.6.11")`, or "3.6" for the newest listed: the path of that etcd; without it the test is skipped."""
+    """`built_etcd("3.6.11")`, or "3.6" for the newest listed, returns the path of that etcd or skips the test."""
 
     def path(version: str) -> str:
         version = version if version.count(".") == 2 else release.newest(version)
@@ -74,7 +74,7 @@ def built_etcd() -> Callable[[str], str]:
 
 @pytest.fixture
 def lock_name(nonce_file_of: Callable[[str], Path]) -> Iterator[str]:
-    """A netbios name that no other test has; what a killed helper leaves on the machine goes at the end."""
+    """A netbios name that no other test has; the nonce file that a killed helper leaves is removed at the end."""
     name = "T" + secrets.token_hex(6).upper()
     yield name
     nonce_file_of(name).unlink(missing_ok=True)
@@ -82,7 +82,7 @@ def lock_name(nonce_file_of: Callable[[str], Path]) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def nonce_file_of() -> Iterator[Callable[[str], Path]]:
-    """The file that proves of a lock's holder that it ran on this machine."""
+    """`nonce_file_of(name)` is the path of the file that proves that a lock's holder ran on this machine."""
     yield lambda name: NONCE_FILES / f"ctdb_etcd_lock.{name}"
     with contextlib.suppress(OSError):
         NONCE_FILES.rmdir()  # unless it is a real CTDB's, or another test's
@@ -90,13 +90,13 @@ def nonce_file_of() -> Iterator[Callable[[str], Path]]:
 
 @pytest.fixture
 def nonce_file(nonce_file_of: Callable[[str], Path], lock_name: str) -> Path:
-    """That of the test's lock."""
+    """The nonce file of the test's lock."""
     return nonce_file_of(lock_name)
 
 
 @pytest.fixture
 def elected() -> Iterator[None]:
-    """Our children see that CTDB's recovery daemon runs them, to become the leader."""
+    """Name this process ctdb_recoverd, as CTDB's recovery daemon, which runs helpers to become the leader."""
     comm = Path("/proc/self/comm")
     before = comm.read_text().rstrip("\n")
     comm.write_text("ctdb_recoverd")
@@ -110,8 +110,8 @@ def helper_conf(
 ) -> Iterator[HelperConf]:
     """`helper_conf(key=value, ...)` writes a new configuration file and returns its path.
 
-    By default `host` and `port` are those of `etcd` (started only then) and `netbios_name` is `lock_name`.  A value
-    may be a list; None leaves a key out; everything else is written as it is.
+    By default `host` and `port` are those of `etcd` (started only then) and `netbios_name` is `lock_name`.  A value may
+    be a list.  None omits a key.  Everything else is written unchanged.
     """
     numbers = itertools.count(1)
     names: set[str] = set()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Parts of the program tried in a child of the test, where they may change what belongs to the whole process.
+"""Child processes of a test, for parts of the program that change the state of the whole process.
 
-No child outlives its use by more than half a minute, whatever becomes of the test.
+Each child ends after 30 s at the latest, whatever happens to the test.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LONGEST = 30
 
 
 def fork(action: Callable[[], object]) -> int:
-    """Start a child that does this and exits; its pid. The caller reaps it."""
+    """Start a child that runs `action` and exits; return its pid. The caller must reap it."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -27,7 +27,7 @@ def fork(action: Callable[[], object]) -> int:
 
 
 def in_child(action: Callable[[], object]) -> str:
-    """The text of what this returns in a child; empty if it raises."""
+    """Run `action` in a child; return its result as text, or an empty string if it raises."""
     reader, writer = os.pipe()
     pid = fork(lambda: os.write(writer, str(action()).encode()))
     os.close(writer)

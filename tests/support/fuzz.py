@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Hypothesis as the tests use it: it draws the same examples in every run, with FUZZ=quick the first few of them.
+"""The tests' settings for Hypothesis: the same examples in every run, fewer of them with FUZZ=quick.
 
-Where it is not installed, test modules that import this one are skipped.
+If Hypothesis is not installed, test modules that import this one are skipped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NUMBERS = st.one_of(
 
 
 def examples(count: int) -> Any:
-    """So many examples, however slow the machine is; one in twenty where the tests are wanted in seconds."""
+    """Draw `count` examples (with FUZZ=quick a twentieth, at least 10), however slow the machine is."""
     return settings(
         max_examples=max(10, count // 20) if os.environ.get("FUZZ") == "quick" else count,
         deadline=None,

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The program under test, run as ctdbd runs it, and what ctdbd would see of it.
+"""The program under test, run as ctdbd runs it, and its output as ctdbd sees it.
 
-stdin /dev/null, stdout a pipe, SIGPIPE and SIGUSR1 ignored, every other signal at its default, descriptors above 2
-leaked on request, an environment that holds PATH and what the test adds.  `CTDB_ETCD_LOCK` in the environment of the
-test run names another program than the one in the checkout.
+stdin is /dev/null and stdout is a pipe.  SIGPIPE and SIGUSR1 are ignored, every other signal is at its default.
+Descriptors above 2 are inherited on request.  The environment has PATH and what the test adds.  `CTDB_ETCD_LOCK` in the
+environment of the test run replaces the program in the checkout.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Conf = Union[str, Path, None]
 
 
 class Helper(Watched):
-    """Run `PROGRAM -c conf args...`; a child of the test, or with `own_parent` of a process that can be killed.
+    """A running `PROGRAM -c conf args...`: a child of the test, or with `own_parent` of a process that can be killed.
 
-    `program` is another program (with `conf` None it gets just `args`), `python` another interpreter than that of its
-    first line, `strace` arguments of strace(1) to run it under (it stays our direct child; give `-o FILE`, else the
-    trace goes to its stderr), `env` what is added to the environment.  `stderr` and `extra_fds` see `Watched`.
+    `program` replaces PROGRAM; with `conf` None it gets only `args`.  `python` replaces the interpreter in its first
+    line.  `strace` has the arguments of strace(1) to run it under: it stays our direct child, and without `-o FILE` the
+    trace goes to its stderr.  `env` is added to the environment.  For `stderr` and `extra_fds` see `Watched`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Helper(Watched):
         if strace is not None:
             command = ["strace", "-D", "-q", *strace, *command]
         environment = {"PATH": PATH, **(env or {})}
-        # env(1) instead of preexec_fn: no Python code between fork and exec of a process with threads.
+        # env(1) instead of preexec_fn, which would run Python code between fork and exec in a process with threads.
         argv = [
             "env",
             "-i",
@@ -81,7 +81,7 @@ class Helper(Watched):
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                # It must outlive us by a moment: it ends all below it when its stdin ends.
+                # The keeper must outlive us for a moment: it kills its descendants when its stdin ends.
                 self._child = spawn(
                     [sys.executable, "-I", PARENT, str(stdout), str(theirs.fileno()), *self.argv],
                     env=env,
@@ -100,31 +100,31 @@ class Helper(Watched):
         return fds[0]
 
     def status(self, timeout: float = 10) -> str:
-        """Wait for the status character; AssertionError with the program's stderr if none comes in time."""
+        """Wait for the status character and return it; without one in time raise AssertionError with the stderr."""
         return self.wait_output(timeout).decode(errors="replace")[0]
 
     @property
     def answered_after(self) -> float:
-        """Seconds from the start (of the chain setpriv, env, program: 2 ms more than exec) to the status character."""
+        """Seconds from the start to the status character, including 2 ms for setpriv and env before the program."""
         if self.first_byte is None:
             raise AssertionError(f"no status of {self.describe()}")
         return self.first_byte - self.started
 
     def kill_parent(self) -> None:
-        """SIGKILL the parent of its own; the program then gets another one, which is not process 1."""
+        """Send SIGKILL to the program's own parent; the program's new parent is not process 1."""
         assert self._own_parent, "a child of the test itself"
         signal.pidfd_send_signal(self._parent, signal.SIGKILL)
 
     @property
     def returncode(self) -> Optional[int]:
-        """As of `Watched`; None under a parent of its own, which is the only one to learn it."""
+        """As in `Watched`; None with `own_parent`, since only that parent gets the exit status."""
         return None if self._own_parent else super().returncode
 
     def _end(self) -> None:
         if not self._own_parent:
             super()._end()
             return
-        # The keeper kills all that is below it, then exits.
+        # The keeper kills all its descendants, then exits.
         assert self._child.stdin
         self._child.stdin.close()
         self._child.wait(10)
@@ -132,8 +132,10 @@ class Helper(Watched):
 
 
 def full_pipe() -> tuple[int, int]:
-    """A pipe (read end, write end) without room for one more byte: as `stderr`, with its read end in `extra_fds`,
-    the log pipe of a ctdbd that is stuck or gone."""
+    """Return a full pipe (read end, write end).
+
+    As `stderr`, with its read end in `extra_fds`, it acts as the log pipe of a ctdbd that is stuck or gone.
+    """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     for size in (4096, 1):
@@ -149,7 +151,7 @@ def full_pipe() -> tuple[int, int]:
 def contend(
     count: int, conf_for: Callable[[int], Conf], *args: str, timeout: float = 30, **options: object
 ) -> ContextManager[list[Helper]]:
-    """As `at_once`; `conf_for(number)` is the file of each."""
+    """Start helpers as `at_once` does; each gets the configuration file `conf_for(number)`."""
 
     def start(number: int, barrier: int) -> Helper:
         return Helper(conf_for(number), *args, barrier=barrier, **options)  # type: ignore
@@ -159,9 +161,9 @@ def contend(
 
 @contextmanager
 def at_once(count: int, start: Callable[[int, int], Helper], timeout: float = 30) -> Iterator[list[Helper]]:
-    """Let `count` helpers loose at one instant; when all have given their status the body gets them, holder running.
+    """Start `count` helpers at the same moment; yield them, the holder running, once all have reported their status.
 
-    `start(number, barrier)` makes each.  All wait in a shell for the end of one pipe; `started` is that moment.
+    `start(number, barrier)` makes each helper.  All wait in a shell for the end of one pipe; `started` is its time.
     """
     with ExitStack() as stack:
         barrier, release = os.pipe()
@@ -189,9 +191,10 @@ def _waits_in_shell(pid: int) -> bool:
 def successor_of(
     conf: Conf, leisure: float, timeout: float = 25, program: str = PROGRAM
 ) -> Iterator[Helper]:
-    """The first helper that says `0`, tried again and again: until its `first_byte` nobody else had the lock.
+    """Run helpers one after the other until one reports `0`; yield that one.
 
-    For `leisure` seconds, in which the lock cannot be free yet, one a second is tried; from then on there is no pause.
+    Nobody else had the lock before its `first_byte`.  For `leisure` seconds, in which the lock cannot be free yet, one
+    helper a second is tried; then there is no pause.
     """
     begun = time.monotonic()
     while time.monotonic() < begun + timeout:
@@ -205,7 +208,7 @@ def successor_of(
 
 
 def crash(holder: Helper, nonce_file: Path, elsewhere: bool = False) -> None:
-    """Kill a holder, once it has left its nonce file; `elsewhere`: as on a machine that nobody else can look at."""
+    """Kill a holder once it has written its nonce file; with `elsewhere` remove the file, as if on another machine."""
     assert holder.status() == "0"
     wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), 2, "the holder's nonce file")
     if elsewhere:

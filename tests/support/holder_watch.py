@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Who held the cluster's lock, from when until when: the proof that there was never more than one at a time.
+"""A record of which helper held the cluster's lock and when, to prove that there was never more than one holder.
 
-It looks at processes and at what they answered, never at etcd: what counts is who believes that the lock is his.  It
-may miss an overlap of some milliseconds (see HolderWatch); it never invents one.
+It watches processes and their answers, never etcd: a process that believes that it has the lock is a holder.  It may
+miss an overlap of some milliseconds (see HolderWatch), but never reports one that did not happen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .cluster import Cluster
     from .node import Node
 
-# What a helper run with -v logs once it has reported to ctdbd that it holds the lock.
+# A helper run with -v logs this once it has reported to ctdbd that it holds the lock.
 HOLDING = re.compile(r"ctdb_etcd_lock: holding .*, pid (\d+)$")
 
 
@@ -40,13 +40,13 @@ class Life:
 
 
 class HolderWatch:
-    """Records every lock helper's life and when it took the lock; a context manager around what a test does.
+    """A recorder of every lock helper's life and of the time it took the lock; a context manager around test steps.
 
-    A helper run with -v holds from the moment at the head of its own line ` holding ` in its node's log, which bears
-    its pid: when ctdbd wrote it, some ms after the fact, later on a busy machine or if ctdbd itself was stopped. Any
-    other helper holds from ctdbd's own line, which names none: the newest attempt of that node. A holder holds until
-    it is dead, even while stopped (SIGSTOP), whatever etcd thinks. Lives are polled: an overlap shorter than the
-    interval (and `largest_gap`, on a busy machine) is not seen.
+    A helper run with -v holds the lock from the time of its line ` holding ` in its node's log, which has its pid.
+    ctdbd writes that time: some ms late, more on a busy machine or if ctdbd itself was stopped. Any other helper holds
+    the lock from the time of ctdbd's own line. That line has no pid, so it counts for the node's newest attempt. A
+    holder holds the lock until it is dead, even while stopped (SIGSTOP) and whatever etcd's state is. Lives are polled:
+    an overlap shorter than the interval (or than `largest_gap`, on a busy machine) is not seen.
     """
 
     def __init__(self, cluster: Cluster, interval: float = 0.015) -> None:
@@ -69,29 +69,29 @@ class HolderWatch:
         self._thread.join()
 
     def holders(self) -> list[Life]:
-        """Every life that held the lock so far, in the order of taking it."""
+        """Return all helpers that have held the lock so far, in the order of taking it."""
         if self._error:
             raise self._error
         return sorted((life for life in list(self._lives.values()) if life.taken), key=lambda life: life.taken or 0)
 
     def living(self) -> list[Life]:
-        """The holders that were alive at the last look."""
+        """Return the holders that were alive at the last poll."""
         complete = self._complete
         return [life for life in self.holders() if life.seen >= complete]
 
     def overlaps(self) -> list[tuple[Life, Life]]:
-        """Pairs of holders that lived at one time: must be empty."""
+        """Return the pairs of holders whose times overlap; the list must be empty."""
         return [(a, b) for a, b in combinations(self.holders(), 2) if (b.taken or 0) < a.seen]
 
     def _watch(self) -> None:
         try:
             while not self._end.wait(self.interval):
                 self._poll()
-        except Exception as error:  # raised again by holders(), in the test's own thread
+        except Exception as error:  # holders() raises it again in the test's own thread
             self._error = error
 
     def _poll(self) -> None:
-        # The logs first: a helper whose line is read is then in the census, unless it is dead by now.
+        # Read the logs first: then the list of processes has each helper whose line was read, unless it is dead by now.
         taken = [(node, pid, moment) for node in self.cluster.nodes for pid, moment in self._new_holds(node)]
         now = time.monotonic()
         gap, self._last = now - self._last, now
@@ -113,12 +113,12 @@ class HolderWatch:
             newest = max((life for life in mine if life.born <= moment), key=lambda life: life.born, default=None)
             if newest:
                 newest.taken = newest.taken or moment
-            elif pid:  # a life between two looks: recorded as the moment that it held
+            elif pid:  # it lived between two polls: record only the time of its line
                 self._lives[pid, -len(self._lives)] = Life(node.number, pid, "?", moment, moment, moment)
         self._complete = now
 
     def _new_holds(self, node: Node) -> Iterator[tuple[int, float]]:
-        """Pids (0: not named) and moments of the lines that say so and are new in the node's log."""
+        """Yield pid (0: none in the line) and time of each new line in the node's log that reports a taken lock."""
         try:
             with node.log_file.open("rb") as log:
                 log.seek(self._read[node.number])
@@ -134,6 +134,6 @@ class HolderWatch:
 
 
 def born(started: int) -> float:
-    """/proc's start time, clock ticks since the machine's boot, as time.monotonic() would have it."""
+    """Convert /proc's start time, in clock ticks since boot, to the clock of time.monotonic()."""
     since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
     return time.monotonic() - since_boot

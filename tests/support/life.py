@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The life of one helper over a lock that the test plans, on a clock that is moved by hand.
+"""The run of one helper over a lock whose behaviour the test plans, on a fake clock.
 
-A module that wants the fixture gives it its own name: `life = life_fixture`.
+A test module assigns the fixture to a name of its own: `life = life_fixture`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TOOK = Lock.TOOK
 
 
 class Life:
-    """One helper's life over a lock that the test plans; `events` is what happens, in order."""
+    """One helper's run over a lock whose behaviour the test plans; `events` records what happens, in order."""
 
     def __init__(self, monkeypatch: Any) -> None:
         self.clock = Clock(monkeypatch)
@@ -56,7 +56,7 @@ class Life:
         run(refresh, *parts)
 
     def granted(self, ttl: float = TTL, age: float = 0.0) -> Grant:
-        """A grant that was asked for `age` seconds ago."""
+        """Return a grant whose request was sent `age` seconds ago."""
         now = Moment.now()
         return Grant(Moment(now.monotonic - age, now.boottime - age), ttl)
 
@@ -69,5 +69,5 @@ def life(monkeypatch: pytest.MonkeyPatch) -> Life:
 
 
 def end_of(grant: Grant) -> float:
-    """When the process has to be gone."""
+    """Return the monotonic time at which the process must be gone."""
     return grant.sent.monotonic + grant.ttl - margin(grant.ttl)

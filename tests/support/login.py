@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""An etcd with users and passwords, and fixtures for the tests of it.
+"""An etcd with users and passwords, and fixtures for its tests.
 
-A module that wants the fixtures gives them its own names: `conf, guarded = login.conf, login.guarded`.
+A test module assigns the fixtures that it uses to its own names: `conf, guarded = login.conf, login.guarded`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .helper import Helper
 from .member import Tls
 
 SHIPPED = TREE / "etc" / "ctdb_etcd_lock.conf"
-# What a masking that knows only the plain text would miss in JSON.
+# JSON escapes this password, so masking only the plain text would leave it readable.
 PASSWORD = 'p"ä\\ss%(w)s$x#1'
 QUOTED = f"'{PASSWORD}'"
 
@@ -29,7 +29,7 @@ QUOTED = f"'{PASSWORD}'"
 def with_login(
     args: Sequence[str] = (), members: int = 1, tls: Optional[Tls] = None, program: Optional[str] = None
 ) -> Iterator[Etcd]:
-    """An etcd whose auth is enabled, with the user root (password `root`)."""
+    """Run an etcd with auth enabled and the user root (password `root`)."""
     with Etcd(members, args, tls=tls, program=program) as etcd:
         etcd.etcdctl("user", "add", "root:root")
         etcd.etcdctl("user", "grant-role", "root", "root")
@@ -40,7 +40,7 @@ def with_login(
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Etcd]:
-    """One member, shared."""
+    """One etcd member with auth enabled, shared by the module's tests."""
     with with_login() as etcd:
         yield etcd
 
@@ -48,7 +48,7 @@ def guarded() -> Iterator[Etcd]:
 def add_user(
     etcd: Etcd, lock_name: str, permission: str = "readwrite", user: Optional[str] = None, password: str = PASSWORD
 ) -> str:
-    """Make a user by the commands of the shipped file's comment; its name is returned."""
+    """Create a user with the commands in the shipped configuration file's comment; return its name."""
     user = user or f"user-{lock_name}"
     text = SHIPPED.read_text()
     commands = [line[1:].split() for line in text.splitlines() if line.startswith("#   etcdctl ")]
@@ -69,14 +69,14 @@ def add_user(
 
 
 def change_password(etcd: Etcd, user: str, password: str) -> None:
-    """As its administrator."""
+    """Change a user's password as the administrator."""
     argv, env = etcd._etcdctl("user", "passwd", user, "--interactive=false")
     subprocess.run(argv, env=env, input=f"{password}\n", text=True, check=True, timeout=10, capture_output=True)
 
 
 @pytest.fixture
 def conf(helper_conf: Callable[..., Path]) -> Callable[..., Path]:
-    """`conf(etcd, user, key=value, ...)` writes a file with that user and PASSWORD."""
+    """`conf(etcd, user, key=value, ...)` writes a configuration file with this user and PASSWORD."""
 
     def write(etcd: Etcd, user: Optional[str], **keys: Any) -> Path:
         keys = {"host": etcd.endpoints, "username": user, "password": QUOTED, **keys}
@@ -88,7 +88,7 @@ def conf(helper_conf: Callable[..., Path]) -> Callable[..., Path]:
 
 
 def refusal(conf: Path, *args: str) -> str:
-    """The one line of a helper that is refused at once."""
+    """Run a helper that is refused at once; return the one line that it logs."""
     with Helper(conf, *args) as helper:
         assert helper.status() == "3", helper.describe()
         assert helper.answered_after < 10  # far below acquire_timeout

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What a test run borrows from the machine, and returns: ports, a directory, processes.
+"""Resources of the machine that a test run uses and releases: ports, directories, processes.
 
-Two test runs at the same time never get the same port.  When the run is killed, even by SIGKILL, the kernel kills its
+Two simultaneous test runs never get the same port.  When the run is killed, even by SIGKILL, the kernel kills its
 processes and a waiting shell removes its directories.
 """
 
@@ -24,7 +24,7 @@ PDEATHSIG = ("setpriv", "--pdeathsig", "KILL")
 
 
 def wait_until(condition: Callable[[], T], timeout: float, what: str, pause: float = 0.02) -> T:
-    """Return the first true value of `condition`; AssertionError naming `what` after `timeout` seconds."""
+    """Return the first true value of `condition`; after `timeout` seconds raise AssertionError with `what`."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -36,30 +36,30 @@ def wait_until(condition: Callable[[], T], timeout: float, what: str, pause: flo
 
 
 def descriptors() -> Set[Tuple[str, str]]:
-    """This process's descriptors, each with what it leads to: those that others have left may vanish meanwhile."""
+    """Return this process's descriptors, each with the target of its link; skip those that are closed meanwhile."""
     found = set()
     for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):  # that of the list itself
+        with contextlib.suppress(FileNotFoundError):  # such as that of listdir itself
             found.add((fd, os.readlink(f"/proc/self/fd/{fd}")))
     return found
 
 
 def thread_states(pid: int) -> list[str]:
-    """The state letter of each thread of a process, as proc(5) has them."""
+    """Return the state letter of each thread of a process, as in proc(5)."""
     states = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
         try:
             states.append((thread / "stat").read_text().rpartition(") ")[2][0])
         except (FileNotFoundError, ProcessLookupError):
-            pass  # it has ended meanwhile
+            pass  # the thread has ended
     return states
 
 
 class Port:
-    """A free TCP port on 127.0.0.1, ours until `close()` even while nothing listens on it.
+    """A free TCP port on 127.0.0.1, reserved until `close()` even while nothing listens on it.
 
-    It lies below the kernel's ephemeral range, so that no outgoing connection takes it while an etcd restarts; an
-    abstract unix socket keeps other test runs away from it and vanishes with this process.
+    The port is below the kernel's ephemeral range, so that no outgoing connection takes it while an etcd restarts. An
+    abstract Unix socket reserves it against other test runs; the kernel removes it with this process.
     """
 
     def __init__(self) -> None:
@@ -82,17 +82,17 @@ class Port:
         return f"127.0.0.1:{self.number}"
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the port."""
         self._claim.close()
 
 
 class Scratch:
-    """A directory in memory (else in the usual temporary place) that is removed by `close()` or when we die.
+    """A directory in /dev/shm, or else in the default temporary directory; `close()` or our end removes it.
 
-    One shell waits for the end of a pipe that only this process holds, then removes it: `close()` goes the same way.
+    A shell removes the directory at the end of a pipe that only this process holds; `close()` closes that pipe.
     """
 
-    # Tried again for a while: what is killed together with us may still be writing.
+    # Retry for a while: processes that are killed together with us may still be writing.
     _JANITOR = 'read x; for i in 1 2 3 4 5 6 7 8 9; do rm -rf "$0" 2>/dev/null && exit; sleep 0.2; done; exit 1'
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Scratch:
         )
 
     def close(self) -> None:
-        """Remove it now."""
+        """Remove the directory now."""
         if self._janitor.stdin and not self._janitor.stdin.closed:
             self._janitor.stdin.close()
             assert self._janitor.wait(10) == 0, f"{self.path} could not be removed"
@@ -122,9 +122,9 @@ def spawn(
     pass_fds: Sequence[int] = (),
     dies_with_us: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own (no terminal's Ctrl-C reaches it) that dies when we die.
+    """Start a program in its own session, which no Ctrl-C reaches; it is killed when we die.
 
-    To be called from the main thread: the kernel's death signal is tied to the thread that starts the child.
+    Call this from the main thread: the kernel sends the death signal when the thread that started the child ends.
     """
     prefix = PDEATHSIG if dies_with_us else ()
     return subprocess.Popen(
@@ -133,14 +133,14 @@ def spawn(
 
 
 def end(child: subprocess.Popen[bytes], timeout: float = 10) -> None:
-    """SIGKILL the child and reap it; nothing to do if that was done before."""
+    """Kill the child with SIGKILL and reap it, unless it has been reaped."""
     if child.returncode is None:
         child.kill()
         child.wait(timeout)
 
 
 def gone(pid: int) -> bool:
-    """Whether no process (or only its zombie) has this number."""
+    """Return whether no process, or only a zombie, has this pid."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
     except (FileNotFoundError, ProcessLookupError):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""One real etcd process at its default flags, which can be killed, paused, resumed and restarted.
+"""One real etcd process with default flags, which can be killed, paused, resumed and restarted.
 
-Given are only names, URLs, data directory, log level and what the test asks for.  A member that is killed or paused
-counts as not running: nothing here waits for it.
+Only names, URLs, data directory, log level and the flags that a test asks for are set.  A member that is killed or
+paused counts as not running: nothing here waits for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WALL_CLOCK = str(Path(__file__).with_name("wall_clock.py"))
 
 @dataclass
 class Tls:
-    """Paths of PEM files: what the members present to clients (the tests show the same), and who signed it."""
+    """Paths of PEM files: the certificate and key that members and tests present, and the CA that signed it."""
 
     cert: str
     key: str
@@ -35,9 +35,9 @@ class Tls:
 
 
 def arguments(name: str, data: str, client: str, peer: str, cluster: str, listen: str = "") -> list[str]:
-    """Of an etcd of that name at these URLs (`listen`: for clients, if not where it says that it is).
+    """Return the arguments of an etcd with these URLs (`listen`: client URL, if not the advertised one).
 
-    `cluster` is every member's "name=URL for its peers", joined by commas.
+    `cluster` is every member's "name=peer URL", joined by commas.
     """
     argv = ["--name", name, "--data-dir", data, "--initial-cluster", cluster]
     argv += ["--listen-client-urls", listen or client, "--advertise-client-urls", client]
@@ -47,8 +47,8 @@ def arguments(name: str, data: str, client: str, peer: str, cluster: str, listen
 class Member:
     """One etcd process that can be killed, paused, resumed and restarted on its own data and ports.
 
-    `client` and `peer` are `host:port`; `http_endpoint` is another one where the client port speaks gRPC only. `enter`
-    stands before its command, for another place than ours, where we can still reach it.
+    `client` and `peer` are `host:port`. `http_endpoint` differs from `client` if the client port serves gRPC only.
+    `enter` is a command that runs etcd in another namespace, where the tests can still reach it.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class Member:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """The pid of the etcd process."""
         assert self._process, "not started"
         return self._process.pid
 
     def start(self) -> None:
-        """Start it and return at once (`Etcd.wait_healthy` waits)."""
+        """Start etcd and return at once (`Etcd.wait_healthy` waits)."""
         protocol = "https" if self._tls else "http"
         client = f"{protocol}://{self.endpoint}"
         argv = [self.program, "--log-level", "warn"]
@@ -103,35 +103,35 @@ class Member:
         self.running = True
 
     def kill(self) -> None:
-        """SIGKILL: its ports refuse connections from now on."""
+        """Send SIGKILL and reap; the ports then refuse connections."""
         self.running = False
         if self._process:
             end(self._process)
 
     def terminate(self) -> None:
-        """SIGTERM, as a service manager stops it: a leader hands over first.  `exited` says when it is gone."""
+        """Send SIGTERM, as a service manager does.  A leader hands over first; `exited` shows when etcd is gone."""
         self.running = False
         os.kill(self.pid, signal.SIGTERM)
 
     @property
     def exited(self) -> bool:
-        """Whether its process is gone."""
+        """Whether the process is gone."""
         return self._process is None or self._process.poll() is not None
 
     def pause(self) -> None:
-        """SIGSTOP: connections are accepted by the kernel, nobody answers."""
+        """Send SIGSTOP: the kernel accepts connections, but etcd does not answer."""
         self.running = False
         os.kill(self.pid, signal.SIGSTOP)
         # A thread on another processor may still answer for a moment.
         wait_until(lambda: set(thread_states(self.pid)) == {"T"}, 10, "each thread of etcd to stop", 0.001)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
         self.running = True
 
     def heal(self) -> None:
-        """Resume it if it is paused, start it if it is dead."""
+        """Resume the member if it is paused, start it if it is dead."""
         if not self.running:
             if self._process and self._process.poll() is None:
                 self.resume()
@@ -139,22 +139,22 @@ class Member:
                 self.start()
 
     def restart(self) -> None:
-        """Start it again on its data, killed before if need be."""
+        """Kill etcd if it runs, and start it on the same data."""
         self.kill()
         self.start()
 
     def log(self, lines: int = 20) -> str:
-        """The last lines of its log."""
+        """Return the last lines of the log."""
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
     def ask(self, method: str, path: str, body: Optional[str] = None, timeout: float = 2) -> Optional[dict[str, Any]]:
-        """The JSON answer of one HTTP request to it; None if there is none in time."""
+        """Send one HTTP request; return the JSON answer, or None if there is none in time."""
         host, port = self.http_endpoint.split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
         if self._tls:
             context = ssl.create_default_context(cafile=self._tls.ca)
-            # Whether a certificate is any good is for the program under test to say.
+            # Only the program under test checks certificates.
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             context.load_cert_chain(self._tls.cert, self._tls.key)
@@ -170,19 +170,19 @@ class Member:
         return answer if isinstance(answer, dict) else None
 
     def request(self, method: str, path: str, timeout: float = 2) -> dict[str, Any]:
-        """The same without a body of ours; {} if there is no answer in time."""
+        """Send one HTTP request (POST with an empty object); return the JSON answer, or {} if none comes in time."""
         return self.ask(method, path, "{}" if method == "POST" else None, timeout) or {}
 
     def ids(self, timeout: float = 2) -> tuple[str, str]:
-        """Its own member id and that of the leader as it sees it; empty strings if it does not answer."""
+        """Return the member's id and the id of the leader that it sees; empty strings if it does not answer."""
         status = self.request("POST", "/v3/maintenance/status", timeout)
         return status.get("header", {}).get("member_id", ""), status.get("leader", "")
 
     def is_leader(self, timeout: float = 2) -> bool:
-        """Whether it runs and takes itself for the leader."""
+        """Return whether the member runs and considers itself the leader."""
         own, leader = self.ids(timeout) if self.running else ("", "")
         return own != "" and own == leader
 
     def healthy(self) -> bool:
-        """Whether it answers that the cluster can commit through it."""
+        """Return whether the member runs and reports that the cluster can commit through it."""
         return self.running and str(self.request("GET", "/health").get("health")).lower() == "true"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""How names become addresses: a mount namespace with files of its own, and a real name server, or a silent one.
+"""Name resolution: a mount namespace with its own /etc/hosts and resolv.conf, and a real or a silent name server.
 
-The network stays that of the test: name servers listen on addresses of their own in 127.77.0.0/16.
+The network is the test's: name servers listen on their own addresses in 127.77.0.0/16 (127.78.0.0/16 behind a delay).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .machine import end, spawn, wait_until
 
 
 class Names:
-    """A mount namespace; in it /etc/hosts and /etc/resolv.conf (one name server, `address`) are the test's."""
+    """A mount namespace with the test's own /etc/hosts and /etc/resolv.conf (one name server, at `address`)."""
 
     def __init__(self, directory: Path) -> None:
         self.address = f"127.77.{random.SystemRandom().randrange(256)}.{random.SystemRandom().randrange(1, 255)}"
@@ -31,7 +31,7 @@ class Names:
         )
         assert self._keeper.stdout and self._keeper.stdout.readline() == b"ready\n", "unshare --mount failed"
         self._enter = [f"--mount=/proc/{self._keeper.pid}/ns/mnt"]
-        # A command before another one that lets it run in the namespace.
+        # The prefix of a command that runs it in the namespace.
         self.enter = ["nsenter", *self._enter]
         self._server: Union[subprocess.Popen[bytes], socket.socket, None] = None
         self._slow: Union[socket.socket, None] = None
@@ -39,7 +39,7 @@ class Names:
         self._replace("/etc/resolv.conf", f"nameserver {self.address}\n")
 
     def hosts(self, text: str) -> None:
-        """Let this be /etc/hosts; to be called before a program asks."""
+        """Make this text /etc/hosts; call it before a program resolves a name."""
         self._replace("/etc/hosts", text)
 
     def _replace(self, path: str, text: str) -> None:
@@ -55,14 +55,14 @@ class Names:
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
     def helper(self, conf: object, *args: str, **options: object) -> Helper:
-        """The program under test in the namespace; see Helper."""
+        """Run the program under test in the namespace; see Helper."""
         command = [*self._enter, PROGRAM, "-c", str(conf), *args]
         return Helper(None, *command, program="nsenter", **options)  # type: ignore[arg-type]
 
     def serve(self, *records: str, delay: float = 0) -> None:
-        """Let dnsmasq answer with these (its options without the dashes); anything else does not exist.
+        """Start dnsmasq with these records (its options without the dashes); other names do not exist.
 
-        Each answer can be held back for a while.
+        Each answer is delayed by `delay` seconds.
         """
         self.stop()
         command = [
@@ -106,13 +106,13 @@ class Names:
                 return False
 
     def fall_silent(self) -> None:
-        """Let the name server take every question and answer none."""
+        """Replace the name server with one that answers no query."""
         self.stop()
         self._server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._server.bind((self.address, 53))
 
     def stop(self) -> None:
-        """No name server at all: questions are refused."""
+        """Stop the name server: the kernel then refuses queries."""
         if isinstance(self._server, socket.socket):
             self._server.close()
         elif self._server:
@@ -123,7 +123,7 @@ class Names:
         self._slow = None
 
     def close(self) -> None:
-        """End the name server; with the keeper the namespace goes."""
+        """Stop the name server and end the namespace's last process, which removes the namespace."""
         self.stop()
         end(self._keeper)
         assert self._keeper.stdout
@@ -137,7 +137,7 @@ class Names:
 
 
 class Relay:
-    """Passes TCP connections from `host` (and a free port) to a target that can be changed while it runs."""
+    """A TCP relay from a free port on `host` to a target that can change while it runs."""
 
     def __init__(self, target: str, host: str = "127.0.0.1") -> None:
         self._target = target
@@ -149,7 +149,7 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def switch(self, target: str) -> None:
-        """End all connections; new ones go to another target."""
+        """Close all connections and forward new ones to another target."""
         self._target = target
         for sock in self._open:
             with contextlib.suppress(OSError):
@@ -189,7 +189,7 @@ class Relay:
 
 @contextlib.contextmanager
 def black_hole(host: str, port: int = 0) -> Iterator[int]:
-    """An address that answers nobody who wants to connect: the queue of its listener is full. Yields the port."""
+    """Yield a port where no connection attempt is answered, because the listener's queue is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind((host, port))

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A machine of its own: one PID, mount and network namespace in which a whole cluster lives.
+"""A PID, mount and network namespace that acts as a separate machine for a whole cluster, and an etcd cluster in it.
 
-Promise: whatever ends the process that made it (return, exception, Ctrl-C, SIGKILL), nothing survives: no process,
-no mount, no file, no firewall rule. PID 1 reads a pipe of which we hold the only other end; when we are gone it reads
-end-of-file and exits, and with PID 1 the kernel kills every process of the namespace and drops its mounts. Files live
-on a tmpfs over /run that only the namespace sees: no two namespaces collide, paths stay far below the 108 bytes of a
-Unix socket address, and etcd's fsyncs are quick on any disk.
+Promise: however the process that made it ends (return, exception, Ctrl-C, SIGKILL), no process, mount, file or firewall
+rule survives. PID 1 reads a pipe whose only write end is ours. When we are gone, it reads end-of-file and exits. The
+kernel then kills every process of the namespace and drops its mounts. Files are on a tmpfs over /run that only the
+namespace sees: no two namespaces collide, paths stay far below the 108 bytes of a Unix socket address, and etcd's
+fsyncs are quick on any disk.
 
-NamespaceEtcd is an etcd in it.
-
-Needs root, unshare and nsenter (util-linux), ip, mount and timeout. NamespaceError says what did not work.
+This needs root, unshare and nsenter (util-linux), ip, mount and timeout. NamespaceError reports what did not work.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from . import release
 from .machine import wait_until
 from .member import arguments
 
-# SIGCHLD is ignored and not handled: then the kernel itself reaps the orphans that are left to PID 1.
+# PID 1 ignores SIGCHLD, so that the kernel itself reaps the orphans that become children of PID 1.
 _INIT = """
 import signal, subprocess, sys
 subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"], check=True)
@@ -38,7 +36,8 @@ print("ready", flush=True)
 sys.stdin.read()
 """
 
-# What a daemon gets from a service manager: no HOME, nothing of the tester's shell. CTDB's log is read by UTC.
+# The environment that a service manager gives a daemon: no HOME, nothing from the tester's shell. With UTC the tests
+# can read the times in CTDB's log.
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "UTC"}
 
 
@@ -48,7 +47,7 @@ class NamespaceError(Exception):
 
 @dataclass(frozen=True)
 class Process:
-    """One process as /proc shows it inside: `state` R, S, D, T, Z...; (pid, started) is never used twice."""
+    """One process in the namespace's /proc. `state` is R, S, D, T, Z...; (pid, started) is unique."""
 
     pid: int
     ppid: int
@@ -58,14 +57,14 @@ class Process:
 
 
 class Namespace:
-    """`run` and `popen` run commands inside, `outside` shows its files to us, `processes` reads its /proc."""
+    """The namespace: `run` and `popen` run commands inside, `outside` maps its paths, `processes` reads its /proc."""
 
     def __init__(self) -> None:
         if os.geteuid() != 0:
             raise NamespaceError("namespaces need root")
         command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--net"]
         pipe = subprocess.PIPE
-        # A session of its own: a Ctrl-C at the terminal is for us alone, who then take the namespace down.
+        # In its own session it gets no Ctrl-C from the terminal; only we do, and then end the namespace.
         self._unshare = subprocess.Popen(
             [*command, sys.executable, "-I", "-c", _INIT],
             text=True,
@@ -81,22 +80,22 @@ class Namespace:
         self._root = proc / "root"
         self._enter = ["nsenter", f"--mount={proc}/ns/mnt", f"--net={proc}/ns/net"]
         self._enter += [f"--pid={proc}/ns/pid_for_children"]
-        # Without these nsenter would lead out of a chroot, to the machine's own files.
+        # Without these nsenter would leave a chroot and see the machine's own files.
         self._enter += [f"--root={proc}/root", f"--wd={proc}/root"]
 
     def close(self) -> None:
-        """Kill everything inside; returns when it is gone. May be called twice."""
+        """Kill everything inside and wait until it is gone. A second call does nothing."""
         with self._unshare:
-            pass  # the exit of a Popen's context closes the pipes and waits
+            pass  # the end of a Popen's context closes the pipes and waits
 
     def outside(self, path: str) -> Path:
-        """The path by which we, outside, reach the absolute `path` of the namespace."""
+        """Return the path outside of the file at the absolute `path` inside."""
         return self._root / path.lstrip("/")
 
     def popen(
         self, *command: str, env: Optional[Mapping[str, str]] = None, output: Union[int, IO[bytes]] = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
-        """Start a command inside and do not wait. End it by `kill`: the Popen's own pid is that of nsenter, outside."""
+        """Start a command inside and do not wait. End it with `kill`: the Popen's pid is that of nsenter, outside."""
         return subprocess.Popen(
             [*self._enter, *command],
             env={**ENVIRONMENT, **(env or {})},
@@ -109,8 +108,8 @@ class Namespace:
     def run(
         self, *command: str, env: Optional[Mapping[str, str]] = None, timeout: float = 10, check: bool = True
     ) -> str:
-        """A command's output (both streams); NamespaceError on failure and time-out, unless `check` is false."""
-        # timeout(1) runs inside and so ends the command itself; ending nsenter would leave its child running.
+        """Run a command; return its output (both streams). With `check` a failure or timeout is a NamespaceError."""
+        # timeout(1) runs inside and ends the command itself. Killing nsenter would leave its child running.
         popen = self.popen("timeout", "--kill-after=1", str(timeout), *command, env=env, output=subprocess.PIPE)
         raw, _ = popen.communicate()
         output = raw.decode(errors="replace")
@@ -119,19 +118,19 @@ class Namespace:
         return output
 
     def kill(self, pids: Sequence[int], signal: str = "KILL") -> None:
-        """Signal processes by their pids inside; those already gone do not matter."""
+        """Signal processes by their pids inside; ignore those that are gone."""
         if pids:
             self.run("sh", "-c", f'kill -{signal} "$@"', "sh", *map(str, pids), check=False)
 
     def drop(self, *match: str) -> Callable[[], object]:
-        """Lose every packet that arrives and matches (as iptables says it); the result undoes it."""
-        # At INPUT it is silence, as of a pulled cable; at OUTPUT it would be an error to the sender.
+        """Drop every incoming packet that matches (arguments of iptables); return a function that undoes this."""
+        # At INPUT packets vanish as with a pulled cable; at OUTPUT the sender would get an error.
         rule = ["INPUT", *match, "-j", "DROP"]
         self.run("iptables", "-w", "-A", *rule)
         return lambda: self.run("iptables", "-w", "-D", *rule)
 
     def processes(self) -> Iterator[Process]:
-        """Every process inside, zombies too, except PID 1."""
+        """Yield every process inside except PID 1, including zombies."""
         for entry in os.listdir(self.outside("/proc")):
             stat = self._read(entry, "stat").rpartition(b") ")[2].split() if entry.isdigit() and entry != "1" else []
             if stat:
@@ -139,16 +138,16 @@ class Namespace:
                 yield Process(int(entry), int(stat[1]), stat[0].decode(), int(stat[19]), argv)
 
     def has_environment(self, pid: int, name: str, value: str) -> bool:
-        """Whether the process was started with `name=value`; false for one that is gone or a zombie."""
+        """Return whether the process was started with `name=value`; false if it is gone or a zombie."""
         return f"{name}={value}".encode() in self._read(str(pid), "environ").split(b"\0")
 
     def own_pid(self, pid: int) -> int:
-        """The process's number in its own PID namespace, where that is one further inside; 0 if it is gone."""
+        """Return the process's pid in its innermost PID namespace; 0 if it is gone."""
         numbers = re.search(rb"^NSpid:.*?(\d+)$", self._read(str(pid), "status"), re.M)
         return int(numbers[1]) if numbers else 0
 
     def name(self, pid: int) -> str:
-        """What the process calls itself (comm); empty if it is gone."""
+        """Return the process's name (comm); empty if it is gone."""
         return self._read(str(pid), "comm").decode(errors="replace").strip()
 
     def _read(self, pid: str, name: str) -> bytes:
@@ -156,14 +155,14 @@ class Namespace:
             with open(f"{self._root}/proc/{pid}/{name}", "rb") as file:
                 return file.read()
         except (FileNotFoundError, ProcessLookupError):
-            return b""  # gone between two looks
+            return b""  # the process is gone
 
 
 class NamespaceEtcd:
-    """`members` etcds at their own defaults plus `args`, listening on every address of the namespace at `ports`.
+    """An etcd cluster of `members` members with default flags plus `args`, listening at `ports` on all addresses.
 
-    From outside they are reached only by commands that run inside. `program`, `args` and `protocol` may change between
-    a member's end and its next start; `credentials` are etcdctl's arguments for TLS and login.
+    Only commands that run inside reach them. `program`, `args` and `protocol` may change between a member's end and its
+    next start. `credentials` are etcdctl's arguments for TLS and login.
     """
 
     def __init__(self, namespace: Namespace, members: int, args: Sequence[str]) -> None:
@@ -182,7 +181,7 @@ class NamespaceEtcd:
         self.wait_healthy()
 
     def start_member(self, port: int) -> None:
-        """Start the member that listens at `port`, for the first time or with the data it had; not waited for."""
+        """Start the member that listens at `port`, with its data if it has run before; do not wait."""
         peers = {f"etcd{p}": f"http://127.0.0.1:{p + 1}" for p in self.ports}
         name = f"etcd{port}"
         cluster = ",".join(f"{member}={peer}" for member, peer in peers.items())
@@ -194,25 +193,25 @@ class NamespaceEtcd:
         self._namespace.run(*daemonise, *command, *self.args)
 
     def kill_member(self, port: int) -> None:
-        """SIGKILL the member that listens at `port`."""
+        """Send SIGKILL to the member that listens at `port`."""
         self._namespace.kill(self._pids(port))
 
     def stop_member(self, port: int) -> None:
-        """SIGTERM, as a service manager stops it, and wait for its end: a leader hands over first."""
+        """Send SIGTERM, as a service manager does, and wait for the member's end. A leader hands over first."""
         self._namespace.kill(self._pids(port), "TERM")
         wait_until(lambda: not self._pids(port), 30, f"the end of the etcd at {port}")
 
     def replace_member(self, port: int, new: int) -> None:
-        """Take a member out of the cluster for good, and put one at another port in its place."""
+        """Remove a member from the cluster and add a new one at another port."""
         members = [line.split(", ") for line in self.ctl("member", "list").splitlines()]
         number = next(one for one, _, name, *_ in members if name == f"etcd{port}")
         at = self.ports.index(port)
-        # Not asked of itself: it may stop before it answers.
+        # Do not ask the member to remove itself: it may stop before it answers.
         del self.ports[at]
         self.ctl("member", "remove", number)
         self.kill_member(port)
         added = f"etcd{new}", f"--peer-urls=http://127.0.0.1:{new + 1}"
-        # Refused for as long as the members do not all know each other for 5 s.
+        # etcd refuses this until all members have been connected to each other for 5 s.
         wait_until(lambda: "added to cluster" in self.ctl("member", "add", *added, check=False), 30, "a member to add")
         self.ports.insert(at, new)
         self.start_member(new)
@@ -223,7 +222,7 @@ class NamespaceEtcd:
         return [process.pid for process in self._namespace.processes() if process.argv[1:3] == name]
 
     def wait_healthy(self, timeout: float = 30) -> None:
-        """Until every member answers."""
+        """Wait until every member is healthy."""
 
         def healthy() -> bool:
             return self.ctl("endpoint", "health", check=False).count("is healthy") == len(self.ports)
@@ -231,20 +230,20 @@ class NamespaceEtcd:
         wait_until(healthy, timeout, "all members of etcd to be healthy")
 
     def ctl(self, *args: str, check: bool = True, typed: str = "") -> str:
-        """What etcdctl says, of the v3 API, when this line is typed into it."""
+        """Run etcdctl for the v3 API with the line `typed` on stdin; return its output."""
         endpoints = ",".join(f"{self.protocol}://127.0.0.1:{port}" for port in self.ports)
         type_in = ["sh", "-c", 'echo "$0" | "$@"', typed]
         command = [*type_in, "etcdctl", "--endpoints", endpoints, *self.credentials, *args]
         return self._namespace.run(*command, env={"ETCDCTL_API": "3"}, check=check)
 
     def keys(self, prefix: str) -> dict[str, str]:
-        """The keys that begin so, and their values; newlines in neither."""
+        """Return the keys with this prefix and their values; neither may contain newlines."""
         lines = self.ctl("get", "--prefix", prefix).splitlines()
         return dict(zip(lines[::2], lines[1::2]))
 
 
 def log_time(line: str) -> Optional[float]:
-    """The moment (Unix time) at the head of a line of CTDB's log; None for a line without one."""
+    """Return the time (Unix time) at the start of a CTDB log line; None for a line without one."""
     try:
         return datetime.fromisoformat(line.partition(" ")[0]).timestamp()
     except ValueError:

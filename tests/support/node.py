@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""One node of a real CTDB cluster: a ctdbd with files, addresses and a log of its own; see cluster.py."""
+"""One node of a real CTDB cluster: a ctdbd with its own files, addresses and log; see cluster.py."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Collection, Mapping, Optional
 if TYPE_CHECKING:
     from .cluster import Cluster
 
-BROADCAST = 2.5  # s: a leader says every second that he is; without one the tool would wait for long
+BROADCAST = 2.5  # s: a leader broadcasts every second; without a leader the ctdb tool would wait long
 
 
 class Node:
-    """One ctdbd. `lock_command` is what it runs for the lock; a change counts from the next start."""
+    """One ctdbd. It runs `lock_command` for the lock; a change applies from the next start."""
 
     def __init__(self, cluster: Cluster, number: int, lock_command: str) -> None:
         self.cluster = cluster
@@ -26,7 +26,7 @@ class Node:
         self.files: Path = cluster.namespace.outside(self.base)
         self.log_file: Path = self.files / "log"
         self._env = {"CTDB_BASE": self.base, "CTDB_TEST_MODE": "yes"}
-        # In test mode CTDB 4.25 looks for its own programs there, and aborts if it is not set (4.22 did not).
+        # In test mode CTDB 4.25 aborts if this directory of its own programs is not set (4.22 did not).
         self._env["CTDB_TEST_HELPER_BINDIR"] = "/usr/libexec/ctdb"
         for name in "run var share events/notification events/legacy db/volatile db/persistent db/state".split():
             (self.files / name).mkdir(parents=True)
@@ -39,7 +39,7 @@ class Node:
         return f"node {self.number}"
 
     def write_lock_conf(self, options: Mapping[str, object]) -> None:
-        """The whole of the node's ctdb_etcd_lock.conf, in the place of the old one at one moment."""
+        """Replace the node's whole ctdb_etcd_lock.conf atomically."""
         text = "".join(f"{key} = {value}\n" for key, value in options.items())
         (self.files / "new.conf").write_text(text)
         (self.files / "new.conf").chmod(0o600)
@@ -55,19 +55,19 @@ class Node:
             f"  state database directory = {self.base}/db/state\n"
             "[failover]\n  disabled = true\n"
         )
-        # In a PID namespace of its own ctdbd needs a process 1 that outlives it as a daemon, and reaps.
+        # In its own PID namespace ctdbd needs a process 1 that stays when it daemonises, and that reaps.
         alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
         alone += ["sh", "-c", 'trap "" CHLD; (trap - CHLD; exec ctdbd); exec sleep infinity']
         daemonise = ["sh", "-c", '"$@" >/dev/null 2>&1 &', "sh", *alone]
         self.cluster.namespace.run(*(daemonise if self.cluster.machines else ["ctdbd"]), env=self._env)
 
     def shutdown(self, timeout: float = 20) -> None:
-        """The clean way: `ctdb shutdown`; returns when no process of the node is left."""
+        """Stop the node cleanly by `ctdb shutdown`; wait until no process of it is left."""
         self.ctdb("shutdown", timeout=timeout)
         self.cluster.wait_until(lambda: not self.pids(), timeout, f"{self} to be gone")
 
     def kill_all(self) -> None:
-        """SIGKILL for every process of the node, its helpers among them; unlike a power cut it closes connections."""
+        """Send SIGKILL to every process of the node, helpers included; unlike a power cut this closes connections."""
 
         def dead() -> bool:
             self.cluster.namespace.kill(self.pids())
@@ -76,7 +76,7 @@ class Node:
         self.cluster.wait_until(dead, 5, f"{self} to be dead")
 
     def pids(self) -> list[int]:
-        """Every live process that has this node's CTDB_BASE in its environment (pids inside the namespace)."""
+        """Return the pids inside the namespace of live processes with this node's CTDB_BASE in their environment."""
         return [process.pid for process in self.cluster.namespace.processes() if self.owns(process.pid)]
 
     def owns(self, pid: int) -> bool:
@@ -86,30 +86,30 @@ class Node:
         return bool(self.pids())
 
     def helper_pids(self) -> list[int]:
-        """The lock helpers that ctdbd runs for this node now: the holder, and for a moment each recovery's check."""
+        """Return the pids of this node's lock helpers: the holder and, for a moment, the check of each recovery."""
         return [process.pid for process, node in self.cluster.helpers() if node is self]
 
     def kill_helper(self, signal: str = "KILL") -> None:
         self.cluster.namespace.kill(self.helper_pids(), signal)
 
     def log(self) -> str:
-        """All that ctdbd has logged since the cluster was made, over restarts."""
+        """Return all that ctdbd has logged since the cluster was made, across restarts."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def ctdb(self, *args: str, timeout: float = 10, check: bool = True) -> str:
-        """What the ctdb tool says to this node."""
+        """Run the ctdb tool on this node; return its output."""
         return self.cluster.namespace.run("ctdb", *args, env=self._env, timeout=timeout, check=check)
 
     def ctdb_etcd_lock(self, *args: str) -> str:
-        """What the program under test says when an operator runs it on this node; its exit status must be 0."""
+        """Run the program under test as an operator on this node; return its output. The exit status must be 0."""
         return self.cluster.namespace.run(self.lock_command.split()[0], *args, env=self._env)
 
     def status(self) -> str:
-        """What `ctdb status` says, be it an error."""
+        """Return the output of `ctdb status`, even if it is an error."""
         return self.ctdb("status", timeout=BROADCAST, check=False)
 
     def sees_healthy(self, numbers: Collection[int]) -> Optional[int]:
-        """By `ctdb status`: the leader's number if recovery is over and all these nodes are OK, else None."""
+        """Return the leader's number if `ctdb status` shows no recovery and all these nodes as OK, else None."""
         status = self.status()
         okay = {int(pnn) + 1 for pnn in re.findall(r"^pnn:(\d+) \S+ +OK", status, re.M)}
         leader = re.search(r"^(?:Leader|Recovery master):(\d+)$", status, re.M)
@@ -118,7 +118,7 @@ class Node:
         return None
 
     def sees_leader(self) -> Optional[int]:
-        """The number of the leader, None if nobody says that he is: CTDB's tool waits for the next broadcast."""
+        """Return the leader's number; None if no leader broadcasts: the ctdb tool waits for the next broadcast."""
         answer = self.ctdb("leader", timeout=BROADCAST, check=False)
         if "Unknown command" in answer:
             answer = self.ctdb("recmaster", check=False)  # before CTDB 4.16

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A stand-in for ctdbd as a parent: starts one program and can then be killed by itself.
+"""A stand-in for ctdbd as a parent: it starts one program and can then be killed alone.
 
-    python3 -I parent.py STDOUT_FD REPORT_FD ARGV...     (REPORT_FD: a unix socket, stdin: the lifeline)
+    python3 -I parent.py STDOUT_FD REPORT_FD ARGV...     (REPORT_FD: a Unix socket, stdin: the lifeline)
 
-Two processes.  The *keeper* ends everything when its stdin ends: whatever is orphaned below it becomes its child.  The
-*parent* starts the program, sends "PARENT-PID PROGRAM-PID MOMENT" and a pidfd of the program to REPORT_FD and then does
-what ctdbd does: reap its child, and live on.  Neither keeps a copy of the write end of the program's stdout.
+There are two processes.  The *keeper* kills all its descendants when its stdin ends; orphans among them become its
+children.  The *parent* starts the program and sends "PARENT-PID PROGRAM-PID TIME" and a pidfd of the program to
+REPORT_FD.  Then it acts as ctdbd does: it reaps its child and goes on running.  Neither keeps a copy of the write end
+of the program's stdout.
 """
 
 import ctypes
@@ -21,13 +22,13 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def prctl(option: int, value: int) -> None:
-    """prctl(2), which Python does not have."""
+    """Call prctl(2), which Python does not offer."""
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
 def parent(stdout: int, report: int, argv: list[str]) -> None:
-    """Start the program, report it, reap it, and wait for our own end."""
+    """Start the program, report it, reap it, and wait until we are killed."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     started = time.monotonic()
     program = os.fork()
@@ -38,7 +39,7 @@ def parent(stdout: int, report: int, argv: list[str]) -> None:
         os.close(report)
         os.execvp(argv[0], argv)
     os.close(stdout)
-    # Sent before it can be reaped: the pidfd is surely that of the program.
+    # Open the pidfd before the program can be reaped, so that its pid cannot be another process's.
     with socket.socket(fileno=report) as channel:
         socket.send_fds(channel, [f"{os.getpid()} {program} {started}".encode()], [os.pidfd_open(program)])
     os.waitpid(program, 0)
@@ -47,8 +48,8 @@ def parent(stdout: int, report: int, argv: list[str]) -> None:
 
 
 def keep() -> None:
-    """Wait for the end of stdin, then kill every process below us."""
-    # Orphans are reaped by the kernel at once, as by any init.
+    """Wait for the end of stdin, then kill all descendants."""
+    # The kernel then reaps orphans at once, as an init would.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     os.closerange(1, 4096)
     while os.read(0, 1):
@@ -67,7 +68,7 @@ def keep() -> None:
 
 
 def main() -> None:
-    """Become the keeper of a parent of the program."""
+    """Start the parent of the program and become the keeper."""
     stdout, report = int(sys.argv[1]), int(sys.argv[2])
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     if os.fork() == 0:

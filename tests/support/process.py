@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A child process that is watched: each byte on its stdout, the end of its output and its exit carry a time stamp.
+"""A watched child process: each read from its stdout, the end of its output and its exit have a time stamp.
 
-All moments are of `time.monotonic()`.  One thread waits in poll(2) for all three, so that the stamps are those of the
-events however busy the test is.  Signals go through a pidfd: never to a stranger that got the same number.
+All time stamps are of `time.monotonic()`.  One thread waits for all three events in poll(2), so that the stamps are
+right however busy the test is.  Signals go through a pidfd, so that they never reach another process that got the pid.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ W = TypeVar("W", bound="Watched")
 
 
 class Watched:
-    """Run `argv` with stdin /dev/null, stdout a pipe and stderr a file without a name (or the descriptor `stderr`).
+    """A program run with stdin /dev/null, stdout a pipe and stderr an unnamed file (or the descriptor `stderr`).
 
-    `env` is the whole environment (default: ours).  `extra_fds` are leaked into the program under their numbers;
-    `stdin` is for a barrier.  As a context manager it kills the program's whole process group and reaps it at the end.
+    `env` is the whole environment (default: ours).  The program inherits `extra_fds` under the same numbers.  `stdin`
+    is for a barrier.  The context manager kills the program's whole process group at the end and reaps the program.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Watched:
         self._watcher.start()
 
     def _spawn(self, env: dict[str, str], stdin: int, stdout: int, stderr: int, extra_fds: Sequence[int]) -> int:
-        """Start the program, set `pid`; return a pidfd of it."""
+        """Start the program and set `pid`; return its pidfd."""
         self._child = spawn(self.argv, env=env, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=extra_fds)
         self.pid = self._child.pid
         return os.pidfd_open(self.pid)
@@ -101,7 +101,7 @@ class Watched:
         return result
 
     def describe(self) -> str:
-        """What is known of the process: for the message of a failing test."""
+        """Return what is known about the process, for the message of a failing test."""
 
         def after(moment: Optional[float]) -> str:
             return "no" if moment is None else f"after {moment - self.started:.3f} s"
@@ -113,12 +113,12 @@ class Watched:
 
     @property
     def stdout(self) -> bytes:
-        """What came on stdout so far."""
+        """The output on stdout so far."""
         return b"".join(data for _, data in self.output)
 
     @property
     def stderr(self) -> str:
-        """What is in the file that holds its stderr."""
+        """The contents of the stderr file."""
         if self._errors.closed:
             return ""
         size = os.fstat(self._errors.fileno()).st_size
@@ -126,76 +126,76 @@ class Watched:
 
     @property
     def first_byte(self) -> Optional[float]:
-        """The moment of the first byte on stdout."""
+        """The time of the first byte on stdout; None before it."""
         return self.output[0][0] if self.output else None
 
     @property
     def alive(self) -> bool:
-        """Whether it has not exited."""
+        """Whether the program has not exited."""
         return self.exited is None
 
     def wait_output(self, timeout: float = 10) -> bytes:
-        """Wait for the first output; AssertionError with the program's stderr if there is none in time."""
+        """Wait for the first output and return it; without any in time raise AssertionError with the stderr."""
         self._await(lambda: self.output or self.eof, timeout, "the first byte on stdout")
         if not self.output:
             raise AssertionError(f"no byte on stdout of {self.describe()}")
         return self.stdout
 
     def wait_eof(self, timeout: float = 10) -> float:
-        """Wait for the end of output (what ctdbd takes for the loss of the lock); return its moment."""
+        """Wait for the end of output, by which ctdbd detects the loss of the lock; return its time."""
         return float(self._await(lambda: self.eof, timeout, "the end of output"))
 
     def wait_exit(self, timeout: float = 10) -> float:
-        """Wait for the exit; return its moment."""
+        """Wait for the exit; return its time."""
         return float(self._await(lambda: self.exited, timeout, "the exit"))
 
     def signal(self, number: int) -> None:
-        """Send it a signal; nothing happens if it is gone."""
+        """Send a signal; do nothing if the program is gone."""
         try:
             signal.pidfd_send_signal(self._pidfd, number)
         except ProcessLookupError:
             pass
 
     def terminate(self) -> None:
-        """SIGTERM: what ctdbd sends when it wants the lock released."""
+        """Send SIGTERM, as ctdbd does to have the lock released."""
         self.signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self.signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """SIGSTOP."""
+        """Send SIGSTOP."""
         self.signal(signal.SIGSTOP)
 
     def cont(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self.signal(signal.SIGCONT)
 
     def close_stdout(self, timeout: float = 5) -> None:
-        """Close our end of its stdout: the reader goes away."""
+        """Close the read end of the program's stdout."""
         os.write(self._waker, b"x")
         self._await(lambda: self._stdout < 0 or None, timeout, "closing stdout")
 
     @property
     def returncode(self) -> Optional[int]:
-        """How it exited (minus the signal's number, if one ended it); None while it runs."""
+        """The exit status (the negative signal number, if a signal ended the program); None while it runs."""
         if self.exited is None:
             return None
         if self._child.returncode is not None:
             return self._child.returncode
-        # Left unreaped: its number stays its own, and with it that of its process group, until close().
+        # Do not reap before close(): until then no other process or process group can get this pid.
         result = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         assert result is not None
         return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
     def _end(self) -> None:
-        """Kill and reap the program and what it has started."""
+        """Kill the program's process group and reap the program."""
         os.killpg(self.pid, signal.SIGKILL)
         self._child.wait(10)
 
     def close(self) -> None:
-        """Kill, reap, and give back every descriptor."""
+        """Kill and reap the program and close every descriptor."""
         if self._closed:
             return
         self._closed = True

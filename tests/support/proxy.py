@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A network between the program and one etcd endpoint that can be made faulty while it is in use.
+"""A proxy between the program and one etcd endpoint that makes the network faulty while it is in use.
 
-The proxy is a process of its own: a busy test does not distort its timing.  Every method returns when the change is in
-force.  A new proxy forwards.  `freeze`, `freeze_answers`, `refuse`, `delay`, `truncate_answers`, `cut_requests` and
-`forward` replace each other; traps (`hold_next_request`) and canned answers (`answer_with`) come on top of them and
-last until `forward`.
+The proxy is a separate process, so that a busy test does not distort its timing.  Every method returns once its change
+is in force.  A new proxy forwards.  `freeze`, `freeze_answers`, `refuse`, `delay`, `truncate_answers`, `cut_requests`
+and `forward` replace each other.  Traps (`hold_next_request`) and canned answers (`answer_with`) add to them and last
+until `forward`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .machine import Port, end, spawn, wait_until
 
 @dataclass
 class Seen:
-    """What has passed so far: `requests` are (moment, 'POST /v3/kv/range'), moments as of time.monotonic()."""
+    """The traffic so far. `requests` are pairs like (moment, 'POST /v3/kv/range'), moments of time.monotonic()."""
 
     connections: int
     open: int
@@ -35,12 +35,12 @@ class Seen:
     requests: list[tuple[float, str]]
 
     def count(self, path: str = "") -> int:
-        """How many requests had this in method and path."""
+        """Return the number of requests whose method and path contain `path`."""
         return sum(path in line for _, line in self.requests)
 
 
 class Proxy:
-    """Listens at `endpoint`, in front of `target` ("host:port"); a context manager."""
+    """A proxy that listens at `endpoint` and forwards to `target` ("host:port"); a context manager."""
 
     def __init__(self, target: str) -> None:
         self._port = Port()
@@ -59,12 +59,12 @@ class Proxy:
 
     @property
     def port(self) -> int:
-        """Its port."""
+        """The port that the proxy listens on."""
         return self._port.number
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """The pid of the proxy process."""
         return self._process.pid
 
     def _do(self, command: str, **arguments: Any) -> Any:
@@ -79,45 +79,48 @@ class Proxy:
         return json.loads(answer)
 
     def forward(self, drop_held: bool = False) -> None:
-        """All as it comes, again.  What was held back is delivered first, in order; with `drop_held` it is lost."""
+        """Forward everything again.  Deliver the held bytes first, in order; with `drop_held` discard them."""
         if drop_held:
             self._do("mode", drop_held=True)
         self._do("clear")
         self._do("mode")
 
     def freeze(self) -> None:
-        """Nothing moves in either direction: connections stay open, new ones are accepted, bytes are held."""
+        """Hold all bytes in both directions.  Connections stay open and new ones are accepted."""
         self._do("mode", hold_requests=True, hold_answers=True)
 
     def freeze_answers(self) -> None:
-        """Requests reach etcd, its answers are held."""
+        """Forward requests to etcd, but hold its answers."""
         self._do("mode", hold_answers=True)
 
     def refuse(self) -> None:
-        """Nobody listens any more; existing connections are reset and what they held is lost."""
+        """Stop listening.  Reset existing connections; the bytes that they held are lost."""
         self._do("mode", listening=False)
 
     def delay(self, seconds: float) -> None:
-        """Each answer takes this long."""
+        """Delay each answer by this many seconds."""
         self._do("mode", delay=seconds)
 
     def truncate_answers(self, at: Optional[int] = None) -> None:
-        """Requests reach etcd; of the answer only `at` bytes (default: up to the middle of the body) come, then the
-        end of the connection.  At 0 the outcome of a request is unknown at once."""
+        """Forward requests, but cut each answer after `at` bytes (default: in mid-body) and close the connection.
+
+        With 0 the client sees at once that the outcome of its request is unknown.
+        """
         self._do("mode", cut_answers=True, cut_at=at)
 
     def cut_requests(self) -> None:
-        """Only half of each request reaches etcd, then both connections end."""
+        """Forward only half of each request, then close both connections."""
         self._do("mode", cut_requests=True)
 
     def reset(self) -> None:
-        """Reset (RST) all connections, once; new ones are treated as the mode says."""
+        """Reset (RST) all connections once; the mode applies to new ones."""
         self._do("reset")
 
     def hold_next_request(self, matching: bytes, every: bool = False) -> None:
-        """Hold the next request (`every` further one, if so) whose head or body contains `matching`, until `release`.
+        """Hold the next request (with `every`, each one) whose head or body contains `matching`, until `release`.
 
-        Others pass, except behind it on its own connection.  Should its client give up, it can still be let go late.
+        Other requests pass, unless they are behind it on the same connection.  A held request can be released after its
+        client has given up.
         """
         self._do("trap", pattern=matching.decode("latin-1"), stays=every)
 
@@ -126,26 +129,26 @@ class Proxy:
         wait_until(lambda: self.seen().trapped >= count, timeout, f"{count} requests held by the proxy", 0.01)
 
     def release(self) -> None:
-        """Let go all requests that are held by `hold_next_request`."""
+        """Forward all requests that are held by `hold_next_request`."""
         self._do("release")
 
     def answer_with(
         self, status: int, body: bytes, matching: bytes = b"", headers: Optional[Mapping[str, str]] = None
     ) -> None:
-        """Answer every request that contains `matching` in etcd's stead; the latest such call wins."""
+        """Answer every request that contains `matching` without asking etcd; the latest call wins."""
         lines = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
         head = f'HTTP/1.1 {status} {responses.get(status, "Unknown")}\r\n'
         head += "".join(f"{key}: {value}\r\n" for key, value in lines.items()) + "\r\n"
         self._do("can", pattern=matching.decode("latin-1"), answer=head + body.decode("latin-1"))
 
     def seen(self) -> Seen:
-        """What has passed so far."""
+        """Return the traffic so far."""
         seen = Seen(**self._do("seen"))
         seen.requests = [(moment, line) for moment, line in seen.requests]
         return seen
 
     def close(self) -> None:
-        """End it; connections are reset."""
+        """Kill the proxy, which resets its connections."""
         end(self._process)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""What the faulty network between a client and etcd does now, and what it has seen."""
+"""The state of the faulty network between a client and etcd: its mode and the traffic so far."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Mode:
-    """What happens to all bytes that are on their way from now on."""
+    """The treatment of all bytes that are in transit or arrive later."""
 
     listening: bool = True
     hold_requests: bool = False
@@ -26,7 +26,7 @@ class Mode:
 
 @dataclass
 class Network:
-    """The mode, traps (pattern, whether it stays set) and canned answers by pattern; and what was seen."""
+    """The mode, traps (pattern, whether it stays set), canned answers by pattern, and the traffic so far."""
 
     target: tuple[str, int]
     mode: Mode = field(default_factory=Mode)

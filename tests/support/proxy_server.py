@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The process behind `proxy.Proxy`: one TCP port in front of one etcd endpoint, and a network that can be made faulty.
+"""The process behind `proxy.Proxy`: a TCP port that forwards to one etcd endpoint and simulates a faulty network.
 
     python3 -m tests.support.proxy_server PORT TARGET-HOST TARGET-PORT
 
-It obeys one JSON line on stdin at a time, answers each with one on stdout once it is in force, and exits at the end of
-stdin.
+It reads commands from stdin, one JSON line each. It answers each with a JSON line on stdout once the command is in
+force, and exits at the end of stdin.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .proxy_wire import Connection
 
 
 class Server:
-    """The listening socket, and the commands: their names are those of the methods."""
+    """The listening socket, with one public method for each command."""
 
     def __init__(self, port: int, network: Network) -> None:
         self._port = port
@@ -28,7 +28,7 @@ class Server:
         self._listener: Optional[asyncio.AbstractServer] = None
 
     async def mode(self, drop_held: bool = False, **mode: Any) -> None:
-        """Let this be the mode from now on; `drop_held` loses first what is held back."""
+        """Set the mode; with `drop_held` first discard the bytes that are held."""
         self._network.mode = Mode(**mode)
         if drop_held:
             for connection in self._network.open:
@@ -58,28 +58,28 @@ class Server:
             connection.reset()
 
     async def trap(self, pattern: str, stays: bool) -> None:
-        """Hold the next request (or each, if it stays) that contains the pattern."""
+        """Hold the next request that contains the pattern; with `stays`, each one."""
         self._network.traps.append((pattern.encode("latin-1"), stays))
 
     async def can(self, pattern: str, answer: str) -> None:
-        """Answer requests that contain the pattern by ourselves; the latest such command wins."""
+        """Answer requests that contain the pattern without asking etcd; the latest such command wins."""
         self._network.canned.insert(0, (pattern.encode("latin-1"), answer.encode("latin-1")))
 
     async def release(self) -> None:
-        """Let go what is trapped."""
+        """Forward the trapped requests."""
         for connection in self._network.open:
             for item in connection.requests.queue:
                 item.trapped = False
         self._pump()
 
     async def clear(self) -> None:
-        """Forget traps and canned answers; let go what is trapped."""
+        """Remove traps and canned answers; forward the trapped requests."""
         self._network.traps.clear()
         self._network.canned.clear()
         await self.release()
 
     async def seen(self) -> dict[str, Any]:
-        """The counters, and the requests with their moments."""
+        """Return the counters, and the requests with their times."""
         network = self._network
         trapped = sum(item.trapped for connection in network.open for item in connection.requests.queue)
         return {
@@ -93,7 +93,7 @@ class Server:
 
 
 async def serve(port: int, host: str, target_port: int) -> None:
-    """Obey until stdin ends."""
+    """Run commands until stdin ends."""
     server = Server(port, Network((host, target_port)))
     await server.mode()
     commands = asyncio.StreamReader()

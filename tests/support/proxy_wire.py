@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The connections through the proxy: what the network does to them is in `proxy_network`.
+"""The connections through the proxy, which treat bytes by the mode in `proxy_network`.
 
-A connection has two lines, one in each direction.  A line is a queue from which bytes leave in order: not before they
-are due, not while the direction is held, not past a request that is trapped.  The end of the stream queues, too: a
-request that is let go late still arrives before it.  Plain HTTP/1.1 requests are distinguished in the stream; anything
-else (TLS, gRPC) passes as opaque bytes.
+A connection has two lines, one in each direction.  A line is a queue that bytes leave in order: not before they are
+due, not while the direction is held, and not past a trapped request.  The end of the stream is also queued, so that a
+request that is released late still arrives before it.  The proxy recognises plain HTTP/1.1 requests in the stream;
+anything else (TLS, gRPC) passes as opaque bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .proxy_network import Network
 
 @dataclass
 class Item:
-    """Bytes on their way, b'' for the end of the stream."""
+    """Queued bytes; b'' is the end of the stream."""
 
     data: bytes
     due: float = 0
@@ -41,12 +41,12 @@ class Line:
         self._deliver = deliver
 
     def put(self, item: Item) -> None:
-        """Queue it, and send what may go."""
+        """Queue an item, and send what may go."""
         self.queue.append(item)
         self.pump()
 
     def pump(self) -> None:
-        """Send what may go."""
+        """Send all items that may go, in order."""
         while self.queue:
             item = self.queue[0]
             wait = item.due - time.monotonic()
@@ -60,7 +60,7 @@ class Line:
 
 
 class Side(asyncio.Protocol):
-    """One socket of a connection: hands on what happens there."""
+    """The asyncio protocol of one socket of a connection: it passes events on."""
 
     def __init__(self, made: Callable[[asyncio.Transport], None], received: Callable[[bytes], None]) -> None:
         self._made, self._received = made, received
@@ -70,16 +70,16 @@ class Side(asyncio.Protocol):
         self._made(transport)  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
-        """(asyncio) Bytes came."""
+        """(asyncio) Bytes have arrived."""
         self._received(data)
 
     def eof_received(self) -> bool:
-        """(asyncio) The end came: keep our direction open."""
+        """(asyncio) The stream has ended: keep our direction open."""
         self._received(b"")
         return True
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
-        """(asyncio) Closed by us, or reset by the other side."""
+        """(asyncio) The socket was closed by us or reset by the peer."""
         if exc is not None:
             self._received(b"")
 
@@ -89,7 +89,7 @@ LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 
 
 def request_size(data: bytes) -> Optional[int]:
-    """The length of the first request in `data`: None if it is not complete, 0 if this is no HTTP/1.1 request."""
+    """Return the length of the first request in `data`: None if it is incomplete, 0 if it is not HTTP/1.1."""
     if not METHOD.match(data):
         return None if len(data) < 8 and data.isalpha() else 0
     head, found, _ = data.partition(b"\r\n\r\n")
@@ -101,7 +101,7 @@ def request_size(data: bytes) -> Optional[int]:
 
 
 class Connection:
-    """A client's connection and, once there is something to forward, ours to etcd."""
+    """A client's connection and, once there are bytes to forward, ours to etcd."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -114,7 +114,7 @@ class Connection:
         self.answers = Line(lambda item: not network.mode.hold_answers, self._to_client)
 
     def side(self) -> Side:
-        """The protocol of the client's socket."""
+        """Return the protocol of the client's socket."""
         return Side(self._accepted, self._from_client)
 
     def _accepted(self, transport: asyncio.Transport) -> None:
@@ -155,7 +155,7 @@ class Connection:
             if self._connecting is None:
                 self._connecting = asyncio.ensure_future(self._connect())
             return False
-        # The end of the stream waits for the answer: etcd's gateway drops a request whose client has gone.
+        # The end of the stream waits for the answer: etcd's gateway drops a request whose client is gone.
         return bool(item.data) or not self._unanswered
 
     async def _connect(self) -> None:
@@ -214,14 +214,14 @@ class Connection:
             self.close()
 
     def close(self) -> None:
-        """Close both sockets after what was written to them."""
+        """Close both sockets once all that was written to them is sent."""
         self._network.open.pop(self, None)
         for transport in (self._client, self._etcd):
             if transport is not None:
                 transport.close()
 
     def reset(self) -> None:
-        """Reset both connections (RST); what is queued is lost."""
+        """Reset both connections (RST); queued bytes are lost."""
         self.requests.queue.clear()
         self.answers.queue.clear()
         for transport in (self._client, self._etcd):

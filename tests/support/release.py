@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Which etcd the tests start: that of the distribution, or the one that ETCD in the environment names.
+"""Choice of the etcd that the tests start: the distribution's, or the one that the environment variable ETCD names.
 
-tests/releases/build-etcd builds others; tests/releases/etcd-versions lists those that the program is tested with.
+tests/releases/build-etcd builds other versions. tests/releases/etcd-versions lists the versions to test with.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import TREE
 
 
 def program() -> str:
-    """The path of the etcd that is tested with; AssertionError if there is none."""
+    """Return the path of the tested etcd; raise AssertionError if it is missing."""
     path = os.path.abspath(os.environ.get("ETCD") or "/usr/bin/etcd")
     assert os.access(path, os.X_OK), f"no etcd at {path}: run .ci/install-deps check, or set ETCD to one"
     return path
@@ -25,7 +25,7 @@ def program() -> str:
 
 @functools.lru_cache(maxsize=None)
 def version_of(path: str) -> str:
-    """That of an etcd, as in "3.4.23"."""
+    """Return the version of the etcd at `path`, such as "3.4.23"."""
     done = subprocess.run([path, "--version"], stdout=subprocess.PIPE, text=True, timeout=20, check=True)
     found = re.search(r"^etcd Version: ([\d.]+)", done.stdout, re.M)
     assert found, f"{path} is no etcd: {done.stdout!r}"
@@ -33,27 +33,27 @@ def version_of(path: str) -> str:
 
 
 def version() -> str:
-    """That of the etcd that is tested with."""
+    """Return the version of the tested etcd."""
     return version_of(program())
 
 
 def serves_v2() -> bool:
-    """Whether it can serve the v2 API: 3.6 and later cannot."""
+    """Return whether the tested etcd can serve the v2 API: 3.6 and later cannot."""
     return tuple(map(int, version().split(".")[:2])) < (3, 6)
 
 
 def v2_flags() -> list[str]:
-    """What makes it serve the v2 API, if it can.  Tests that need v2 have the mark "v2"."""
+    """Return the flags that enable the v2 API, if etcd has it.  Tests that need v2 have the mark "v2"."""
     return ["--enable-v2=true"] if serves_v2() else []
 
 
 def newest(branch: str) -> str:
-    """The newest version listed of a branch, as in "3.6"."""
+    """Return the newest listed version of a branch such as "3.6"."""
     listed = (TREE / "tests" / "releases" / "etcd-versions").read_text()
     versions: list[str] = re.findall(rf"^{re.escape(branch)}\.\d+", listed, re.M)
     return versions[-1]
 
 
 def built(number: str) -> Path:
-    """Where build-etcd keeps a version, built or not."""
+    """Return the path where build-etcd puts a version, built or not."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ctdb-etcd" / number / "etcd"

@@ -21,12 +21,12 @@ CLOSED = ConnectionResetError(104, "Connection reset by peer")
 
 
 def says(status: int, body: Any, fields: str = "") -> Serve:
-    """A server that answers the same to everything."""
+    """Return a server that gives the same answer to every request."""
     return always((0.0, answer(status, body, fields)))
 
 
 class Rig(Cluster):
-    """The cluster with a v2 client."""
+    """The fake cluster with a v2 client."""
 
     def __init__(self, monkeypatch: Any) -> None:
         super().__init__(monkeypatch)
@@ -56,7 +56,7 @@ class Rig(Cluster):
 
 
 def write(client: Any) -> Any:
-    """What must not be repeated."""
+    """Append a key: an operation that must not be repeated."""
     return client.write("/d", "a value", append=True, ttl=9).value
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A lock of either API on its fake etcd, with all that the product joins to it: only what is slow is a double."""
+"""A real lock of either API on its fake etcd: only slow parts are replaced by doubles."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .fake_v3 import EtcdV3, Gateway
 from .fake_wire import Request, Wire
 from .fakes import Clock, Holder, Log, Waiter
 
-# Seconds that a request takes if nothing happens to it.
+# Seconds that a request takes without a fault.
 ONE = Wire.OUT + Wire.BACK
 TTL = 8
 DEAD = 4711
 
 
 class NonceFile:
-    """Which processes are provably dead, by their pid."""
+    """A nonce file that proves that the processes with the pids in `dead` are dead."""
 
     def __init__(self) -> None:
         self.dead: Set[object] = {DEAD}
@@ -33,12 +33,12 @@ class NonceFile:
 
 
 def value(pid: int, **fields: object) -> str:
-    """What a helper of this version writes."""
+    """Return the value that a helper of this version writes."""
     return json.dumps({"version": __version__, "pid": pid, "node": "n", "pnn": 1, "since": "", **fields})
 
 
 class Rig:
-    """What both have in common: the lock is ours, `us`; everybody else writes something else."""
+    """The common part of both rigs. Our lock has the value `us`; all others write other values."""
 
     directory = "/_locks/_ctdb/X/"
     lock: Any
@@ -49,36 +49,36 @@ class Rig:
         self.clock = Clock(monkeypatch)
         self.waiter, self.log = Waiter(self.clock), Log()
         self._electing = electing
-        # Until when the end of a lease is waited for.
+        # The latest time to which the lock waits for the end of a lease.
         self.latest = self.clock.now + 60
         self.contender = self.contender_as("us")
 
     def contender_as(self, text: str) -> Contender:
-        """Who writes this value."""
+        """Return a contender that writes this value."""
         parts: List[Any] = [Holder(text), NonceFile(), self._electing, self.latest, self.waiter, self.log]
         return Contender(*parts)
 
     def wait_until(self, seconds: float) -> None:
-        """Wait so long, from now on, for the end of a lease."""
+        """Limit the wait for the end of a lease to this many seconds from now."""
         self.latest = self.clock.now + seconds
         self.contender = self.contender_as("us")
 
     def take_as(self, text: str) -> Grant:
-        """Let another process, which writes this value, take the lock."""
+        """Take the lock as another process that writes this value."""
         grant: Grant = self.another().take(self.contender_as(text), self.deadline)
         return grant
 
     def another(self) -> Any:
-        """The same lock in another process."""
+        """Return the same lock as another process has it."""
         raise NotImplementedError
 
     @property
     def deadline(self) -> float:
-        """Far enough to be met by what is not about deadlines."""
+        """A deadline far enough for tests that are not about deadlines."""
         return self.clock.now + 60
 
     def do(self, verb: str, deadline: float) -> Any:
-        """One verb of the lock by its name."""
+        """Call a verb of the lock by its name."""
         who = [self.contender] if verb in ("look", "take") else []
         return getattr(self.lock, verb)(*who, deadline)
 
@@ -94,12 +94,12 @@ class Rig:
         return grant
 
     def release(self) -> None:
-        """As the helper does it, after whatever ended the lock."""
+        """Release the lock as the helper does at its end."""
         self.waiter.release()
         self.lock.release(self.clock.now + 5)
 
     def held(self) -> None:
-        """Take the lock and forget how."""
+        """Take the lock and forget the requests that this took."""
         self.take()
         self.wire.requests.clear()
 
@@ -107,12 +107,12 @@ class Rig:
         return [request for request in self.wire.requests if request.name == name]
 
     def values(self) -> List[str]:
-        """What stands in the keys, the holder's first."""
+        """Return the values of all keys, the holder's first."""
         return list(self.etcd.keys.values())
 
 
 class RigV3(Rig):
-    """Requests are named by their paths: `kv/range`."""
+    """The rig of the v3 lock. Requests are named by their paths: `kv/range`."""
 
     def __init__(self, monkeypatch: Any, electing: bool = False) -> None:
         super().__init__(monkeypatch, electing)
@@ -127,7 +127,7 @@ class RigV3(Rig):
 
 
 class RigV2(Rig):
-    """Requests are named by their methods: `GET`. python-etcd must be there."""
+    """The rig of the v2 lock, which needs python-etcd. Requests are named by their methods: `GET`."""
 
     def __init__(self, monkeypatch: Any, electing: bool = False) -> None:
         from .fake_v2 import EtcdV2, Members
@@ -145,5 +145,5 @@ class RigV2(Rig):
         return v2.Lock(*parts)
 
     def key(self, number: int) -> str:
-        """The name of an in-order key."""
+        """Return the name of an in-order key."""
         return f"{self.directory}{number:020}"

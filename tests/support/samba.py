@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Samba's own etcd helper, as Debian's ctdb package ships it: what a cluster runs before it is moved to ours.
+"""Samba's own etcd helper, as Debian's ctdb package ships it: clusters run it before they move to ours.
 
-It asks testparm for the cluster's name and ctdb for the node's number; without a ctdbd it would crash, so a stand-in
-for that one command answers it.
+It runs testparm to get the cluster's name and ctdb to get the node's number. Without a ctdbd it would crash, so the
+tests give it a stand-in for the ctdb command.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 from .helper import PATH, Helper
 
 _INSTALLED = "/usr/libexec/ctdb/ctdb_etcd_lock"
-# Where our own package, if it is installed, has put Samba's.
+# The path to which our own package, if it is installed, diverts Samba's helper.
 _DIVERTED = _INSTALLED + ".samba"
 PROGRAM = _DIVERTED if os.path.exists(_DIVERTED) else _INSTALLED
 
 
 class Samba:
-    """What its helpers of one test share: the cluster's name and the endpoint of etcd, with the v2 API."""
+    """The settings that one test's Samba helpers share: the cluster's name and an etcd endpoint with the v2 API."""
 
     def __init__(self, directory: Path, name: str, endpoint: str) -> None:
         host, port = endpoint.split(":")
@@ -35,5 +35,5 @@ class Samba:
         self.env = {"SMB_CONF_PATH": str(directory / "smb.conf"), "PATH": f"{commands}:{PATH}"}
 
     def helper(self, **options: Any) -> Helper:
-        """Start one."""
+        """Start one of Samba's helpers."""
         return Helper(self.conf, program=PROGRAM, env=self.env, **options)

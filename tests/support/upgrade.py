@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""An etcd cluster is moved to other binaries or flags, member by member, as an administrator does it."""
+"""Rolling upgrade of an etcd cluster to other binaries or flags, member by member, as an administrator does it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from . import release
 from .etcd import Etcd
 from .member import Member
 
-# A snapshot every second write, so that nothing older is read at a start.
+# Make a snapshot every second write, so that etcd reads nothing older at its start.
 SNAPSHOTS = ["--snapshot-count=1"]
 
 
 def newest_snapshot(data: Path) -> int:
-    """The index up to which the newest snapshot in a member's data directory goes; 0 if there is none."""
+    """Return the raft index of the newest snapshot in a member's data directory; 0 if there is none."""
     files = (data / "member" / "snap").glob("*.snap")
     return max((int(file.stem.rpartition("-")[2], 16) for file in files), default=0)
 
 
 class Upgrade:
-    """Moves the members of a running cluster; `meanwhile` is called again and again while it waits.
+    """An upgrade of the members of a running cluster; every wait calls `meanwhile` repeatedly.
 
-    Each method that waits raises AssertionError, with the members' logs, after 60 s.
+    Each method that waits raises AssertionError with the members' logs after 60 s.
     """
 
     def __init__(self, etcd: Etcd, meanwhile: Callable[[], object] = lambda: None) -> None:
@@ -33,7 +33,7 @@ class Upgrade:
         self._meanwhile = meanwhile
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
-        """Until it is true."""
+        """Wait until the condition is true."""
         deadline = time.monotonic() + 60
         while not condition():
             self._meanwhile()
@@ -43,7 +43,7 @@ class Upgrade:
             time.sleep(0.05)
 
     def exchange(self, member: Member, program: str, args: Sequence[str] = ()) -> None:
-        """Stop a member, unless it has exited, and start this binary on its data; not waited for."""
+        """Stop a member, unless it has exited, and start this binary on its data; do not wait for the start."""
         if not member.exited:
             member.terminate()
         self.wait(lambda: member.exited, f"{member.name} to stop")
@@ -51,7 +51,7 @@ class Upgrade:
         member.start()
 
     def move(self, program: str, args: Sequence[str] = ()) -> None:
-        """All members, one after the other, and the cluster's version with them."""
+        """Move all members, one after the other, and wait until the cluster has the new version."""
         for member in self.etcd.members:
             self.exchange(member, program, args)
             self.wait(member.healthy, f"{member.name} to be healthy")
@@ -61,11 +61,11 @@ class Upgrade:
             answers = [member.request("GET", "/version") for member in self.etcd.members]
             return all(answer.get("etcdcluster") == version for answer in answers)
 
-        # Until then etcd refuses the next release.
+        # Until the members agree, etcd refuses the next release.
         self.wait(agreed, f"the cluster to be of version {version}")
 
     def wait_at_rest(self) -> None:
-        """Until nobody writes: etcd itself does, while keys of v2 are left that expire."""
+        """Wait until 2 s pass without a write; etcd itself writes while v2 keys are left that expire."""
         last = 0.0, -1
 
         def rests() -> bool:
@@ -78,7 +78,7 @@ class Upgrade:
         self.wait(rests, "the end of writes")
 
     def snapshot(self) -> None:
-        """Write, and wait until every member has a snapshot of all that was written before."""
+        """Write keys, and wait until every member has a snapshot of all earlier writes."""
         index = max(map(_applied, self.etcd.members))
         for _ in range(3):
             self.etcd.put("/snapshot", "")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""The operator's commands of the program under test, run as an operator does, to their end."""
+"""Commands of the program under test, run as an operator runs them, until they exit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .machine import PDEATHSIG
 
 
 class View:
-    """What one command printed (`text`, `errors`), its exit status (`code`) and how long it took (`seconds`).
+    """One command's output (`text`, `errors`), exit status (`code`) and duration in `seconds`.
 
-    `conf` None is the default file. `enter` is a command that runs the program somewhere else or as somebody else,
-    `program` another copy of it.
+    `conf` None is the default file. `enter` is a command that runs the program in another place or as another user.
+    `program` is another copy of the program.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class View:
 
     @property
     def json(self) -> dict[str, Any]:
-        """What --json printed."""
+        """The object that --json printed."""
         answer = json.loads(self.text)
         assert isinstance(answer, dict)
         return answer
 
     def levels(self) -> dict[str, str]:
-        """Of --check --json: the worst level of each item."""
+        """Return the worst level of each item of --check --json."""
         order = ("ok", "warning", "fault")
         worst: dict[str, str] = {}
         for item in self.json["items"]:
