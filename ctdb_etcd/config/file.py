@@ -13,14 +13,14 @@ import codecs
 import os
 import re
 
-from configobj import ConfigObj, ConfigObjError
-
 from ..errors import Refused
 from .keys import SECRET, SPEC, faults_between, warnings_about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from configobj import ConfigObj, ConfigObjError
 
     from ..log import Log
 
@@ -186,6 +186,9 @@ def _lines(text: str) -> list[str]:
 
 
 def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
+    # It takes a third of a start, so testparm, which depends on what read() returns, is started before.
+    from configobj import ConfigObj, ConfigObjError
+
     try:
         values = ConfigObj(lines, interpolation=False)
     except ConfigObjError as error:

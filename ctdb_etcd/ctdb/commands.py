@@ -24,9 +24,11 @@ _OUTPUT_MAX = 65536
 TESTPARM_SECONDS = 10.0
 # The number is for people only.
 _PNN_SECONDS = 1.0
-# Seconds between two looks at a command that has closed its output, or was killed.
-_EXIT_POLL = 0.01
+# Seconds between two looks at a command that has closed its output: at first, as most end at once, and at most.
+_EXIT_POLLS = (0.001, 0.05)
+# Looks at a command that was killed, and the seconds between two.
 _KILL_POLLS = 10
+_KILL_POLL = 0.01
 
 
 def testparm() -> Command:
@@ -102,17 +104,19 @@ class Command:
             if os.waitpid(self._pid, os.WNOHANG)[0]:
                 return
             # As in all our waits: time.sleep fails under libfaketime, with which the chaos run moves wall clocks.
-            select.select([], [], [], _EXIT_POLL)
+            select.select([], [], [], _KILL_POLL)
 
     def _end(self, waiter: Waiter, deadline: float) -> int:
         """Wait for the exit: a command may close its output and continue."""
+        pause, longest = _EXIT_POLLS
         while True:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
                 return os.waitstatus_to_exitcode(status)
             if time.monotonic() >= deadline:
                 raise TimeoutError
-            rest(waiter, min(deadline, time.monotonic() + _EXIT_POLL))
+            rest(waiter, min(deadline, time.monotonic() + pause))
+            pause = min(2 * pause, longest)
 
 
 class NodeNumber:

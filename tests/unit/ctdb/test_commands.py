@@ -61,6 +61,19 @@ def test_command_that_closes_its_output_is_ended_at_the_deadline():
     assert time.monotonic() - began < 5 and gone(command._pid)
 
 
+def test_exit_after_closed_output_is_polled_at_once_and_then_less_often():
+    rests = []
+
+    class Recording(Patient):
+        def wait(self, events, deadline):
+            if not events:
+                rests.append(deadline - time.monotonic())
+            return super().wait(events, deadline)
+
+    assert run("exec >&- 2>&-; sleep 0.3", waiter=Recording())[0] == 0
+    assert max(rests[:1]) <= 0.001 and 0.025 < max(rests) <= 0.05 and len(rests) < 20
+
+
 def test_inherited_ignored_sigchld_does_not_hide_the_status():
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
