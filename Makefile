@@ -19,7 +19,7 @@ PYTEST_ARGS ?=
 ETCD ?=
 ETCD_TESTS = tests/etcd tests/cluster tests/chaos
 # Tests at a time. Most of them wait for something, so more than there are processors.
-JOBS ?= 8
+JOBS ?= 10
 
 # ip, iptables and ctdbd are there, and "su" does not always set the path.
 export PATH := $(PATH):/usr/sbin:/sbin

@@ -12,7 +12,6 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-from . import release
 from .etcd import Etcd
 
 Kind = tuple[str, str]
@@ -45,13 +44,6 @@ def etcd(kind: Kind, request: pytest.FixtureRequest) -> Iterator[Etcd]:
     etcd = request.getfixturevalue(f"etcd{kind[1]}_of_session")
     yield etcd
     etcd.heal()
-
-
-@pytest.fixture
-def etcd3(kind: Kind) -> Iterator[Etcd]:
-    """Three etcd members for one test."""
-    with Etcd(3, release.v2_flags() if kind[1] else []) as etcd:
-        yield etcd
 
 
 @pytest.fixture

@@ -67,10 +67,14 @@ class Node:
         self.cluster.wait_until(lambda: not self.pids(), timeout, f"{self} to be gone")
 
     def kill_all(self) -> None:
-        """Send SIGKILL to every process of the node, helpers included; unlike a power cut this closes connections."""
+        """Send SIGKILL to every process of the node, helpers included; unlike a power cut this closes connections.
+
+        All are stopped first: a helper that outlived ctdbd for a moment would release the lock.
+        """
 
         def dead() -> bool:
-            self.cluster.namespace.kill(self.pids())
+            for signal in ("STOP", "KILL"):
+                self.cluster.namespace.kill(self.pids(), signal)
             return not self.pids()
 
         self.cluster.wait_until(dead, 5, f"{self} to be dead")

@@ -19,6 +19,7 @@ from tests.support.etcd import Etcd, Tls
 from tests.support.helper import Helper
 from tests.support.machine import wait_until
 from tests.support.proxy import Proxy
+from tests.support.side_by_side import side_by_side
 
 
 @pytest.fixture(scope="module")
@@ -203,22 +204,24 @@ def test_handshake_that_never_ends_delays_no_longer_than_its_timeout(server, hel
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["freeze", "reset", "truncate_answers"])
-def test_holder_through_tls_outlasts_3_s_of_bad_network_and_ends_in_time(server, helper_conf, pki, how):
-    with Proxy(server.endpoints[0]) as proxy:
-        keys = {"protocol": "https", "ca_cert": pki.ca, "api": "3"}
-        with Helper(helper_conf(host=proxy.endpoint, **keys)) as helper:
-            assert helper.status() == "0"
-            for _ in range(6):
-                getattr(proxy, how)()
-                time.sleep(0.5)
-            proxy.forward()
-            time.sleep(9)
-            assert helper.alive, helper.describe()
-            proxy.freeze()
-            frozen = time.monotonic()
-            assert helper.wait_eof() - frozen < 8.5
-            assert "it was not renewed in time" in helper.stderr
+def test_holder_through_tls_outlasts_3_s_of_bad_network_and_ends_in_time(server, helper_conf, lock_name, pki):
+    def scenario(how):
+        with Proxy(server.endpoints[0]) as proxy:
+            keys = {"protocol": "https", "ca_cert": pki.ca, "api": "3", "netbios_name": f"{lock_name}.{how}"}
+            with Helper(helper_conf(host=proxy.endpoint, **keys)) as helper:
+                assert helper.status() == "0"
+                for _ in range(6):
+                    getattr(proxy, how)()
+                    time.sleep(0.5)
+                proxy.forward()
+                time.sleep(9)
+                assert helper.alive, helper.describe()
+                proxy.freeze()
+                frozen = time.monotonic()
+                assert helper.wait_eof() - frozen < 8.5
+                assert "it was not renewed in time" in helper.stderr
+
+    side_by_side(scenario, [("freeze",), ("reset",), ("truncate_answers",)])
 
 
 @pytest.mark.slow

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import ExitStack
 
 import pytest
 
-from tests.support import kinds
+from tests.support import kinds, release
+from tests.support.etcd import Etcd
 from tests.support.helper import Helper, successor_of
 from tests.support.machine import wait_until
 from tests.support.proxy import Proxy
+from tests.support.side_by_side import side_by_side
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +25,7 @@ RENEWALS = r"POST /v3/lease/(grant|keepalive)", r"(POST|PUT) /v2/keys"
 LEASE = TTL - REFRESH - 1
 
 
-kind, etcd, etcd3, conf = kinds.kind, kinds.etcd, kinds.etcd3, kinds.conf
+kind, etcd, conf = kinds.kind, kinds.etcd, kinds.conf
 
 
 @pytest.fixture
@@ -35,21 +38,24 @@ def keys(etcd, lock_name):
     return etcd.keys(f"/_locks/_ctdb/{lock_name}/") + etcd.keys_v2(f"/_locks/_ctdb/{lock_name}")
 
 
-@pytest.mark.parametrize("how, phase", [("freeze", 0.0), ("freeze_answers", 0.7), ("freeze", 1.4)])
-def test_frozen_network_ends_the_holder_before_another_can_hold(etcd, proxy, conf, how, phase):
-    with Helper(conf(host=proxy.endpoint)) as helper:
-        assert helper.status() == "0"
-        time.sleep(REFRESH + phase)
-        getattr(proxy, how)()
-        frozen = time.monotonic()
-        with successor_of(conf(), LEASE) as successor:
-            assert helper.eof is not None and helper.eof < successor.first_byte, helper.describe()
-        # etcd may end a lease late. The holder ends a second before the first moment at which etcd may end it.
-        for api in RENEWALS:
-            renewed = [moment for moment, line in proxy.seen().requests if moment < frozen and re.match(api, line)]
-            assert not renewed or helper.eof < max(renewed) + TTL - 0.5, helper.describe()
-        assert helper.stdout == b"0"
-        assert "lost " in helper.stderr and "no answer" in helper.stderr
+def test_frozen_network_ends_the_holder_before_another_can_hold(etcd, conf, lock_name):
+    def scenario(how, phase):
+        name = f"{lock_name}.{phase}"
+        with Proxy(etcd.endpoints[0]) as proxy, Helper(conf(host=proxy.endpoint, netbios_name=name)) as helper:
+            assert helper.status() == "0"
+            time.sleep(REFRESH + phase)
+            getattr(proxy, how)()
+            frozen = time.monotonic()
+            with successor_of(conf(netbios_name=name), LEASE) as successor:
+                assert helper.eof is not None and helper.eof < successor.first_byte, helper.describe()
+            # etcd may end a lease late. The holder ends a second before the first moment at which etcd may end it.
+            for api in RENEWALS:
+                renewed = [moment for moment, line in proxy.seen().requests if moment < frozen and re.match(api, line)]
+                assert not renewed or helper.eof < max(renewed) + TTL - 0.5, helper.describe()
+            assert helper.stdout == b"0"
+            assert "lost " in helper.stderr and "no answer" in helper.stderr
+
+    side_by_side(scenario, [("freeze", 0.0), ("freeze_answers", 0.7), ("freeze", 1.4)])
 
 
 @pytest.mark.parametrize("how", ["freeze", "freeze_answers"])
@@ -64,27 +70,21 @@ def test_sigterm_behind_a_frozen_network_ends_the_holder_within_2_s(proxy, conf,
         assert helper.wait_exit() - asked < 2
 
 
-@pytest.mark.parametrize(
-    "how, phase",
-    [
-        ("refuse", 0.1),
-        ("refuse", 1.95),
-        ("freeze", 0.6),
-        ("freeze", 1.95),
-        ("freeze_answers", 1.1),
-        ("freeze_answers", 1.6),
-    ],
-)
-def test_etcd_outage_of_3_s_at_any_phase_keeps_the_lock(etcd, proxy, conf, lock_name, how, phase):
-    with Helper(conf(host=proxy.endpoint)) as helper:
-        assert helper.status() == "0"
-        held = keys(etcd, lock_name)
-        time.sleep(REFRESH + phase)
-        getattr(proxy, how)()
-        time.sleep(3)
-        proxy.forward()
-        time.sleep(TTL)
-        assert helper.alive and keys(etcd, lock_name) == held, helper.describe()
+def test_etcd_outage_of_3_s_at_any_phase_keeps_the_lock(etcd, conf, lock_name):
+    def scenario(how, phase):
+        name = f"{lock_name}.{how[-7:]}.{phase}"
+        with Proxy(etcd.endpoints[0]) as proxy, Helper(conf(host=proxy.endpoint, netbios_name=name)) as helper:
+            assert helper.status() == "0"
+            held = keys(etcd, name)
+            time.sleep(REFRESH + phase)
+            getattr(proxy, how)()
+            time.sleep(3)
+            proxy.forward()
+            time.sleep(TTL)
+            assert helper.alive and keys(etcd, name) == held, helper.describe()
+
+    phases = {"refuse": (0.1, 1.95), "freeze": (0.6, 1.95), "freeze_answers": (1.1, 1.6)}
+    side_by_side(scenario, [(how, phase) for how in phases for phase in phases[how]])
 
 
 @pytest.mark.parametrize("how", ["reset", "truncate_answers"])
@@ -99,6 +99,7 @@ def test_broken_connection_is_made_again(etcd, proxy, conf, lock_name, how):
         assert helper.alive and keys(etcd, lock_name)
 
 
+@pytest.mark.parametrize("apis", [["auto"], pytest.param(["2", "auto"], marks=pytest.mark.v2)], ids=["v3", "v2, both"])
 @pytest.mark.parametrize(
     "how, which",
     [
@@ -109,26 +110,34 @@ def test_broken_connection_is_made_again(etcd, proxy, conf, lock_name, how):
         ("pause", "another"),
     ],
 )
-def test_loss_of_one_member_of_three_keeps_the_lock(etcd3, conf, lock_name, which, how):
-    leader = etcd3.leader()
-    others = [member for member in etcd3.members if member is not leader]
-    in_use, victim = {
-        "the one in use": (others[0], others[0]),
-        "the leader": (others[0], leader),
-        "another": (leader, others[0]),
-    }[which]
-    order = [in_use] + [member for member in etcd3.members if member is not in_use]
-    with Helper(conf(host=[member.endpoint for member in order])) as helper:
-        assert helper.status() == "0"
-        held = keys(etcd3, lock_name)
+def test_loss_of_one_member_of_three_keeps_the_lock(helper_conf, lock_name, apis, which, how):
+    with Etcd(3, release.v2_flags() if "2" in apis else []) as etcd3, ExitStack() as stack:
+        leader = etcd3.leader()
+        others = [member for member in etcd3.members if member is not leader]
+        in_use, victim = {
+            "the one in use": (others[0], others[0]),
+            "the leader": (others[0], leader),
+            "another": (leader, others[0]),
+        }[which]
+        order = [in_use] + [member for member in etcd3.members if member is not in_use]
+        names = {api: f"{lock_name}.{api}" for api in apis}
+
+        def start(api, members):
+            hosts = [member.endpoint for member in members]
+            return stack.enter_context(Helper(helper_conf(api=api, host=hosts, netbios_name=names[api])))
+
+        helpers = {api: start(api, order) for api in apis}
+        assert [helper.status() for helper in helpers.values()] == ["0"] * len(apis)
+        held = {api: keys(etcd3, names[api]) for api in apis}
         time.sleep(REFRESH + 0.5)
         getattr(victim, how)()
         time.sleep(TTL + 3)
-        assert helper.alive and keys(etcd3, lock_name) == held, helper.describe()
-        helper.terminate()
-        helper.wait_exit()
-        assert not keys(etcd3, lock_name)
-        with Helper(conf(host=etcd3.endpoints)) as successor:
+        for api, helper in helpers.items():
+            assert helper.alive and keys(etcd3, names[api]) == held[api], helper.describe()
+            helper.terminate()
+            helper.wait_exit()
+            assert not keys(etcd3, names[api])
+            successor = start(api, etcd3.members)
             assert successor.status() == "0"
             assert successor.answered_after < 10  # as long as ctdbd waits in a recovery
 

@@ -159,16 +159,17 @@ def test_sigterm_at_any_moment_leaves_neither_lock(conf, keys, etcd_v2):
         usual = helper.answered_after
         helper.terminate()
         helper.wait_exit()
-    answers = set()
-    for step in range(15):
+    # Later and later, until the lock was taken.
+    for step in range(100):
         with Helper(conf("auto")) as helper:
             time.sleep(step / 10 * usual)
             helper.terminate()
             helper.wait_exit(10)
-            answers.add(helper.stdout)
-            assert helper.stderr == ""
+            assert helper.stdout in (b"", b"0") and helper.stderr == ""
         assert keys() == ([], [])
-    assert answers == {b"", b"0"}
+        if helper.stdout:
+            break
+    assert helper.stdout == b"0"
 
 
 def test_python_etcd_is_not_imported_if_v2_is_not_served(helper_conf, tmp_path):
@@ -196,7 +197,8 @@ def test_missing_python_etcd_is_reported_if_v2_is_served(conf, tmp_path, api):
 
 @pytest.mark.slow
 def test_etcd_without_v2_and_api_2_is_refused_with_one_line(helper_conf):
-    with Helper(helper_conf(api="2")) as helper:
+    # A busy machine may need seconds to import python-etcd.
+    with Helper(helper_conf(api="2", acquire_timeout=9)) as helper:
         assert helper.status() == "3"
         helper.wait_exit()
         (line,) = helper.stderr.splitlines()
