@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support import TREE
 from tests.support.cluster import Cluster
 from tests.support.holder_watch import HolderWatch
 from tests.support.node import Node
+from tests.support.side_by_side import side_by_side
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +28,9 @@ HEALTHY = 40
 BANS = ("ban node", "Banning this node", "BANNED")
 
 
-@pytest.fixture(params=[9, 20], ids=["ttl 9", "ttl 20"])
-def watch(request):
-    cluster = Cluster.of_program(lock_conf={"lock_ttl": request.param})
+@contextmanager
+def watched(ttl):
+    cluster = Cluster.of_program(lock_conf={"lock_ttl": ttl})
     with cluster, HolderWatch(cluster) as watch:
         cluster.wait_healthy(timeout=90)
         cluster.set_tunable("RerecoveryTimeout", 1)
@@ -59,34 +61,39 @@ def away(cluster, how):
 
 
 @pytest.mark.parametrize("how, seconds, recovery", [("is silent", 20, False), ("refuses", 45, True)])
-def test_etcd_outage_causes_no_ban(watch, how, seconds, recovery):
-    cluster = watch.cluster
-    back = away(cluster, how)
-    gone = time.monotonic()
-    if recovery:
-        time.sleep(10)
-        cluster.nodes[0].ctdb("recover", timeout=5, check=False)
-    time.sleep(max(0.0, gone + seconds - time.monotonic()))
-    assert_nobody_is_banned(watch)
-    back()
-    returned = time.monotonic()
-    cluster.wait_healthy(timeout=HEALTHY)
-    print(f"\netcd {how} for {seconds} s: all healthy {time.monotonic() - returned:.1f} s after its return")
-    assert_nobody_is_banned(watch)
+def test_etcd_outage_causes_no_ban(how, seconds, recovery):
+    def scenario(ttl):
+        with watched(ttl) as watch:
+            cluster = watch.cluster
+            back = away(cluster, how)
+            gone = time.monotonic()
+            if recovery:
+                time.sleep(10)
+                cluster.nodes[0].ctdb("recover", timeout=5, check=False)
+            time.sleep(max(0.0, gone + seconds - time.monotonic()))
+            assert_nobody_is_banned(watch)
+            back()
+            returned = time.monotonic()
+            cluster.wait_healthy(timeout=HEALTHY)
+            took = time.monotonic() - returned
+            print(f"\nttl {ttl}, etcd {how} for {seconds} s: all healthy {took:.1f} s after its return")
+            assert_nobody_is_banned(watch)
+
+    side_by_side(scenario, [(9,), (20,)])
 
 
-@pytest.mark.parametrize("watch", [9], indirect=True, ids=["ttl 9"])
-def test_one_node_without_etcd_is_not_banned(watch):
-    cluster = watch.cluster
-    leader = cluster.wait_leader()
-    follower = next(node for node in cluster.nodes if node is not leader)
-    for node in (follower, leader):
-        cluster.cut_from_etcd(node.number)
-        time.sleep(20)
+def test_one_node_without_etcd_is_not_banned():
+    with watched(9) as watch:
+        cluster = watch.cluster
+        leader = cluster.wait_leader()
+        follower = next(node for node in cluster.nodes if node is not leader)
+        for node in (follower, leader):
+            cluster.cut_from_etcd(node.number)
+            time.sleep(20)
+            assert_nobody_is_banned(watch)
+            cluster.heal(node.number)
+            cluster.wait_healthy(timeout=HEALTHY)
         assert_nobody_is_banned(watch)
-        cluster.heal(node.number)
-        cluster.wait_healthy(timeout=HEALTHY)
-    assert_nobody_is_banned(watch)
 
 
 def test_survivors_are_not_banned_when_all_on_leaders_machine_is_killed():

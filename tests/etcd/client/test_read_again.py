@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -147,18 +148,22 @@ def test_file_that_blocks_the_reader_does_not_delay_the_fence(conf, etcd):
             assert helper.returncode == -signal.SIGALRM, helper.describe()
 
 
-@pytest.mark.parametrize("api", kinds.APIS)
-def test_lock_stays_while_all_certificates_are_renewed(helper_conf, tmp_path, api):
+def test_lock_stays_while_all_certificates_are_renewed(helper_conf, lock_name, tmp_path):
     files = Renewal(tmp_path)
-    with Etcd(1, [*files.etcd_args, *release.v2_flags()], tls=files.server) as etcd:
-        with Helper(helper_conf(host=etcd.endpoints[0], api=api, **files.keys), "-vv") as helper:
-            assert helper.status() == "0"
-            for step in files.steps():
-                step()
-                etcd.members[0].restart()
-                etcd.wait_healthy()
+    apis = ["3", "2", "auto"] if release.serves_v2() else ["3", "auto"]
+    with Etcd(1, [*files.etcd_args, *release.v2_flags()], tls=files.server) as etcd, ExitStack() as stack:
+        keys = {"host": etcd.endpoints[0], **files.keys}
+        confs = [helper_conf(api=api, netbios_name=f"{lock_name}.{api}", **keys) for api in apis]
+        helpers = [stack.enter_context(Helper(conf, "-vv")) for conf in confs]
+        assert [helper.status() for helper in helpers] == ["0"] * len(apis)
+        for step in files.steps():
+            step()
+            etcd.members[0].restart()
+            etcd.wait_healthy()
+            for helper in helpers:
                 wait_answers(helper)
-            outlive(helper, 10)
+        for helper in helpers:
+            outlive(helper, 10 if helper is helpers[0] else 0)
             assert helper.stderr.count("certificates have changed and were read again") >= 3, helper.describe()
 
 

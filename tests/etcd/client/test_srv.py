@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -164,22 +165,22 @@ def test_a_member_that_moved_is_found_again_while_the_lock_is_held(etcd, names, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("api", ["3", "auto"])
-def test_a_holder_needs_no_name_server(both, names, helper_conf, api):
-    with Proxy(both.endpoints[0]) as proxy:
+def test_a_holder_needs_no_name_server(both, names, helper_conf, lock_name):
+    with Proxy(both.endpoints[0]) as proxy, ExitStack() as stack:
         names.serve(record(proxy.port), HOST)
-        with names.helper(srv_conf(helper_conf, api=api)) as helper:
-            assert helper.status() == "0"
-            names.fall_silent()
-            time.sleep(3)
-            proxy.reset()
-            time.sleep(8)
-            assert helper.alive, helper.describe()
-            proxy.refuse()
-            time.sleep(3)
-            proxy.forward()
-            time.sleep(9)
-            assert helper.alive, helper.describe()
+        confs = [srv_conf(helper_conf, api=api, netbios_name=f"{lock_name}.{api}") for api in ("3", "auto")]
+        helpers = [stack.enter_context(names.helper(conf)) for conf in confs]
+        assert [helper.status() for helper in helpers] == ["0", "0"]
+        names.fall_silent()
+        time.sleep(3)
+        proxy.reset()
+        time.sleep(8)
+        assert all(helper.alive for helper in helpers), [helper.describe() for helper in helpers]
+        proxy.refuse()
+        time.sleep(3)
+        proxy.forward()
+        time.sleep(9)
+        assert all(helper.alive for helper in helpers), [helper.describe() for helper in helpers]
 
 
 def test_host_beside_srv_domain_causes_a_warning(etcd, names, helper_conf):
