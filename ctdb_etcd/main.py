@@ -71,13 +71,14 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
 
         # It takes as long as the imports: let it run beside them.
         testparm = commands.testparm()
+    from .config.parse import parse
     from .ctdb import hold, process
     from .lock.holder import Holder
     from .lock.open import apis_in_use, load, open_lock
     from .lock.takeover import Contender, NonceFile
 
     path = options.config or file.default_path()
-    config = file.parse(path, data)
+    config = parse(path, data)
     config.follow(path, data, log)
     for warning in config.warnings:
         log.error(warning)

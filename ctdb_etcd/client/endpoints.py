@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator
 
-    from ..config.file import Config
+    from ..config.parse import Config
     from ..log import Log
     from ..waiting import Waiter
     from .tls import Tls

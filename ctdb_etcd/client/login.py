@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from ..config.file import Config
+    from ..config.parse import Config
     from ..log import Log
 
 PATH = "auth/authenticate"

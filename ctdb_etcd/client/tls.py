@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import socket
     from typing import Callable
 
-    from ..config.file import Config
+    from ..config.parse import Config
     from ..log import Log
     from ..waiting import Waiter
     from .http1 import Result

@@ -18,7 +18,7 @@ from .commands import NOT_RUN, testparm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..config.file import Config
+    from ..config.parse import Config
     from ..waiting import Waiter
     from .commands import Command
 

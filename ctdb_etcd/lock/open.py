@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Protocol, Sequence
 
-    from ..config.file import Config
+    from ..config.parse import Config
     from ..log import Log
     from ..waiting import Waiter
     from .holder import Keys

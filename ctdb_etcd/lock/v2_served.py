@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..client.endpoints import Endpoints
-    from ..config.file import Config
+    from ..config.parse import Config
     from ..log import Log
     from ..waiting import Waiter
 

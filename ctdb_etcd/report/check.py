@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from ..config.file import Config
+    from ..config.parse import Config
     from ..lock.open import ApiLock, Client
     from ..log import Log
     from ..waiting import Patient

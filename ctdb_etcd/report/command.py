@@ -15,6 +15,7 @@ import sys
 import time
 
 from ..config import file
+from ..config.parse import parse
 from ..ctdb import cluster_name
 from ..ctdb.commands import TESTPARM_SECONDS
 from ..ctdb.leader_timeout import leader_timeout
@@ -27,7 +28,7 @@ from .status import UNKNOWN, Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..config.file import Config
+    from ..config.parse import Config
     from ..main import Options
 
 
@@ -40,7 +41,7 @@ class Subject:
         self.faults: list[str] = []
         self.name = self.name_from = self.name_fault = ""
         try:
-            self.config = file.parse(self.path, file.read(path))
+            self.config = parse(self.path, file.read(path))
         except Refused as refusal:
             self.faults = str(refusal).splitlines()
             return

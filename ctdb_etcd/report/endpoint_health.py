@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..config.file import Config
+    from ..config.parse import Config
     from ..log import Log
 
 # A member that needs more than this many seconds for an answer is of no use to the lock either.

@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..config.file import Config
+    from ..config.parse import Config
     from ..log import Log
     from ..waiting import Patient
 

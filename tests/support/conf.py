@@ -8,7 +8,7 @@ from typing import Union
 
 import pytest
 
-from ctdb_etcd.config import file as config
+from ctdb_etcd.config import parse as config
 from ctdb_etcd.errors import Refused
 
 

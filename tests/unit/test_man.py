@@ -15,7 +15,7 @@ import pytest
 from tests.support import TREE
 
 from ctdb_etcd import __version__
-from ctdb_etcd.config import file as config, keys
+from ctdb_etcd.config import keys, parse as config
 
 SOURCE = TREE / "man" / "ctdb-etcd.7.xml"
 PAGE = ElementTree.parse(SOURCE).getroot()

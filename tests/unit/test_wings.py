@@ -97,19 +97,40 @@ def test_each_wing_describes_itself_in_one_paragraph():
         assert not {path.stem for path in init.parent.glob("*.py")} - named - {"__init__"}, init
 
 
-def test_a_contender_imports_no_report_and_no_rare_module(tmp_path):
+def loaded_by_a_contender(tmp_path, text, code):
+    """Return what `code`, in a new interpreter, prints on stderr last; sys.argv[2] is a file with `text`."""
     conf = tmp_path / "ctdb_etcd_lock.conf"
-    conf.write_text("host = 127.0.0.1:1\nnetbios_name = X\n")
+    conf.write_text(text)
+    code = f"import os, sys; sys.path.insert(0, sys.argv[1])\n{code}"
+    run = [sys.executable, "-I", "-c", code, str(TREE), str(conf)]
+    return subprocess.run(run, capture_output=True, text=True, timeout=30).stderr.splitlines()[-1].split()
+
+
+def test_what_testparm_does_not_need_is_imported_after_its_start(tmp_path):
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "before = {*sys.modules}\n"
+        "def fork():\n"
+        "    print(*sys.modules.keys() - before, file=sys.stderr, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.fork = fork\n"
+        "from ctdb_etcd.main import main\n"
+        "main(['-c', sys.argv[2]])"
+    )
+    loaded = loaded_by_a_contender(tmp_path, "host = 127.0.0.1:1\n", code)
+    needed = "config config.file ctdb ctdb.commands ctdb.process errors log main waiting".split()
+    assert sorted(name.partition(".")[2] for name in loaded if name.startswith("ctdb_etcd.")) == needed
+    assert not {"re", "configobj"} & set(loaded)
+
+
+def test_a_contender_imports_no_report_and_no_rare_module(tmp_path):
+    code = (
         "from ctdb_etcd.main import main\n"
         "from ctdb_etcd.config import keys\n"
         "keys.SPEC['acquire_timeout'] = keys.seconds(0.1, 1, 0.1)\n"
         "main(['-c', sys.argv[2]])\n"
         "print(*sys.modules, file=sys.stderr)"
     )
-    run = [sys.executable, "-I", "-c", code, str(TREE), str(conf)]
-    loaded = subprocess.run(run, capture_output=True, text=True, timeout=30).stderr.splitlines()[-1].split()
+    loaded = loaded_by_a_contender(tmp_path, "host = 127.0.0.1:1\nnetbios_name = X\n", code)
     assert "ctdb_etcd.lock.v3" in loaded
     assert not {"etcd", "dns", "ssl", "threading", "argparse", "http", "email", "urllib3"} & set(loaded)
     assert not [module for module in loaded if module.startswith("ctdb_etcd.report")]

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ctdb_etcd.config import file as config
+from ctdb_etcd.config import parse as config
 from ctdb_etcd.client.v3_answers import understand
 from ctdb_etcd.errors import LockError
 from ctdb_etcd.client.endpoints import Endpoints

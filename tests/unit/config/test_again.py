@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.config import file, keys
+from ctdb_etcd.config import keys
+from ctdb_etcd.config.parse import parse
 from tests.support.fakes import Log
 
 STAYS = "netbios_name lock_prefix locks_dir api version_prefix lock_ttl refresh expected_cluster_id".split()
@@ -43,7 +44,7 @@ class Followed:
     def __init__(self, path, text=""):
         self.path, self.log = path, Log()
         self.write(text)
-        self.config = file.parse(str(path), path.read_bytes())
+        self.config = parse(str(path), path.read_bytes())
         self.config.follow(str(path), path.read_bytes(), self.log)
 
     def write(self, text):
@@ -63,7 +64,7 @@ def test_file_that_has_not_changed_changes_nothing(followed):
 
 
 def test_no_file_is_read_again_without_a_path():
-    assert not file.parse("/none", b"").again()
+    assert not parse("/none", b"").again()
 
 
 def test_every_value_is_adopted_except_those_of_the_lock(followed):
@@ -71,7 +72,7 @@ def test_every_value_is_adopted_except_those_of_the_lock(followed):
     old = dict(vars(followed.config))
     followed.write("".join(f"{key} = {value}\n" for key, value in OTHER.items()))
     assert followed.config.again() and followed.config.edition == 1
-    read = file.parse(str(followed.path), followed.path.read_bytes())
+    read = parse(str(followed.path), followed.path.read_bytes())
     for key in vars(read):
         assert getattr(followed.config, key) == (old[key] if key in STAYS else getattr(read, key)), key
     changed, kept = followed.log.lines

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from ctdb_etcd.config import file as config, keys
+from ctdb_etcd.config import keys, parse as config
 from ctdb_etcd.fence import margin
 from ctdb_etcd.errors import Refused
 from tests.support.conf import parse, refused

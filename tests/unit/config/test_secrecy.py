@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ctdb_etcd.config import file as config
+from ctdb_etcd.config import parse as config
 
 PASSWORD = b"username = u\npassword = p\n"
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from ctdb_etcd.client.http1 import HttpError
-from ctdb_etcd.config import file
+from ctdb_etcd.config.parse import parse
 from ctdb_etcd.errors import LockError
 from ctdb_etcd.log import Log
 from ctdb_etcd.report import endpoint_health
@@ -78,6 +78,6 @@ def test_import_of_python_etcd_does_not_shorten_the_endpoint_time(monkeypatch):
     monkeypatch.setattr(endpoint_health, "time", SimpleNamespace(monotonic=now, time=time.time))
     monkeypatch.setattr(endpoint_health, "load", imported.append)
     monkeypatch.setattr(endpoint_health, "open_api", lambda *_: (SimpleNamespace(health=health), None))
-    config = file.parse("x", b"api = 2")
+    config = parse("x", b"api = 2")
     endpoint_health.endpoints(config, "/", Patient(), Log())
     assert imported == ["2"] and left[0] > 0
