@@ -15,6 +15,7 @@ import time
 from ..client.endpoints import Endpoints
 from ..client.retry import reason
 from ..ctdb import nodes
+from ..ctdb.leader_timeout import leader_timeout
 from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import LEAST_TRY, fits
 from ..lock.one_etcd import OneEtcd
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ..lock.open import ApiLock, Client
     from ..log import Log
     from ..waiting import Patient
+    from .command import Subject
 
 # Seconds that one call may take: less than ctdbd allows for a whole recovery check.
 _CALL = 4.0
@@ -49,8 +51,17 @@ class Check:
         """Add an item; level is ok, warning or fault."""
         self.report["items"].append({"item": item, "level": level, "text": printable(text)})
 
-    def look(self, config: Config, name: str, waiter: Patient) -> None:
-        """Try what can be tried at etcd; without a name nothing is tried in the directory."""
+    def look(self, subject: Subject, waiter: Patient) -> None:
+        """Try all that can be tried; without a name nothing is tried in the lock's directory."""
+        config, name = subject.config, subject.name
+        if config:
+            self._file(subject.path, config)
+        for fault in subject.faults:
+            self.note("fault", "name" if config else "file", fault)
+        if not config:
+            return
+        if name:
+            self.note("ok", "name", f"{name}, from {subject.name_from}")
         directory = config.directory(name)
         try:
             seen = endpoint_health.endpoints(config, directory, waiter, self._log)
@@ -86,6 +97,20 @@ class Check:
         good = "this node can take the lock, or report that another node holds it"
         self.report["summary"] = f"this node cannot take part in the lock: {names}" if faults else good
         return int(self.report["exit"])
+
+    def _file(self, path: str, config: Config) -> None:
+        there = os.path.exists(path)
+        self.note("ok", "file", path if there else f"{path} is not there: all values are defaults")
+        sambas = os.path.join(os.path.dirname(path), "etcd")
+        if not there and os.path.exists(sambas):
+            why = f"{sambas} is there, the file of Samba's helper, which this program does not read"
+            self.note("warning", "file", f"{why}: copy it to {path}")
+        for warning in config.warnings:
+            self.note("warning", "file", warning)
+        timeout = leader_timeout()
+        if config.acquire_timeout + 0.5 > timeout:
+            why = f"acquire_timeout = {config.acquire_timeout:g} leaves CTDB's leader timeout ({timeout:g} s)"
+            self.note("warning", "file", f"{why} no half second: some releases of CTDB ban the node; lower it")
 
     def _endpoints(self, seen: list[dict[str, Any]]) -> None:
         for endpoint in seen:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..config.parse import Config
     from ..log import Log
     from ..waiting import Patient
+    from .command import Subject
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 
@@ -67,11 +68,16 @@ class Status:
         """Note a problem; `first` is one that others follow from."""
         self._problems.insert(0 if first else len(self._problems), (severity, printable(text)))
 
-    def look(self, config: Config, name: str, name_from: str, waiter: Patient) -> None:
+    def look(self, subject: Subject, waiter: Patient) -> None:
         """Ask etcd. Without a name only the endpoints are looked at."""
+        for fault in subject.faults:
+            self.problem(UNKNOWN, fault)
+        config, name = subject.config, subject.name
+        if not config:
+            return
         directory = config.directory(name)
         if name:
-            self.report["lock"] = {"name": name, "name_from": name_from, "path": directory, "api": config.api}
+            self.report["lock"] = {"name": name, "name_from": subject.name_from, "path": directory, "api": config.api}
         try:
             self.report["endpoints"] = endpoint_health.endpoints(config, directory, waiter, self._log)
         except OSError as error:
