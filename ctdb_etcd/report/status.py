@@ -35,31 +35,26 @@ OK, WARNING, CRITICAL, UNKNOWN = range(4)
 _CLOCK = 1.5
 
 
-def blank(path: str) -> dict[str, Any]:
-    """An empty report; `path` is that of the configuration file."""
-    return {
-        "format": 1,
-        "program_version": __version__,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "exit": UNKNOWN,
-        "state": "unknown",
-        "summary": "",
-        "problems": [],
-        "file": path,
-        "lock": None,
-        "stale": False,
-        "holder": None,
-        "queue": [],
-        "v2_served": None,
-        "endpoints": [],
-    }
-
-
 class Status:
     """One look at the lock; it fills `report`."""
 
     def __init__(self, path: str, log: Log) -> None:
-        self.report = blank(path)
+        self.report: dict[str, Any] = {
+            "format": 1,
+            "program_version": __version__,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "exit": UNKNOWN,
+            "state": "unknown",
+            "summary": "",
+            "problems": [],
+            "file": path,
+            "lock": None,
+            "stale": False,
+            "holder": None,
+            "queue": [],
+            "v2_served": None,
+            "endpoints": [],
+        }
         self._log = log
         self._problems: list[tuple[int, str]] = []
         self._read = False
