@@ -83,11 +83,9 @@ class Config:
 
         What makes the lock stays as it is, which is logged. So is a file that cannot be used: all values stay.
         """
-        found = self._followed and self._followed.changed()
+        found = self._followed and self._followed.changed(self)
         if not found:
             return False
-        assert self._followed
-        self._followed.keeps([key for key in _OF_THE_LOCK if getattr(self, key) != getattr(found, key)])
         self.__dict__.update({key: value for key, value in vars(found).items() if key not in _OF_THE_LOCK})
         self.edition += 1
         return True
@@ -106,7 +104,7 @@ class Followed:
         self._log = log
         self._logged = ""
 
-    def changed(self) -> Config | None:
+    def changed(self, old: Config) -> Config | None:
         """The new values, if the file holds anything but what was taken over last. It may block."""
         try:
             data = read(self._path)
@@ -120,12 +118,10 @@ class Followed:
             return None
         self._data = data
         self._log.error(f"{self._path} has changed and was read again")
+        kept = [key for key in _OF_THE_LOCK if getattr(old, key) != getattr(found, key)]
+        if kept:
+            self._log_once(f"{self._path}: a running helper keeps {', '.join(kept)} as before")
         return found
-
-    def keeps(self, keys: list[str]) -> None:
-        """These have other values in the file."""
-        if keys:
-            self._log_once(f"{self._path}: a running helper keeps {', '.join(keys)} as before")
 
     def _log_once(self, text: str) -> None:
         if text != self._logged:
@@ -143,22 +139,22 @@ def parse(path: str, data: bytes) -> Config:
         line = len(_lines(data[: error.start].decode("latin-1")))
         raise Refused(f"{path}: line {line}: is not UTF-8 text") from None
     faults: list[str] = []
-    values = _read(path, lines, faults)
-    notes = _rename_lock_refresh(path, lines, values, faults)
-    _refuse_unknown(path, lines, values, faults)
+    values = _read(lines, faults)
+    notes = _rename_lock_refresh(lines, values, faults)
+    _refuse_unknown(lines, values, faults)
     # ConfigObj takes the rest for a comment, and the login would fail for no visible reason.
     if SECRET in values and re.search(r"""=\s*[^'"\s][^'"]*#""", lines[_line_of_key(lines, SECRET) - 1]):
-        faults.append(f"{_where(path, lines, SECRET)}: a # begins a comment: put the value into quotes")
+        faults.append(f"{_where(lines, SECRET)}: a # begins a comment: put the value into quotes")
     given = list(values)
-    checked = _checked(path, lines, values, faults)
+    checked = _checked(lines, values, faults)
     if not faults:
-        faults += [f"{_where(path, lines, key)}: {why}" for key, why in faults_between(checked)]
+        faults += [f"{_where(lines, key)}: {why}" for key, why in faults_between(checked)]
     if faults:
-        raise Refused("\n".join(faults))
-    warnings = [f"{_where(path, lines, key)}: {why}" for key, why in warnings_about(path, given, checked)]
+        raise Refused("\n".join(f"{path}: {fault}" for fault in faults))
+    warnings = [f"{path}: {_where(lines, key)}: {why}" for key, why in warnings_about(path, given, checked)]
     port = checked.pop("port")
     checked["hosts"] = [(host, own or port) for host, own in checked.pop("host")]
-    return Config(checked, warnings, notes)
+    return Config(checked, warnings, [f"{path}: {note}" for note in notes])
 
 
 def _lines(text: str) -> list[str]:
@@ -166,7 +162,7 @@ def _lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
+def _read(lines: list[str], faults: list[str]) -> ConfigObj:
     # It takes a third of a start, so testparm, which depends on what read() returns, is started before.
     from configobj import ConfigObj, ConfigObjError
 
@@ -175,11 +171,11 @@ def _read(path: str, lines: list[str], faults: list[str]) -> ConfigObj:
     except ConfigObjError as error:
         # Only the line's number: the line itself may hold a password.
         for fault in error.errors:
-            faults.append(f"{path}: line {fault.line_number}: {_syntax(lines, fault)}")
+            faults.append(f"line {fault.line_number}: {_syntax(lines, fault)}")
         values = error.config
     for section in list(values.sections):
         number = _line_of(lines, rf"\[[\[\s]*['\"]?{re.escape(section)}['\"]?\s*\]")
-        faults.append(f"{path}: line {number}: {_NO_SECTIONS}")
+        faults.append(f"line {number}: {_NO_SECTIONS}")
         # ConfigObj puts the following lines into the section; here they belong to the whole file.
         for key in values[section].scalars:
             values.setdefault(key, values[section][key])
@@ -201,11 +197,11 @@ def _syntax(lines: list[str], fault: ConfigObjError) -> str:
     return "the value cannot be read: check its quotes, and put a value with a comma or # into quotes"
 
 
-def _rename_lock_refresh(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> list[str]:
+def _rename_lock_refresh(lines: list[str], values: ConfigObj, faults: list[str]) -> list[str]:
     """Take `lock_refresh`, which Samba's helper reads, for `refresh`."""
     if _OLD_REFRESH not in values:
         return []
-    where = _where(path, lines, _OLD_REFRESH)
+    where = _where(lines, _OLD_REFRESH)
     if "refresh" in values:
         faults.append(f"{where}: refresh is set as well: keep only refresh")
     else:
@@ -216,17 +212,17 @@ def _rename_lock_refresh(path: str, lines: list[str], values: ConfigObj, faults:
     return [f"{where}: is taken for refresh, its name here"]
 
 
-def _refuse_unknown(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> None:
+def _refuse_unknown(lines: list[str], values: ConfigObj, faults: list[str]) -> None:
     for key in list(values):
         if key in SPEC:
             continue
         del values[key]
         near = _nearest(key)
         if near:
-            faults.append(f"{_where(path, lines, key)}: is not a known key; the nearest one is {near}")
+            faults.append(f"{_where(lines, key)}: is not a known key; the nearest one is {near}")
         else:
-            where = f"{path}: line {_line_of_key(lines, key)}"
-            faults.append(f"{where}: {_NO_KEY_AND_VALUE} with a known key: ctdb-etcd(7) has them all")
+            line = _line_of_key(lines, key)
+            faults.append(f"line {line}: {_NO_KEY_AND_VALUE} with a known key: ctdb-etcd(7) has them all")
 
 
 def _nearest(text: str) -> str:
@@ -240,7 +236,7 @@ def _nearest(text: str) -> str:
     return "".join(get_close_matches(lower, SPEC, n=1, cutoff=0.7))
 
 
-def _checked(path: str, lines: list[str], values: ConfigObj, faults: list[str]) -> dict[str, Any]:
+def _checked(lines: list[str], values: ConfigObj, faults: list[str]) -> dict[str, Any]:
     """All values in their types, those that are not in the file too; wrong ones are added to the faults."""
     result = {key: default for key, (_, default, _) in SPEC.items()}
     for key, value in values.items():
@@ -248,7 +244,7 @@ def _checked(path: str, lines: list[str], values: ConfigObj, faults: list[str]) 
         try:
             result[key] = check(value)
         except ValueError:
-            faults.append(f"{_where(path, lines, key)}: {_shown(key, value)} is not allowed: it takes {allowed}")
+            faults.append(f"{_where(lines, key)}: {_shown(key, value)} is not allowed: it takes {allowed}")
     return result
 
 
@@ -262,8 +258,8 @@ def _shown(key: str, value: str | list[str]) -> str:
     return f"'{' '.join(text.splitlines())}'"
 
 
-def _where(path: str, lines: list[str], key: str) -> str:
-    return f"{path}: line {_line_of_key(lines, key)}: {key}"
+def _where(lines: list[str], key: str) -> str:
+    return f"line {_line_of_key(lines, key)}: {key}"
 
 
 def _line_of(lines: list[str], pattern: str) -> int:
