@@ -128,8 +128,9 @@ def _host(text: str) -> tuple[str, int | None]:
     return match["v6"] or match["name"], int(port) if port else None
 
 
-def dns_name(text: str) -> str:
+def dns_name(value: object) -> str:
     """Return the name without a dot at its end, or raise ValueError if no host and no domain can have it."""
+    text = _text(value)
     if not re.fullmatch(_DNS_NAME, text, re.ASCII) or len(text) > _DNS_NAME_MAX:
         raise ValueError(text)
     return text.rstrip(".")
@@ -155,10 +156,6 @@ def cert(value: object) -> tuple[str, ...]:
     if not 1 <= len(files) <= 2:
         raise ValueError("too many, or none")
     return files
-
-
-def domain(value: object) -> str:
-    return dns_name(_text(value))
 
 
 def cluster_id(value: object) -> str:
@@ -190,7 +187,7 @@ SPEC: dict[str, Key] = {
     "cert": (cert, None, _FILE + " with certificate and key, or two: certificate, key"),
     "username": (secret, None, _QUOTED),
     "password": (secret, None, _QUOTED),
-    "srv_domain": (domain, None, "a DNS domain"),
+    "srv_domain": (dns_name, None, "a DNS domain"),
     "expected_cluster_id": (cluster_id, None, "at most 16 hexadecimal digits, as etcd's v2 API shows it"),
     "version_prefix": (prefix, "/v2", "a slash and " + _PATH_ALLOWED),
     "allow_redirect": (boolean, True, _YES_NO),
@@ -246,9 +243,8 @@ def warnings_about(path: str, given: list[str], values: dict[str, Any]) -> list[
     one_host = not values["srv_domain"] and len(values["host"]) == 1
     found = []
     if values["api"] == "3":
-        defaults = {"version_prefix": "/v2", "per_host_pool_size": 10}
         why = "has no effect with api = 3: remove the line"
-        found += [(key, why) for key, default in defaults.items() if values[key] != default]
+        found += [(key, why) for key in ("version_prefix", "per_host_pool_size") if values[key] != SPEC[key][1]]
     if values["protocol"] == "http":
         found += [(key, "has no effect with protocol = http: set protocol = https") for key in ("cert", "ca_cert")]
     if values["srv_domain"]:
