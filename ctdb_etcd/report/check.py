@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 # Seconds that one call may take: less than ctdbd allows for a whole recovery check.
 _CALL = 4.0
-# Clocks that differ by more seconds are reported: certificates, and keys in v2, depend on them.
-_CLOCK = 1.5
 
 
 class Check:
@@ -64,7 +62,7 @@ class Check:
             self.note("ok", "name", f"{name}, from {subject.name_from}")
         directory = config.directory(name)
         try:
-            seen = endpoint_health.endpoints(config, directory, waiter, self._log)
+            seen, config = endpoint_health.endpoints(config, directory, waiter, self._log)
         except OSError as error:
             self.note("fault", "endpoints", f"DNS does not name those of {config.srv_domain}: {reason(error)}")
             return
@@ -72,10 +70,9 @@ class Check:
             self.note("fault", "tls", str(refusal))
             return
         self._endpoints(seen)
-        if not any(endpoint["reachable"] for endpoint in seen):
+        if not config.hosts:
             self.note("fault", "etcd", "no etcd endpoint can be used from here")
             return
-        config = endpoint_health.answering(config, seen)
         served = self._v2_served(config, seen)
         apis = apis_in_use(config, served)
         for api in apis:
@@ -140,12 +137,11 @@ class Check:
         return served
 
     def _clocks(self, seen: list[dict[str, Any]]) -> None:
-        for endpoint in seen:
-            if abs(endpoint["clock_offset"] or 0) > _CLOCK:
-                why = "set both clocks: certificates and the keys of the v2 API go by them, leases in v3 don't"
-                self.note("warning", "clock", f"of {endpoint['address']}: {endpoint['clock_offset']:+g} s: {why}")
-        known = any(endpoint["clock_offset"] is not None for endpoint in seen)
-        if known and not any(item["item"] == "clock" for item in self.report["items"]):
+        wrong = endpoint_health.wrong_clocks(seen)
+        for endpoint in wrong:
+            why = "set both clocks: certificates and the keys of the v2 API go by them, leases in v3 don't"
+            self.note("warning", "clock", f"of {endpoint['address']}: {endpoint['clock_offset']:+g} s: {why}")
+        if not wrong and any(endpoint["clock_offset"] is not None for endpoint in seen):
             self.note("ok", "clock", "those of etcd's members are as ours, to the second")
 
 

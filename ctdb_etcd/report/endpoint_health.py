@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # A member that needs more than this many seconds for an answer is of no use to the lock either.
 ANSWER_TIME = 2.0
+# A difference of clocks in seconds that is reported.
+_CLOCK = 1.5
 
 # What an answer in JSON raises that is not what etcd answers.
 _NONSENSE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
@@ -41,16 +43,19 @@ _CLOSED = "it closed the connection without an answer"
 _RESET = os.strerror(errno.ECONNRESET)
 
 
-def endpoints(config: Config, directory: str, waiter: Patient, log: Log) -> list[dict[str, Any]]:
-    """The health of each endpoint. Raises OSError if DNS does not name them, Refused if a TLS file is unusable."""
+def endpoints(config: Config, directory: str, waiter: Patient, log: Log) -> tuple[list[dict[str, Any]], Config]:
+    """The health of each endpoint, and the configuration with only those that answer: others would only take time.
+
+    Raises OSError if DNS does not name them, Refused if a TLS file is unusable.
+    """
     found = Endpoints(config, waiter, log)
     found.find(time.monotonic() + ANSWER_TIME)
     api = apis_in_use(config, None)[0]
     load(api)  # which takes long with v2 on a busy machine, and must not count as the endpoints' time
     until = time.monotonic() + ANSWER_TIME
-    tasks = [_task(api, _one(config, found.host(name)), name, directory, log, until) for name in found.names()]
+    tasks = {name: _task(api, config, found.host(name), directory, log, until) for name in found.names()}
     seen = []
-    for name, task in zip(found.names(), tasks):
+    for name, task in tasks.items():
         try:
             waiter.wait({task.done: select.POLLIN}, until + 0.5)
             seen.append(task.result())
@@ -60,15 +65,12 @@ def endpoints(config: Config, directory: str, waiter: Patient, log: Log) -> list
     _compare_clusters(seen, config.expected_cluster_id)
     for endpoint in seen:
         endpoint["healthy"] = bool(endpoint["reachable"] and not endpoint["error"] and not endpoint["alarms"])
-    return seen
+    return seen, _only(config, [found.host(endpoint["address"]) for endpoint in seen if endpoint["reachable"]])
 
 
-def answering(config: Config, seen: list[dict[str, Any]]) -> Config:
-    """The configuration with only the endpoints that answer, in their order: others would only take time."""
-    own = copy.copy(config)
-    own.srv_domain = None
-    own.hosts = [_host(endpoint["address"]) for endpoint in seen if endpoint["reachable"]]
-    return own
+def wrong_clocks(seen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The endpoints whose clocks differ from ours, which certificates and the keys of the v2 API depend on."""
+    return [endpoint for endpoint in seen if abs(endpoint["clock_offset"] or 0) > _CLOCK]
 
 
 def differ_in_v2(seen: list[dict[str, Any]]) -> str:
@@ -84,25 +86,22 @@ def differ_in_v2(seen: list[dict[str, Any]]) -> str:
     )
 
 
-def _host(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _one(config: Config, host: tuple[str, int]) -> Config:
-    """The configuration as if this endpoint were the only one."""
+def _only(config: Config, hosts: list[tuple[str, int]]) -> Config:
+    """The configuration as if these endpoints were the only ones."""
     own = copy.copy(config)
-    own.hosts = [host]
+    own.hosts = hosts
     own.srv_domain = None
-    # The report shows which cluster it belongs to.
-    own.expected_cluster_id = None
     return own
 
 
-def _task(api: str, config: Config, name: str, directory: str, log: Log, until: float) -> Task:
+def _task(api: str, config: Config, host: tuple[str, int], directory: str, log: Log, until: float) -> Task:
+    own = _only(config, [host])
+    # The report shows which cluster it belongs to.
+    own.expected_cluster_id = None
     waiter = Patient()
-    endpoints = Endpoints(config, waiter, log)
-    client, _ = open_api(api, config, directory, endpoints, waiter, log)
+    endpoints = Endpoints(own, waiter, log)
+    (name,) = endpoints.names()
+    client, _ = open_api(api, own, directory, endpoints, waiter, log)
 
     def look() -> dict[str, Any]:
         endpoint = _blank(name)
@@ -148,7 +147,7 @@ def _why(error: Exception) -> str:
         return _CLOSED
     if isinstance(error, _NONSENSE):
         return "its answer makes no sense: is it etcd?"
-    return reason(error) if str(error) or not isinstance(error, TimeoutError) else "no answer in time"
+    return reason(error)
 
 
 def _offset(date: str, began: float, ended: float) -> float | None:

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 
-# v2's keys end by the members' wall clocks: a difference of more seconds than this is reported.
-_CLOCK = 1.5
-
 
 class Status:
     """One look at the lock; it fills `report`."""
@@ -74,7 +71,7 @@ class Status:
         if name:
             self.report["lock"] = {"name": name, "name_from": subject.name_from, "path": directory, "api": config.api}
         try:
-            self.report["endpoints"] = endpoint_health.endpoints(config, directory, waiter, self._log)
+            self.report["endpoints"], config = endpoint_health.endpoints(config, directory, waiter, self._log)
         except OSError as error:
             self.problem(UNKNOWN, f"DNS does not name the endpoints of {config.srv_domain}: {reason(error)}")
             return
@@ -82,9 +79,8 @@ class Status:
             self.problem(UNKNOWN, str(refusal))
             return
         self._judge_endpoints()
-        reachable = [endpoint["address"] for endpoint in self.report["endpoints"] if endpoint["reachable"]]
-        if name and reachable:
-            self._look_at_keys(endpoint_health.answering(config, self.report["endpoints"]), directory, waiter)
+        if name and config.hosts:
+            self._look_at_keys(config, directory, waiter)
 
     def _judge_endpoints(self) -> None:
         seen = self.report["endpoints"]
@@ -109,10 +105,9 @@ class Status:
         served = {endpoint["v2"] for endpoint in seen if endpoint["reachable"]}
         self.report["v2_served"] = True if True in served else False if served == {False} else None
         if self.report["v2_served"]:
-            for endpoint in seen:
-                if abs(endpoint["clock_offset"] or 0) > _CLOCK:
-                    why = f"its clock differs from ours by {endpoint['clock_offset']:+g} s: keys of the v2 API"
-                    self.problem(WARNING, f"{endpoint['address']}: {why} end by the members' clocks")
+            for endpoint in endpoint_health.wrong_clocks(seen):
+                why = f"its clock differs from ours by {endpoint['clock_offset']:+g} s: keys of the v2 API"
+                self.problem(WARNING, f"{endpoint['address']}: {why} end by the members' clocks")
 
     def _look_at_keys(self, config: Config, directory: str, waiter: Patient) -> None:
         now = time.time()
