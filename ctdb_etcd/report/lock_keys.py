@@ -32,9 +32,9 @@ def describe(key: Key, api: str, now: float) -> dict[str, Any]:
         "lease": None if key.lease is None else f"{key.lease:x}",
         "lease_left": key.left,
         "lease_ttl": key.ttl,
-        "api": api,
         "key": key.name,
         "revision": key.revision,
+        "apis": [api],
     }
     samba = _SAMBA.fullmatch(key.value)
     if samba and api == "2":

@@ -141,25 +141,22 @@ class Status:
             return
         holder = found[0][0]
         same = [keys[0] for keys in found if keys[0] is holder or _same(holder, keys[0])]
-        holder["apis"] = [key["api"] for key in same]
+        holder["apis"] = [api for key in same for api in key["apis"]]
         queue = [key for keys in found for key in keys if not any(key is one for one in same)]
-        for key in queue:
-            key["apis"] = [key["api"]]
-        for key in [*same, *queue]:
-            key.pop("api")
+        for key in [holder, *queue]:
             key.pop("written", None)
         self.report["holder"] = holder
         self.report["queue"] = queue
+        in_v3 = f"{who(holder)} holds the lock in v3 only"
+        why = "its helper has api = 3, or took the lock before etcd served v2"
         if holder["kind"] in ("etcdctl", "unknown"):
             what = "etcdctl, or a program like it," if holder["kind"] == "etcdctl" else "something unknown"
             self.problem(WARNING, f"{what} holds the lock: CTDB can have no leader until {holder['key']} is gone")
         elif len(same) < len(found):
             # Normal for a moment while the lock is taken; for longer only if something is wrong.
-            why = "its helper has api = 3, or took the lock before etcd served v2"
-            self.problem(WARNING, f"{who(holder)} holds the lock in v3 only, another holder has v2: {why}")
+            self.problem(WARNING, f"{in_v3}, another holder has v2: {why}")
         elif holder["kind"] == "ctdb-etcd" and holder["apis"] == ["3"] and self.report["v2_served"]:
-            why = "its helper has api = 3, or took the lock before etcd served v2: a node with Samba's helper could too"
-            self.problem(WARNING, f"{who(holder)} holds the lock in v3 only: {why}")
+            self.problem(WARNING, f"{in_v3}: {why}: a node with Samba's helper could too")
 
     def verdict(self) -> int:
         """Put summary and exit status into the report, once everything was looked at; return the exit status."""

@@ -32,8 +32,8 @@ def status(report: dict[str, Any]) -> str:
     if report["lock"]:
         lock = report["lock"]
         lines.append(_field("lock", f"{lock['path']}, api = {lock['api']}, name from {lock['name_from']}"))
-    for holder in [report["holder"]] if report["holder"] else []:
-        lines += [_field("holder" if at == 0 else "", text) for at, text in enumerate(_key(holder))]
+    if report["holder"]:
+        lines += [_field("holder" if at == 0 else "", text) for at, text in enumerate(_key(report["holder"]))]
         if report["stale"]:
             lines.append(_field("", "this is what one member remembers: it may be old"))
     for at, key in enumerate(report["queue"], 1):
@@ -49,7 +49,7 @@ def check(report: dict[str, Any]) -> str:
     for item in report["items"]:
         word, colour = _LEVELS[item["level"]]
         lines.append(f"{_coloured(colour, word.ljust(7))}  {item['item'].ljust(width)}  {_plain(item['text'])}")
-    lines.append(f"{_coloured(_RED if report['exit'] else _GREEN, report['summary'])}")
+    lines.append(_coloured(_RED if report["exit"] else _GREEN, report["summary"]))
     return "\n".join(lines) + "\n"
 
 
@@ -78,7 +78,7 @@ def _endpoints(endpoints: list[dict[str, Any]]) -> list[str]:
     for at, (row, endpoint) in enumerate(zip(rows, endpoints)):
         cells = [cell.ljust(width) for cell, width in zip(row, widths)] + list(row[len(widths) :])
         cells[1] = _coloured(_GREEN if endpoint["healthy"] else _RED, cells[1])
-        lines.append((_field("endpoints" if at == 0 else "", "")) + "  ".join(cells).rstrip())
+        lines.append(_field("endpoints" if at == 0 else "", "") + "  ".join(cells).rstrip())
         for text in (endpoint["error"], endpoint["note"]):
             if text and endpoint["reachable"]:
                 lines.append(_field("", "  " + text))
