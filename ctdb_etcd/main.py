@@ -49,8 +49,7 @@ def main(arguments: list[str]) -> int:
         if process.is_scarcity(error):
             lines.error(f"this machine has no resources left: {error}: raise its limits or find what uses them up")
         else:
-            # Without its text, which may quote a secret from the file.
-            lines.error(f"this is a bug, please report it: {type(error).__name__} {_place(error)}")
+            lines.error(_bug(error))
     return int(status.written or 0)
 
 
@@ -125,7 +124,7 @@ def _report(arguments: list[str]) -> int:
     except Refused as refusal:
         fault = str(refusal)
     except Exception as error:
-        fault = f"this is a bug, please report it: {type(error).__name__} {_place(error)}"
+        fault = _bug(error)
     try:
         os.write(2, f"UNKNOWN: {fault}\n".encode("utf-8", "backslashreplace"))
     except OSError:
@@ -133,12 +132,14 @@ def _report(arguments: list[str]) -> int:
     return 3
 
 
-def _place(error: Exception) -> str:
-    """Folder, file and line: two wings may have files of one name."""
+def _bug(error: Exception) -> str:
+    """What to say of an unexpected error: without its text, which may quote a secret from the file."""
     at = error.__traceback__
     while at and at.tb_next:
         at = at.tb_next
-    return f"at {'/'.join(at.tb_frame.f_code.co_filename.split('/')[-2:])}:{at.tb_lineno}" if at else ""
+    # With the folder: two wings may have files of one name.
+    place = f"at {'/'.join(at.tb_frame.f_code.co_filename.split('/')[-2:])}:{at.tb_lineno}" if at else ""
+    return f"this is a bug, please report it: {type(error).__name__} {place}"
 
 
 class Options:

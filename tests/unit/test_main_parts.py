@@ -93,7 +93,7 @@ def test_work_begins_with_parent_start_time_and_default_sigint():
 
 
 def test_error_that_was_raised_nowhere_has_no_place():
-    assert subject._place(ValueError()) == ""
+    assert subject._bug(ValueError()) == "this is a bug, please report it: ValueError "
 
 
 # Commands for operators
