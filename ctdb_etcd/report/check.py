@@ -88,12 +88,11 @@ class Check:
 
     def verdict(self) -> int:
         """The exit status, put into the report."""
-        faults = [item for item in self.report["items"] if item["level"] == "fault"]
-        self.report["exit"] = 1 if faults else 0
-        names = ", ".join(dict.fromkeys(item["item"] for item in faults))
+        faults = dict.fromkeys(item["item"] for item in self.report["items"] if item["level"] == "fault")
         good = "this node can take the lock, or report that another node holds it"
-        self.report["summary"] = f"this node cannot take part in the lock: {names}" if faults else good
-        return int(self.report["exit"])
+        self.report["summary"] = f"this node cannot take part in the lock: {', '.join(faults)}" if faults else good
+        self.report["exit"] = code = int(bool(faults))
+        return code
 
     def _file(self, path: str, config: Config) -> None:
         there = os.path.exists(path)

@@ -75,9 +75,8 @@ def wrong_clocks(seen: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def differ_in_v2(seen: list[dict[str, Any]]) -> str:
     """What to say if some endpoints serve v2 and others do not; empty if they agree."""
-    served, not_served = (
-        [endpoint["address"] for endpoint in seen if endpoint["v2"] is answer] for answer in (True, False)
-    )
+    served = [endpoint["address"] for endpoint in seen if endpoint["v2"]]
+    not_served = [endpoint["address"] for endpoint in seen if endpoint["v2"] is False]
     if not served or not not_served:
         return ""
     return (

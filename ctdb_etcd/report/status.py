@@ -166,20 +166,18 @@ class Status:
         lock = report["lock"]["path"] if report["lock"] else "the lock"
         if free:
             self.problem(WARNING, f"{lock} is free: nobody holds it")
-        severity = max((severity for severity, _ in self._problems), default=OK if self._read else UNKNOWN)
+        severity = max((severity for severity, _ in self._problems), default=OK)
         report["exit"] = severity
         report["state"] = {CRITICAL: "trouble", UNKNOWN: "unknown"}.get(severity, "free" if free else "held")
         # The worst comes first.
         report["problems"] = [text for _, text in sorted(self._problems, key=lambda problem: -problem[0])]
-        healthy = f"{sum(endpoint['healthy'] for endpoint in seen)} of {len(seen)} endpoints healthy" if seen else ""
-        if severity >= CRITICAL:
-            summary = report["problems"][0]
-        elif free:
-            summary = f"{lock} is free"
+        healthy = f"{sum(endpoint['healthy'] for endpoint in seen)} of {len(seen)} endpoints healthy"
+        if severity < CRITICAL and not free:
+            worst = f"; {report['problems'][0]}" if severity else ""
+            report["summary"] = f"{lock} is held by {who(report['holder'])}, {healthy}{worst}"
         else:
-            summary = f"{lock} is held by {who(report['holder'])}" + (f", {healthy}" if healthy else "")
-            summary += f"; {report['problems'][0]}" if severity and report["problems"] else ""
-        report["summary"] = summary + (f"; {healthy}" if healthy and healthy not in summary else "")
+            what = report["problems"][0] if severity >= CRITICAL else f"{lock} is free"
+            report["summary"] = f"{what}; {healthy}" if seen else what
         return severity
 
 

@@ -76,7 +76,7 @@ def _endpoints(endpoints: list[dict[str, Any]]) -> list[str]:
     widths[:2] = (max(len(row[at]) for row in rows) for at in (0, 1))
     lines = []
     for at, (row, endpoint) in enumerate(zip(rows, endpoints)):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths)] + list(row[len(widths) :])
+        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
         cells[1] = _coloured(_GREEN if endpoint["healthy"] else _RED, cells[1])
         lines.append(_field("endpoints" if at == 0 else "", "") + "  ".join(cells).rstrip())
         for text in (endpoint["error"], endpoint["note"]):
