@@ -28,13 +28,7 @@ V2_UNKNOWN_ADVICE = "correct host, or set api = 3 once no node runs Samba's help
 def v2_served(
     config: Config, directory: str, endpoints: Endpoints, waiter: Waiter, log: Log, deadline: float
 ) -> bool:
-    """Whether any endpoint serves the v2 API. Raises Unavailable if that is unknown at the deadline.
-
-    At least one member must say that it does not serve v2. An endpoint where nobody listens or where only gRPC is
-    spoken serves nothing. Silent endpoints must be the minority: were they not allowed at all, a crashed node that was
-    a member of etcd as well would keep the others from taking over. An endpoint whose name does not resolve here is
-    silent as well: it may resolve on the node where Samba's helper runs, and hold its lock.
-    """
+    """Whether any endpoint serves the v2 API. Raises Unavailable if that is unknown at the deadline."""
 
     def ask_all(failures: dict[str, Exception]) -> bool | None:
         denied = silent = 0
@@ -50,7 +44,7 @@ def v2_served(
             except (OSError, HttpError, LockError) as error:
                 failures[endpoint] = error
                 silent += 1
-        if not denied or 2 * silent >= len(endpoints.names()):
+        if not is_denied(denied, silent, len(endpoints.names())):
             return None
         for endpoint, failure in failures.items():
             log.info(f"{endpoint} is not known to serve the v2 API: {reason(failure)}")
@@ -60,6 +54,17 @@ def v2_served(
         return Retry(waiter, log).call(ask_all, deadline, f"{V2_UNKNOWN}, still trying: ")
     except Unavailable as failure:
         raise Unavailable(f"{V2_UNKNOWN}: {failure}: {V2_UNKNOWN_ADVICE}") from None
+
+
+def is_denied(denied: int, silent: int, endpoints: int) -> bool:
+    """Whether v2 is known not to be served: of so many endpoints none serves it, `denied` say so, `silent` say nothing.
+
+    At least one member must say that it does not serve v2. An endpoint where nobody listens or where only gRPC is
+    spoken serves nothing. Silent endpoints must be the minority: were they not allowed at all, a crashed node that was
+    a member of etcd as well would keep the others from taking over. An endpoint whose name does not resolve here is
+    silent as well: it may resolve on the node where Samba's helper runs, and hold its lock.
+    """
+    return bool(denied) and 2 * silent < endpoints
 
 
 def serves_v2_now(

@@ -20,7 +20,7 @@ from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import LEAST_TRY, fits
 from ..lock.one_etcd import OneEtcd
 from ..lock.open import apis_in_use, open_api
-from ..lock.v2_served import V2_UNKNOWN, V2_UNKNOWN_ADVICE
+from ..lock.v2_served import V2_UNKNOWN, V2_UNKNOWN_ADVICE, is_denied
 from ..log import printable
 from . import endpoint_health
 
@@ -121,18 +121,18 @@ class Check:
                 self.note("warning", item, " ".join(filter(None, (endpoint["error"], alarms))))
 
     def _v2_served(self, config: Config, seen: list[dict[str, Any]]) -> bool:
-        """Whether v2 is served, decided as lock.v2_served does."""
+        """Whether v2 is served."""
         served = any(endpoint["v2"] for endpoint in seen)
         differ = endpoint_health.differ_in_v2(seen)
         if differ:
             self.note("warning", "v2", differ)
         if config.api == "auto" and not served:
             nothing = (os.strerror(errno.ECONNREFUSED), str(GrpcOnly()))
-            silent = [endpoint["v2"] is None and endpoint["error"] not in nothing for endpoint in seen]
-            if not any(endpoint["v2"] is False for endpoint in seen) or 2 * sum(silent) >= len(silent):
-                self.note("fault", "v2", f"{V2_UNKNOWN}: {V2_UNKNOWN_ADVICE}")
-            else:
+            silent = sum(endpoint["v2"] is None and endpoint["error"] not in nothing for endpoint in seen)
+            if is_denied(sum(endpoint["v2"] is False for endpoint in seen), silent, len(seen)):
                 self.note("ok", "v2", "not served by etcd: the lock is held in v3 alone")
+            else:
+                self.note("fault", "v2", f"{V2_UNKNOWN}: {V2_UNKNOWN_ADVICE}")
         return served
 
     def _clocks(self, seen: list[dict[str, Any]]) -> None:
