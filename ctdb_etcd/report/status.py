@@ -114,17 +114,14 @@ class Status:
         found: list[list[dict[str, Any]]] = []
         try:
             for api in apis_in_use(config, self.report["v2_served"]):
-                if self.report["stale"]:
-                    break
                 _, lock = open_api(api, config, directory, Endpoints(config, waiter, self._log), waiter, self._log)
                 keys = lock.keys(time.monotonic() + 2 * endpoint_health.ANSWER_TIME, lock_keys.MOST)
                 found.append([lock_keys.describe(key, api, now) for key in keys.keys])
                 if keys.stale:
                     self.report["stale"] = True
-                    why = (
-                        "etcd commits nothing: the lock can neither be taken nor renewed, and what is shown may be old"
-                    )
-                    self.problem(CRITICAL, why, first=True)
+                    why = "the lock can neither be taken nor renewed, and what is shown may be old"
+                    self.problem(CRITICAL, f"etcd commits nothing: {why}", first=True)
+                    break
             self._read = True
         except Unavailable as failure:
             self.problem(CRITICAL, str(failure), first=True)
