@@ -44,14 +44,9 @@ class Lock:
         self._lease: Lease | None = None
         self._key = ""
         self._revision = 0
-        self._oldest: dict[str, Any] = {
-            "key": base64(directory),
-            # All keys that begin with the directory: up to the byte after its slash.
-            "range_end": base64(directory[:-1] + "0"),
-            "sort_order": "ASCEND",
-            "sort_target": "CREATE",
-            "limit": 1,
-        }
+        # All keys that begin with the directory: up to the byte after its slash.
+        self._all = {"key": base64(directory), "range_end": base64(directory[:-1] + "0")}
+        self._oldest: dict[str, Any] = {**self._all, "sort_order": "ASCEND", "sort_target": "CREATE", "limit": 1}
 
     def look(self, contender: Contender, deadline: float) -> None:
         """See open.Lock.look."""
@@ -206,10 +201,7 @@ class Lock:
 
     def _front(self, deadline: float) -> Rival | None:
         keys = self._range(self._oldest, deadline)
-        if not keys:
-            return None
-        lease = keys[0].lease or 0
-        return Rival(keys[0].value, lambda until: self._left(lease, until))
+        return Rival(keys[0].value, lambda until: self._left(keys[0], until)) if keys else None
 
     def _range(self, search: dict[str, Any], deadline: float) -> list[Key]:
         try:
@@ -221,8 +213,8 @@ class Lock:
                 key.value = TOO_LONG
             return keys
 
-    def _left(self, lease: int, deadline: float) -> float:
-        return int64(self._client.call("lease/timetolive", {"ID": lease}, deadline), "TTL")
+    def _left(self, key: Key, deadline: float) -> float:
+        return int64(self._client.call("lease/timetolive", {"ID": key.lease}, deadline), "TTL")
 
     def _replace(self, value: str, dead: Key, deadline: float) -> Key | None:
         """Put our key in the place of this one, if it is unchanged and nobody waits behind it.
@@ -271,13 +263,7 @@ class Lock:
 
     def _all_created(self, revision: int) -> dict[str, Any]:
         """A compare: every key in the directory was created by this revision; 0: there is none."""
-        return {
-            "key": self._oldest["key"],
-            "range_end": self._oldest["range_end"],
-            "target": "CREATE",
-            "result": "EQUAL",
-            "create_revision": revision,
-        }
+        return {**self._all, "target": "CREATE", "result": "EQUAL", "create_revision": revision}
 
 
 def _key(key: object) -> Key:

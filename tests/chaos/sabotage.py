@@ -64,7 +64,7 @@ SABOTAGES = {
     ),
     "contention decided by a stale read": Sabotage(
         [
-            (V3, '            "limit": 1,\n', '            "limit": 1,\n            "serializable": True,\n'),
+            (V3, '"limit": 1}', '"limit": 1, "serializable": True}'),
             (V3, "self._put(value, [self._all_created(0)], [], deadline)", "self._put(value, [], [], deadline)"),
         ]
     ),
