@@ -91,7 +91,7 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
     if not name:
         from .ctdb import cluster_name
 
-        name, _ = cluster_name.find(config, testparm, watch, limit.etcd)
+        name = cluster_name.find(testparm, watch, limit.etcd)
 
     def ask_pnn() -> NodeNumber:
         from .ctdb import commands

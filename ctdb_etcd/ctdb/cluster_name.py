@@ -18,7 +18,6 @@ from .commands import NOT_RUN, testparm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..config.parse import Config
     from ..waiting import Waiter
     from .commands import Command
 
@@ -28,17 +27,12 @@ _FORBIDDEN = "reading it is not permitted (SELinux?): see SELINUX in ctdb-etcd(7
 _IN_SMB_CONF = rb"(?im)^\s*netbios\s*name\s*=\s*\S"
 
 
-def find(config: Config, started: Command | None, waiter: Waiter, deadline: float) -> tuple[str, str]:
-    """The cluster's netbios name and where it comes from. Raises Refused, Unavailable (deadline), OSError, Stopped.
+def find(started: Command | None, waiter: Waiter, deadline: float) -> str:
+    """The name that testparm answers. Raises Refused, Unavailable (deadline), OSError, Stopped.
 
     `started` is a testparm() that runs already.
     """
-    if config.netbios_name:
-        return config.netbios_name, "netbios_name"
-    return _name_from(started or testparm(), waiter, deadline), "testparm"
-
-
-def _name_from(command: Command, waiter: Waiter, deadline: float) -> str:
+    command = started or testparm()
     began = time.monotonic()
     try:
         status, out, err = command.output(waiter, deadline)
@@ -49,14 +43,15 @@ def _name_from(command: Command, waiter: Waiter, deadline: float) -> str:
     name = out[:-1] if out.endswith("\n") else out
     if status or not name:
         reason = " ".join(err.split()[-30:]) or "it printed nothing"
-        advice = _FORBIDDEN if _is_forbidden(err) else "correct smb.conf"
+        advice = _FORBIDDEN if _smb_conf(err) is None else "correct smb.conf"
         raise Refused(f"testparm gave no netbios name ({status}: {reason}): {advice}, or {_OWN_NAME}")
     try:
         path_component(name)
     except ValueError as error:
         fault = f"the netbios name {name[:64]!r} cannot name a lock, which takes {error}"
         raise Refused(f"{fault}: {_OWN_NAME}") from None
-    if name == _default_name() and not _set_in_smb_conf(err):
+    # A cluster may have the name of one of its hosts: then smb.conf must set it.
+    if name == _default_name() and not re.search(_IN_SMB_CONF, _smb_conf(err) or b""):
         raise Refused(
             f"smb.conf sets no netbios name, and {name} is this host's own name, which differs on every node:"
             f" set 'netbios name' in smb.conf on all nodes, or {_OWN_NAME}"
@@ -69,27 +64,13 @@ def _default_name() -> str:
     return os.uname().nodename.split(".")[0][:15].upper()
 
 
-def _set_in_smb_conf(messages: str) -> bool:
-    """A cluster may have the name of one of its hosts: then smb.conf must set it."""
-    try:
-        return bool(re.search(_IN_SMB_CONF, _smb_conf(messages)))
-    except OSError:
-        return False
-
-
-def _is_forbidden(messages: str) -> bool:
-    try:
-        _smb_conf(messages)
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return False
-
-
-def _smb_conf(messages: str) -> bytes:
-    """The file that testparm says it has read. Raises OSError."""
+def _smb_conf(messages: str) -> bytes | None:
+    """The file that testparm says it has read; None if reading it is forbidden, empty if it cannot be read."""
     path = re.search(r"^Load smb config files from (.+)$", messages, re.MULTILINE)
     try:
         with open(path[1].encode() if path else b"", "rb") as file:
             return file.read()
-    except ValueError as error:  # a path with a NUL
-        raise OSError(error) from None
+    except PermissionError:
+        return None
+    except (OSError, ValueError):  # ValueError: a path with a NUL
+        return b""

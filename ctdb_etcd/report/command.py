@@ -38,10 +38,13 @@ class Subject:
         self.config: Config | None = None
         self.name = self.name_from = ""
         self.faults: list[str] = []
-        until = time.monotonic() + TESTPARM_SECONDS
         try:
             self.config = parse(self.path, file.read(named))
-            self.name, self.name_from = cluster_name.find(self.config, None, waiter, until)
+            if self.config.netbios_name:
+                self.name, self.name_from = self.config.netbios_name, "netbios_name"
+            else:
+                self.name = cluster_name.find(None, waiter, time.monotonic() + TESTPARM_SECONDS)
+                self.name_from = "testparm"
         except LockError as failure:
             self.faults = str(failure).splitlines()
 

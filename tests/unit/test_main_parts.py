@@ -156,7 +156,7 @@ class Parts:
         monkeypatch.setattr(lock_open, "open_lock", self._record("open_lock", self.lock))
         monkeypatch.setattr(commands, "testparm", self._record("testparm", "started"))
         monkeypatch.setattr(commands, "NodeNumber", self._record("pnn", "asked"))
-        monkeypatch.setattr(cluster_name, "find", self._record("find", ("FOUND", "testparm")))
+        monkeypatch.setattr(cluster_name, "find", self._record("find", "FOUND"))
         monkeypatch.setattr(nodes, "elsewhere", lambda: "192.0.2.1")
 
     def _record(self, name, result):
@@ -202,14 +202,14 @@ def test_each_process_has_a_nonce_of_its_own(parts):
 
 def test_name_is_asked_of_testparm_which_starts_first(parts):
     given = parts.work("api = 3\n")
-    config, started, watch, deadline = given.find
+    started, watch, deadline = given.find
     assert (started, watch, deadline) == ("started", parts.watch, hold.Limit(1000.0, 4.0).etcd)
     assert given.testparm == () and given.open_lock[1] == "FOUND"
 
 
 def test_name_in_a_comment_costs_time_and_nothing_else(parts):
     given = parts.work("# netbios_name = N\napi = 3\n")
-    assert given.find[1] is None and given.open_lock[1] == "FOUND" and "testparm" not in parts.given
+    assert given.find[0] is None and given.open_lock[1] == "FOUND" and "testparm" not in parts.given
 
 
 def test_warnings_and_notes_of_the_file_are_logged(parts):

@@ -29,12 +29,9 @@ class Command:
         return self.answer
 
 
-NO_NAME = SimpleNamespace(netbios_name=None)
-
-
 def name(host, answer, monkeypatch, err=""):
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=host))
-    return find(NO_NAME, Command(answer, err), None, 0)[0]
+    return find(Command(answer, err), None, 0)
 
 
 # A host's name, and the name that Samba makes of it if none is set.
@@ -94,6 +91,15 @@ def test_host_name_is_refused_if_smb_conf_cannot_be_read(monkeypatch, tmp_path, 
         name("fs1", "FS1\n", monkeypatch, f"Load smb config files from {tmp_path}/{path}\n")
 
 
+def test_host_name_is_refused_if_reading_smb_conf_is_forbidden(monkeypatch):
+    def open_it(*args):
+        raise PermissionError
+
+    monkeypatch.setattr(cluster_name, "open", open_it, raising=False)
+    with pytest.raises(Refused, match="own name"):
+        name("fs1", "FS1\n", monkeypatch, "Load smb config files from /etc/samba/smb.conf\n")
+
+
 BAD = [
     (Command(late=True), Unavailable, "no answer in"),
     (Command(status=NOT_RUN, err="No such file"), Refused, "cannot be run \\(No such file\\)"),
@@ -109,21 +115,21 @@ BAD = [
 @pytest.mark.parametrize("command, error, says", BAD)
 def test_bad_answer_of_testparm_gives_no_name_and_names_netbios_name(command, error, says):
     with pytest.raises(error, match=says) as raised:
-        find(NO_NAME, command, None, 0)
+        find(command, None, 0)
     assert raised.type is error and "netbios_name" in str(raised.value)
 
 
 def test_testparm_is_started_unless_it_runs_and_keeps_to_the_deadline(monkeypatch):
     started = Command("MINE\n")
     monkeypatch.setattr(cluster_name, "testparm", lambda: started)
-    assert find(NO_NAME, None, "waiter", 7.0) == ("MINE", "testparm") and started.asked == ("waiter", 7.0)
-    assert find(NO_NAME, Command("RUNS\n"), None, 0) == ("RUNS", "testparm")
+    assert find(None, "waiter", 7.0) == "MINE" and started.asked == ("waiter", 7.0)
+    assert find(Command("RUNS\n"), None, 0) == "RUNS"
 
 
 def test_last_thirty_words_of_testparm_are_quoted():
     words = [f"word{number}" for number in range(31)]
     with pytest.raises(Refused) as refused:
-        find(NO_NAME, Command("", " ".join(words), 1), None, 0)
+        find(Command("", " ".join(words), 1), None, 0)
     assert f"(1: {' '.join(words[1:])}):" in str(refused.value)
 
 
@@ -136,11 +142,6 @@ def test_valid_path_component_is_accepted_as_name(text):
 def test_invalid_path_component_is_refused_as_name(text):
     with pytest.raises(ValueError):
         path_component(text)
-
-
-def test_a_name_in_the_file_needs_no_testparm(monkeypatch):
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="fs1"))
-    assert find(SimpleNamespace(netbios_name="FS1"), None, None, 0)[0] == "FS1"
 
 
 @pytest.mark.parametrize(
@@ -162,5 +163,5 @@ def test_unreadable_smb_conf_is_reported_with_its_reason(monkeypatch, tmp_path, 
 
     monkeypatch.setattr(cluster_name, "open", open_it, raising=False)
     with pytest.raises(Refused) as refused:
-        find(NO_NAME, Command("", f"Load smb config files from {path}\nError loading services.\n", 1), None, 0)
+        find(Command("", f"Load smb config files from {path}\nError loading services.\n", 1), None, 0)
     assert f": {says}, or set netbios_name" in str(refused.value)

@@ -21,7 +21,7 @@ from tests.support.fuzz import examples, given, st
 def test_any_answer_of_testparm_gives_a_name_or_is_refused(status, out, err):
     command = SimpleNamespace(output=lambda waiter, deadline: (status, out, err))
     try:
-        name = cluster_name.find(SimpleNamespace(netbios_name=None), command, None, 0)[0]
+        name = cluster_name.find(command, None, 0)
     except (Refused, Unavailable) as failure:
         assert "netbios_name" in str(failure)
     else:
