@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import select
 import time
+from functools import partial
 
 from ..client.http1 import HttpError
 from ..client.retry import reason
@@ -69,7 +70,7 @@ class OneEtcd:
         for endpoint in self._endpoints.names():
             if endpoint != lock.endpoint:
                 try:
-                    task = Task(_question(lock, endpoint, until))
+                    task = Task(partial(lock.known_at, endpoint, until))
                     tasks[task.done] = endpoint, task
                 except OSError as error:
                     missing[endpoint] = reason(error)
@@ -119,10 +120,6 @@ class OneEtcd:
                 f" it at {', '.join(members[0])}; but {other} takes part in the lock as well: set host to addresses of"
                 " an etcd that all nodes share"
             )
-
-
-def _question(lock: ApiLock, endpoint: str, until: float) -> Callable[[], tuple[int, bool]]:
-    return lambda: lock.known_at(endpoint, until)
 
 
 def _is_local(host: str) -> bool:
