@@ -43,7 +43,6 @@ class Lock:
         self._ttl = ttl
         self._log = log
         self._value = ""
-        self._begun = False
         self._key = ""
 
     def look(self, contender: Contender, deadline: float) -> None:
@@ -98,10 +97,10 @@ class Lock:
 
     def release(self, deadline: float) -> None:
         """See open.Lock.release."""
-        if self._begun:
+        if self._value:
             for key in self._mine(self._keys(deadline)):
                 self._delete(key, deadline)
-            self._begun = False
+            self._value = ""
 
     def known_at(self, endpoint: str, until: float) -> tuple[int, bool]:
         """See open.ApiLock.known_at."""
@@ -161,7 +160,6 @@ class Lock:
 
     def _append(self, deadline: float) -> Grant | None:
         """Make a key; None if the outcome is unknown."""
-        self._begun = True
         sent = Moment.now()
         try:
             ttl = self._client.call_once(
