@@ -181,11 +181,9 @@ def process_state(pid: str) -> tuple[str, int]:
 
 def surroundings() -> dict[str, Any]:
     """Where a pid and a start time have their meaning."""
-    return {
-        "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
-        "pid_namespace": _namespace("pid"),
-        "time_namespace": _namespace("time"),
-    }
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8", errors="replace") as file:
+        boot_id = file.readline().strip()
+    return {"boot_id": boot_id, "pid_namespace": _namespace("pid"), "time_namespace": _namespace("time")}
 
 
 def _namespace(kind: str) -> int:
@@ -193,8 +191,3 @@ def _namespace(kind: str) -> int:
         return os.stat(f"/proc/self/ns/{kind}").st_ino
     except FileNotFoundError:
         return 0  # an old kernel lacks this kind
-
-
-def _first_line(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.readline().strip()

@@ -91,9 +91,8 @@ class Contender:
 
     def is_dead(self, value: str) -> bool:
         """Whether this value belongs to a process of this machine that is provably dead."""
-        who = _ours(value)
         try:
-            return bool(who) and self.nonce_file.proves_dead(who)
+            return self.nonce_file.proves_dead(_ours(value))
         except KeyError:
             return False
 
