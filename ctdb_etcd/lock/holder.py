@@ -65,17 +65,6 @@ class Key:
         self.ttl = ttl
 
 
-class Keys:
-    """What stands in the directory, the holder's key first.
-
-    `stale` says why only one member's memory could be read; it is empty for a linearizable read.
-    """
-
-    def __init__(self, keys: list[Key], stale: str = "") -> None:
-        self.keys = keys
-        self.stale = stale
-
-
 class Holder:
     """Who we are. The nonce is a random text that no other helper has, not even in a clone of this machine."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..config.parse import Config
     from ..log import Log
     from ..waiting import Waiter
-    from .holder import Keys
+    from .holder import Key
     from .takeover import Contender
 
     class Client(Protocol):
@@ -71,8 +71,11 @@ if TYPE_CHECKING:
         def members(self, deadline: float) -> list[list[str]]:
             """Of each member of etcd the URLs that it advertises to clients. Raises Unavailable, Refused."""
 
-        def keys(self, deadline: float, most: int) -> Keys:
-            """The first `most` keys of the lock's directory, without writing. Raises Unavailable, Refused."""
+        def keys(self, deadline: float, most: int) -> tuple[list[Key], str]:
+            """The first `most` keys of the lock's directory, the holder's first, without writing.
+
+            And why only one member's memory could be read; empty for a linearizable read. Raises Unavailable, Refused.
+            """
 
         def try_lease(self, deadline: float, meanwhile: Callable[[], None]) -> tuple[float, float] | None:
             """Try to renew a lease: the TTL granted and the time a renewal took, in seconds; None without leases.

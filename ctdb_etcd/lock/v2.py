@@ -22,7 +22,7 @@ from ..client.v2 import Unanswered
 from ..client.v3_answers import is_int64
 from ..errors import Contended, Lost, OtherCluster, Refused, Unavailable
 from ..fence import TTL_MAX, Grant, Moment
-from .holder import Key, Keys, describe
+from .holder import Key, describe
 from .takeover import Rival
 
 TYPE_CHECKING = False
@@ -123,9 +123,9 @@ class Lock:
         members = self._client.call("members", lambda client: client.members, deadline).values()
         return [[str(url) for url in member.get("clientURLs") or []] for member in members]
 
-    def keys(self, deadline: float, most: int) -> Keys:
+    def keys(self, deadline: float, most: int) -> tuple[list[Key], str]:
         """See open.Lock.keys."""
-        return Keys(self._keys(deadline)[:most])
+        return self._keys(deadline)[:most], ""
 
     def try_lease(self, deadline: float, meanwhile: Callable[[], None]) -> None:
         """See open.Lock.try_lease: the API has none, a key's TTL is what was asked for."""

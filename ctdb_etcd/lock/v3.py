@@ -14,7 +14,7 @@ import time
 
 from ..client.v3_answers import base64, cluster_of, int64, items, mapping, raft_term, text
 from ..errors import Contended, LeaseNotFound, LockError, Lost, OtherCluster, Refused, TooLong, Unavailable
-from .holder import TOO_LONG, Key, Keys, describe
+from .holder import TOO_LONG, Key, describe
 from .takeover import Rival
 
 TYPE_CHECKING = False
@@ -130,8 +130,8 @@ class Lock:
         members = items(self._client.call("cluster/member/list", {}, deadline).get("members"))
         return [[str(url) for url in items(mapping(member).get("clientURLs", []))] for member in members]
 
-    def keys(self, deadline: float, most: int) -> Keys:
-        """See open.Lock.keys. If most members do not answer, what one member remembers, marked as stale."""
+    def keys(self, deadline: float, most: int) -> tuple[list[Key], str]:
+        """See open.Lock.keys. If most members do not answer, what one member remembers."""
         now = time.monotonic()
         half, quarter = now + (deadline - now) / 2, now + (deadline - now) * 3 / 4
         search = {**self._oldest, "limit": most}
@@ -139,10 +139,10 @@ class Lock:
             keys = self._range(search, half)
         except Unavailable as failure:
             try:
-                return Keys(self._range({**search, "serializable": True}, deadline), str(failure))
+                return self._range({**search, "serializable": True}, deadline), str(failure)
             except LockError:
                 raise failure from None
-        return Keys([self._with_lease(key, quarter) for key in keys])
+        return [self._with_lease(key, quarter) for key in keys], ""
 
     def try_lease(self, deadline: float, meanwhile: Callable[[], None]) -> tuple[float, float]:
         """See open.Lock.try_lease. No key is ever under this lease."""

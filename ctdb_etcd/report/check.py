@@ -208,10 +208,10 @@ class _Trial:
             self._check.note("warning", "login", f"username is {user}, but etcd's auth is not enabled")
 
     def _read(self, directory: str) -> None:
-        keys = self._lock.keys(time.monotonic() + _CALL, 1)
-        if keys.stale:
-            raise Unavailable(keys.stale)
-        held = "somebody holds the lock: this node would answer 1" if keys.keys else "the lock is free"
+        keys, stale = self._lock.keys(time.monotonic() + _CALL, 1)
+        if stale:
+            raise Unavailable(stale)
+        held = "somebody holds the lock: this node would answer 1" if keys else "the lock is free"
         self._check.note("ok", f"{self._api} read", f"{directory}: {held}")
         if self._client.logged_in is False and not self._config.username:
             self._check.note("ok", "login", "etcd requires none")

@@ -115,9 +115,9 @@ class Status:
         try:
             for api in apis_in_use(config, self.report["v2_served"]):
                 _, lock = open_api(api, config, directory, Endpoints(config, waiter, self._log), waiter, self._log)
-                keys = lock.keys(time.monotonic() + 2 * endpoint_health.ANSWER_TIME, lock_keys.MOST)
-                found.append([lock_keys.describe(key, api, now) for key in keys.keys])
-                if keys.stale:
+                keys, stale = lock.keys(time.monotonic() + 2 * endpoint_health.ANSWER_TIME, lock_keys.MOST)
+                found.append([lock_keys.describe(key, api, now) for key in keys])
+                if stale:
                     self.report["stale"] = True
                     why = "the lock can neither be taken nor renewed, and what is shown may be old"
                     self.problem(CRITICAL, f"etcd commits nothing: {why}", first=True)

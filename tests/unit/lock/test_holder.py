@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ctdb_etcd import __version__
-from ctdb_etcd.lock.holder import Holder, Key, Keys, describe, process_state, proof, read
+from ctdb_etcd.lock.holder import Holder, Key, describe, process_state, proof, read
 
 
 def test_value_describes_the_holder_and_its_times_and_does_not_change():
@@ -96,10 +96,6 @@ def test_times_over_a_day_or_not_positive_are_ignored(seconds):
 def test_key_has_the_given_values():
     key = Key("/x/1", "v", 2, 3, 4, 5, 6)
     assert vars(key) == {"name": "/x/1", "value": "v", "revision": 2, "modified": 3, "lease": 4, "left": 5, "ttl": 6}
-
-
-def test_keys_are_not_stale_by_default():
-    assert (Keys([]).keys, Keys([]).stale) == ([], "") and Keys([], "no leader").stale == "no leader"
 
 
 def test_proof_without_proc_has_only_the_pid(monkeypatch):

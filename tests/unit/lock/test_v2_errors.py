@@ -108,9 +108,9 @@ def test_a_key_with_an_impossible_field_makes_no_sense(rig, field, found):
 
 def test_key_has_the_values_that_etcd_returns(rig):
     rig.wire.fault("GET", Fault(answer=keys()), Fault(answer=keys(ttl=None, value=None)))
-    (key,) = rig.lock.keys(rig.deadline, 9).keys
+    (key,), _ = rig.lock.keys(rig.deadline, 9)
     assert (key.name, key.value, key.revision, key.modified, key.left) == ("/_locks/_ctdb/X/1", "v", 2, 3, 5)
-    (key,) = rig.lock.keys(rig.deadline, 9).keys
+    (key,), _ = rig.lock.keys(rig.deadline, 9)
     assert (key.value, key.left) == ("", None)
 
 

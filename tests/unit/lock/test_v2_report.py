@@ -95,9 +95,9 @@ def test_keys_are_listed_in_order_and_up_to_the_requested_number(rig):
     for number in (3, 1, 2):
         rig.etcd.put(rig.key(number), str(number), 9)
     deadline = rig.clock.now + 3
-    found = rig.lock.keys(deadline, 2)
-    assert [(key.value, key.left, key.ttl) for key in found.keys] == [("1", 9, None), ("2", 9, None)]
-    assert found.stale == "" and rig.wire.requests[0].deadline == deadline
+    found, stale = rig.lock.keys(deadline, 2)
+    assert [(key.value, key.left, key.ttl) for key in found] == [("1", 9, None), ("2", 9, None)]
+    assert stale == "" and rig.wire.requests[0].deadline == deadline
 
 
 def test_look_reads_all_keys_by_consensus(rig):

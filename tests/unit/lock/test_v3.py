@@ -130,9 +130,9 @@ def test_keys_with_too_long_values_are_shown_by_their_names(rig):
     for name in "yx":
         rig.etcd.put(rig.directory + name, "them", ttl=9, lease=ord(name))
     rig.wire.fault("kv/range", Fault(error=TooLong("x")))
-    keys = rig.lock.keys(rig.deadline, 9)
-    assert [(key.name, key.value) for key in keys.keys] == [(rig.directory + name, TOO_LONG) for name in "yx"]
-    assert keys.keys[0].ttl == 9 and not keys.stale
+    keys, stale = rig.lock.keys(rig.deadline, 9)
+    assert [(key.name, key.value) for key in keys] == [(rig.directory + name, TOO_LONG) for name in "yx"]
+    assert keys[0].ttl == 9 and not stale
 
 
 def test_key_names_over_the_answer_limit_make_the_lock_unavailable(rig):

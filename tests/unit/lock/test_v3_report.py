@@ -101,13 +101,13 @@ def test_keys_come_in_order_of_their_creation_with_their_leases(rig):
     rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
     rig.etcd.put(f"{rig.directory}a", "second")
     rig.etcd.put(f"{rig.directory}b", "third", 0xB, 5)
-    found = rig.lock.keys(rig.deadline, 2)
-    assert [(key.name[-1], key.value, key.lease, key.left, key.ttl) for key in found.keys] == [
+    found, stale = rig.lock.keys(rig.deadline, 2)
+    assert [(key.name[-1], key.value, key.lease, key.left, key.ttl) for key in found] == [
         ("z", "first", 0xA, 8, 9),
         ("a", "second", 0, None, None),
     ]
-    assert found.stale == "" and [request.body for request in rig.asked("lease/timetolive")] == [{"ID": 0xA}]
-    assert (found.keys[0].revision, found.keys[0].modified) == (2, 2)
+    assert stale == "" and [request.body for request in rig.asked("lease/timetolive")] == [{"ID": 0xA}]
+    assert (found[0].revision, found[0].modified) == (2, 2)
 
 
 def test_keys_may_use_half_of_the_time_and_leases_another_quarter(rig):
@@ -123,22 +123,22 @@ def test_no_lease_is_queried_after_three_quarters_of_the_time(rig):
     rig.wire.fault("kv/range", Fault(out=0.0, back=0.0))
     rig.wire.fault("lease/timetolive", *[Fault(out=0.0, back=0.375)] * 2)
     # The third lease's turn comes at three quarters of the time.
-    found = rig.lock.keys(rig.clock.now + 1, 9)
-    assert [key.ttl for key in found.keys] == [99, 99, None] and len(rig.asked("lease/timetolive")) == 2
+    found, _ = rig.lock.keys(rig.clock.now + 1, 9)
+    assert [key.ttl for key in found] == [99, 99, None] and len(rig.asked("lease/timetolive")) == 2
 
 
 @pytest.mark.parametrize("error", [Unavailable("x"), PermissionDenied("x"), LeaseNotFound("x")])
 def test_lease_with_unknown_remaining_time_is_not_shown(rig, error):
     rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
     rig.wire.fault("lease/timetolive", Fault(error=error))
-    (key,) = rig.lock.keys(rig.deadline, 9).keys
+    (key,), _ = rig.lock.keys(rig.deadline, 9)
     assert (key.value, key.left, key.ttl) == ("first", None, None)
 
 
 def test_a_lease_that_has_just_expired_has_nothing_left(rig):
     rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
     rig.wire.fault("lease/timetolive", Fault(answer={"TTL": "-1"}))
-    (key,) = rig.lock.keys(rig.deadline, 9).keys
+    (key,), _ = rig.lock.keys(rig.deadline, 9)
     assert (key.left, key.ttl) == (0, None)
 
 
@@ -146,8 +146,8 @@ def test_keys_of_one_member_are_shown_as_stale_without_a_majority(rig):
     rig.etcd.put(f"{rig.directory}z", "first", 0xA, 9)
     rig.wire.fault("kv/range", Fault(effect=False, error=Unavailable("no leader")))
     deadline = rig.clock.now + 8
-    found = rig.lock.keys(deadline, 9)
-    assert [key.value for key in found.keys] == ["first"] and found.stale == "no leader"
+    found, stale = rig.lock.keys(deadline, 9)
+    assert [key.value for key in found] == ["first"] and stale == "no leader"
     first, second = rig.wire.requests
     assert second.body == {**first.body, "serializable": True} and first.body["limit"] == 9
     assert second.deadline == deadline and "serializable" not in first.body
