@@ -45,10 +45,9 @@ class Patient:
     """A Waiter that nothing but time ends."""
 
     def check(self) -> None:
-        """See Waiter.check."""
+        """Never raises."""
 
     def wait(self, events: dict[int, int], deadline: float) -> set[int]:
-        """See Waiter.wait."""
         poll = select.poll()
         for fd, event in events.items():
             poll.register(fd, event)

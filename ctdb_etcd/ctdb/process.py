@@ -124,13 +124,12 @@ class Watch:
         self._pidfd = _pidfd(parent)
 
     def check(self) -> None:
-        """See waiting.Waiter.check."""
         self._look({}, 0)
         if self._reason and not self._releasing:
             raise Stopped(self._reason)
 
     def wait(self, events: dict[int, int], deadline: float) -> set[int]:
-        """See waiting.Waiter.wait. Raises Stopped at once if there is nothing but time to wait for."""
+        """Raises Stopped at once if there is nothing but time to wait for."""
         while True:
             ending = self._reason and not self._releasing
             until = min(deadline, self._latest) if ending else deadline

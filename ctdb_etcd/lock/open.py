@@ -202,7 +202,7 @@ def load(api: str) -> None:
 
 
 class JointLock:
-    """Locks held as one: taken in order, all or none; the loss of one is the loss of all; released in reverse.
+    """A Lock made of several: taken in order, all or none; the loss of one is the loss of all; released in reverse.
 
     Which ones there are beside the first is asked of `terms` once that one is seen to be free.
     """
@@ -213,11 +213,9 @@ class JointLock:
 
     @property
     def endpoint(self) -> str:
-        """See Lock.endpoint."""
         return " and ".join(dict.fromkeys(lock.endpoint for lock in self._locks))
 
     def look(self, contender: Contender, deadline: float) -> None:
-        """See Lock.look."""
         for lock in self._locks:
             lock.look(contender, deadline)
         further = self._terms.further(deadline)
@@ -226,7 +224,6 @@ class JointLock:
         self._locks += further
 
     def take(self, contender: Contender, deadline: float) -> Grant:
-        """See Lock.take."""
         grant = _first_to_end([lock.take(contender, deadline) for lock in self._locks])
         self._terms.confirm(deadline)
         # What is known of v2 may be old: this process may have been stopped since.
@@ -235,20 +232,17 @@ class JointLock:
         return grant if grant.fresh() else self.refresh(deadline)
 
     def refresh(self, deadline: float) -> Grant:
-        """See Lock.refresh."""
         grant = _first_to_end([lock.refresh(deadline) for lock in self._locks])
         self._terms.recheck(deadline)
         return grant
 
     def changes(self, until: float) -> dict[int, int]:
-        """See Lock.changes."""
         events: dict[int, int] = {}
         for lock in self._locks:
             events.update(lock.changes(until))
         return events
 
     def release(self, deadline: float) -> None:
-        """See Lock.release."""
         failure: LockError | None = None
         for at, lock in reversed(list(enumerate(self._locks, 1))):
             now = time.monotonic()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Lock:
-    """One lock: a directory of in-order keys (its path ending in a slash), and a TTL in seconds."""
+    """An open.ApiLock: a directory of in-order keys (its path ending in a slash), and a TTL in seconds."""
 
     def __init__(self, client: Client, directory: str, ttl: int, log: Log) -> None:
         self._client = client
@@ -46,11 +46,9 @@ class Lock:
         self._key = ""
 
     def look(self, contender: Contender, deadline: float) -> None:
-        """See open.Lock.look."""
         contender.contend(self._front, deadline)
 
     def take(self, contender: Contender, deadline: float) -> Grant:
-        """See open.Lock.take."""
         self._value = contender.holder.text()
         while True:
             grant = self._append(deadline)
@@ -66,7 +64,6 @@ class Lock:
                 raise Unavailable("etcd did not answer the creation of a key in time")
 
     def refresh(self, deadline: float) -> Grant:
-        """See open.Lock.refresh."""
         try:
             return self._refresh(deadline)
         except OtherCluster as refusal:
@@ -92,18 +89,16 @@ class Lock:
         return grant
 
     def changes(self, until: float) -> dict[int, int]:
-        """See open.Lock.changes: the end of the connection. python-etcd could watch the key in a thread only."""
+        """The end of the connection. python-etcd could watch the key in a thread only."""
         return self._client.idle()
 
     def release(self, deadline: float) -> None:
-        """See open.Lock.release."""
         if self._value:
             for key in self._mine(self._keys(deadline)):
                 self._delete(key, deadline)
             self._value = ""
 
     def known_at(self, endpoint: str, until: float) -> tuple[int, bool]:
-        """See open.ApiLock.known_at."""
         client = self._client.apart(endpoint)
         try:
             found = client.ask("look", lambda one: one.read(self._key or self._directory, quorum=True).value, until)
@@ -119,19 +114,17 @@ class Lock:
         return client.cluster, not self._key or found == self._value
 
     def members(self, deadline: float) -> list[list[str]]:
-        """See open.ApiLock.members."""
         members = self._client.call("members", lambda client: client.members, deadline).values()
         return [[str(url) for url in member.get("clientURLs") or []] for member in members]
 
     def keys(self, deadline: float, most: int) -> tuple[list[Key], str]:
-        """See open.Lock.keys."""
         return self._keys(deadline)[:most], ""
 
     def try_lease(self, deadline: float, meanwhile: Callable[[], None]) -> None:
-        """See open.Lock.try_lease: the API has none, a key's TTL is what was asked for."""
+        """The API has none, a key's TTL is what was asked for."""
 
     def try_write(self, deadline: float) -> None:
-        """See open.Lock.try_write: a swap of a key that does not exist."""
+        """A swap of a key that does not exist."""
         name = f"{self._directory}/check-{os.urandom(8).hex()}"
         try:
             self._client.call("try", lambda client: client.write(name, "", ttl=1, prevValue=name), deadline)
@@ -140,7 +133,6 @@ class Lock:
 
     @property
     def endpoint(self) -> str:
-        """See open.Lock.endpoint."""
         return self._client.endpoint
 
     def __str__(self) -> str:

@@ -34,7 +34,7 @@ _CLEAN_UP = 1.0
 
 
 class Lock:
-    """One lock: a directory of keys ending in a slash, and a lease of ttl seconds (etcd may grant more)."""
+    """An open.ApiLock: a directory of keys ending in a slash, and a lease of ttl seconds (etcd may grant more)."""
 
     def __init__(self, client: Client, directory: str, ttl: int, log: Log) -> None:
         self._client = client
@@ -49,11 +49,9 @@ class Lock:
         self._oldest: dict[str, Any] = {**self._all, "sort_order": "ASCEND", "sort_target": "CREATE", "limit": 1}
 
     def look(self, contender: Contender, deadline: float) -> None:
-        """See open.Lock.look."""
         contender.contend(self._front, deadline)
 
     def take(self, contender: Contender, deadline: float) -> Grant:
-        """See open.Lock.take."""
         while True:
             try:
                 return self._take(contender, deadline)
@@ -66,7 +64,6 @@ class Lock:
                 contender.pause(deadline)
 
     def refresh(self, deadline: float) -> Grant:
-        """See open.Lock.refresh."""
         try:
             return self._refresh(deadline)
         except OtherCluster as refusal:
@@ -98,26 +95,23 @@ class Lock:
         return {"key": base64(self._key), "keys_only": True}
 
     def changes(self, until: float) -> dict[int, int]:
-        """See open.Lock.changes: the key's deletion, by its owner's hand or with its lease."""
+        """The key's deletion, by its owner's hand or with its lease."""
         own = {"key": base64(self._key), "start_revision": self._revision + 1, "filters": ["NOPUT"]}
         return self._client.changes(own, until)
 
     def release(self, deadline: float) -> None:
-        """See open.Lock.release."""
         if self._lease:
             self._lease.revoke(deadline)
             self._lease = None
 
     @property
     def endpoint(self) -> str:
-        """See open.Lock.endpoint."""
         return self._client.endpoint
 
     def __str__(self) -> str:
         return self._directory + (f" (v3, revision {self._revision})" if self._revision else "")
 
     def known_at(self, endpoint: str, until: float) -> tuple[int, bool]:
-        """See open.ApiLock.known_at."""
         client = self._client.apart(endpoint)
         if not self._revision:
             answer, _ = client.ask(endpoint, "lease/timetolive", {"ID": self._lease.id if self._lease else 0}, until)
@@ -126,12 +120,11 @@ class Lock:
         return cluster_of(answer), self._is_there(answer)
 
     def members(self, deadline: float) -> list[list[str]]:
-        """See open.ApiLock.members."""
         members = items(self._client.call("cluster/member/list", {}, deadline).get("members"))
         return [[str(url) for url in items(mapping(member).get("clientURLs", []))] for member in members]
 
     def keys(self, deadline: float, most: int) -> tuple[list[Key], str]:
-        """See open.Lock.keys. If most members do not answer, what one member remembers."""
+        """If most members do not answer, what one member remembers."""
         now = time.monotonic()
         half, quarter = now + (deadline - now) / 2, now + (deadline - now) * 3 / 4
         search = {**self._oldest, "limit": most}
@@ -145,7 +138,7 @@ class Lock:
         return [self._with_lease(key, quarter) for key in keys], ""
 
     def try_lease(self, deadline: float, meanwhile: Callable[[], None]) -> tuple[float, float]:
-        """See open.Lock.try_lease. No key is ever under this lease."""
+        """No key is ever under this lease."""
         self._lease = lease = self._make_lease()
         try:
             lease.grant(deadline)
@@ -159,7 +152,7 @@ class Lock:
             self._lease = None
 
     def try_write(self, deadline: float) -> None:
-        """See open.Lock.try_write. No other key could be written instead: "readwrite on the prefix" allows none.
+        """No other key could be written instead: "readwrite on the prefix" allows none.
 
         A put stands in a transaction whose condition is never true: etcd checks the permissions for everything
         that a transaction could do before it evaluates the condition.
