@@ -86,6 +86,8 @@ if TYPE_CHECKING:
         def try_write(self, deadline: float) -> None:
             """Try the permission to write without writing. Raises Unavailable, Refused."""
 
+    # What makes the client and the lock of one API: each lock takes the client of its own API.
+    Makers = tuple[Callable[[Config, Endpoints, Waiter, Log], Client], Callable[[Any, str, int, Log], ApiLock]]
 
 # Seconds that the import of python-etcd takes on a busy machine.
 _IMPORT = 0.75
@@ -108,7 +110,7 @@ def open_lock(config: Config, name: str, elsewhere: Callable[[], str], waiter: W
 
 
 class Terms:
-    """What must be true of etcd before the lock is held, and which locks it consists of."""
+    """What must be true of etcd before the lock is held, and which locks it consists of: the `first`, and others."""
 
     def __init__(
         self, config: Config, directory: str, elsewhere: Callable[[], str], waiter: Waiter, log: Log
@@ -119,16 +121,12 @@ class Terms:
         self._waiter = waiter
         self._log = log
         self._endpoints = Endpoints(config, waiter, log)
-        self._first = self._lock(apis_in_use(config, None)[0])
+        self.first = self._lock(apis_in_use(config, None)[0])
         # The number of the connection on which v2 was found not to be served; None if that does not matter.
         self._without_v2: int | None = None
 
     def _lock(self, api: str) -> ApiLock:
         return open_api(api, self._config, self._directory, self._endpoints, self._waiter, self._log)[1]
-
-    def first(self) -> Lock:
-        """The lock to begin with."""
-        return self._first
 
     def further(self, deadline: float) -> Sequence[Lock]:
         """The other locks, to be asked for once the first one is seen to be free. Raises Unavailable, Refused."""
@@ -149,7 +147,7 @@ class Terms:
         """Find out whether the lock, once taken, must not be held. Raises Refused, Lost, Unavailable."""
         from .one_etcd import OneEtcd
 
-        OneEtcd(self._endpoints, self._elsewhere, self._waiter, self._log).confirm(self._first, deadline)
+        OneEtcd(self._endpoints, self._elsewhere, self._waiter, self._log).confirm(self.first, deadline)
 
     def recheck(self, deadline: float) -> None:
         """Raise GivenUp if etcd serves v2 by now, where a node with Samba's helper could take the lock as well.
@@ -161,7 +159,7 @@ class Terms:
             return
         from .v2_served import serves_v2_now
 
-        endpoint = self._first.endpoint
+        endpoint = self.first.endpoint
         served = serves_v2_now(self._config, self._directory, self._endpoints, endpoint, self._log, deadline)
         if served:
             raise GivenUp(f"{endpoint} now serves the v2 API, where a node with Samba's helper could hold the lock")
@@ -173,27 +171,23 @@ def open_api(
     api: str, config: Config, directory: str, endpoints: Endpoints, waiter: Waiter, log: Log
 ) -> tuple[Client, ApiLock]:
     """The client and the lock of one API. Raises Refused."""
-    load(api)
+    make_client, make_lock = load(api)
+    client = make_client(config, endpoints, waiter, log)
+    return client, make_lock(client, directory, config.lock_ttl, log)
+
+
+def load(api: str) -> Makers:
+    """Import what an API needs, which takes long with v2. Raises Refused."""
     if api == "3":
         from ..client import v3 as client_v3
         from . import v3
 
-        gateway = client_v3.Client(config, endpoints, waiter, log)
-        return gateway, v3.Lock(gateway, directory, config.lock_ttl, log)
-    from ..client import v2 as client_v2
-    from . import v2
-
-    members = client_v2.Client(config, endpoints, waiter, log)
-    return members, v2.Lock(members, directory, config.lock_ttl, log)
-
-
-def load(api: str) -> None:
-    """Import what an API needs, which takes long with v2. Raises Refused."""
+        return client_v3.Client, v3.Lock
     try:
-        if api == "2":
-            from . import v2  # noqa: F401
-        else:
-            from . import v3  # noqa: F401
+        from ..client import v2 as client_v2
+        from . import v2
+
+        return client_v2.Client, v2.Lock
     except ImportError as error:
         raise Refused(
             f"etcd's v2 API needs python-etcd, which cannot be imported ({error}): install python3-etcd,"
@@ -209,7 +203,7 @@ class JointLock:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._locks = [terms.first()]
+        self._locks: list[Lock] = [terms.first]
 
     @property
     def endpoint(self) -> str:

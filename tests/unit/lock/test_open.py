@@ -20,15 +20,12 @@ class Pair:
     def __init__(self, monkeypatch):
         self.clock = Clock(monkeypatch)
         self.events = []
-        self.a = Lock(self.clock, self.events, 8, "a")
+        self.a = self.first = Lock(self.clock, self.events, 8, "a")
         self.b = Lock(self.clock, self.events, 8, "b")
         self.more = [self.b]
         self.asked = []
         self.confirms = self.rechecks = lambda: None
         self.both = JointLock(self)
-
-    def first(self):
-        return self.a
 
     def further(self, deadline):
         self.events.append("more")
