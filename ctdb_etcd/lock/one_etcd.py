@@ -124,8 +124,7 @@ class OneEtcd:
 
 def _is_local(host: str) -> bool:
     """Whether this host name or address leads every machine to itself."""
-    host = host.lower()
-    host = host[7:] if host.startswith("::ffff:") else host
+    host = host.lower().removeprefix("::ffff:")
     return host.startswith("127.") or host in ("localhost", "::1", "0.0.0.0", "::")
 
 

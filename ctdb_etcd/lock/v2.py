@@ -104,10 +104,10 @@ class Lock:
             found = client.ask("look", lambda one: one.read(self._key or self._directory, quorum=True).value, until)
         except etcd.EtcdKeyNotFound:
             found = None
-        except Refused as refusal:
+        except Refused:
             # Without permission to read only the cluster is known.
             if client.cluster is None:
-                raise refusal
+                raise
             found = self._value
         if client.cluster is None:
             raise Unavailable("etcd's answer makes no sense: it names no cluster")
@@ -207,5 +207,4 @@ def _ttl(node: Any) -> int:
     """The TTL of a key that was written. Raises Unavailable."""
     if not is_int64(node.ttl) or node.ttl > TTL_MAX:
         raise Unavailable("etcd's answer makes no sense: a key without its TTL")
-    ttl: int = node.ttl
-    return ttl
+    return int(node.ttl)
