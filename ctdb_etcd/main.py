@@ -107,9 +107,9 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
 
 def _elsewhere() -> str:
     # Needed by few of those who take the lock.
-    from .ctdb import nodes
+    from .ctdb import settings
 
-    return nodes.elsewhere()
+    return settings.elsewhere()
 
 
 def _report(arguments: list[str]) -> int:

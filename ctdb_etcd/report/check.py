@@ -14,8 +14,7 @@ import time
 
 from ..client.endpoints import Endpoints
 from ..client.retry import reason
-from ..ctdb import nodes
-from ..ctdb.leader_timeout import leader_timeout
+from ..ctdb.settings import elsewhere, leader_timeout
 from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import LEAST_TRY, fits
 from ..lock.one_etcd import OneEtcd
@@ -82,7 +81,7 @@ class Check:
             except Refused as refusal:
                 self.note("fault", f"v{api}", str(refusal))
             else:
-                one_etcd = OneEtcd(endpoints, nodes.elsewhere, waiter, self._log) if api == apis[0] else None
+                one_etcd = OneEtcd(endpoints, elsewhere, waiter, self._log) if api == apis[0] else None
                 _Trial(self, config, api, client, lock, one_etcd).run(directory if name else "")
         self._clocks(seen)
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from ctdb_etcd import main as subject
-from ctdb_etcd.ctdb import cluster_name, commands, hold, nodes, process
+from ctdb_etcd.ctdb import cluster_name, commands, hold, process, settings
 from ctdb_etcd.errors import Contended, OtherCluster, Refused, Stopped, TooLong, Unavailable
 from ctdb_etcd.lock import open as lock_open
 from ctdb_etcd.main import main, parse_options
@@ -157,7 +157,7 @@ class Parts:
         monkeypatch.setattr(commands, "testparm", self._record("testparm", "started"))
         monkeypatch.setattr(commands, "NodeNumber", self._record("pnn", "asked"))
         monkeypatch.setattr(cluster_name, "find", self._record("find", "FOUND"))
-        monkeypatch.setattr(nodes, "elsewhere", lambda: "192.0.2.1")
+        monkeypatch.setattr(settings, "elsewhere", lambda: "192.0.2.1")
 
     def _record(self, name, result):
         def call(*given):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Tests of CTDB's nodes file: whether it names another machine, whatever its contents.
+"""Tests of CTDB's own files: whether nodes names another machine, and what ctdb.conf sets, whatever they contain.
 
 198.51.100.0/24 and 2001:db8::/32 are documentation networks: they belong to no machine.
 """
@@ -11,7 +11,7 @@ import socket
 
 import pytest
 
-from ctdb_etcd.ctdb import nodes
+from ctdb_etcd.ctdb import settings
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def file(monkeypatch, tmp_path):
 
 
 def test_missing_nodes_file_means_no_other_machine(file):
-    assert nodes.elsewhere() == ""
+    assert settings.elsewhere() == ""
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_missing_nodes_file_means_no_other_machine(file):
 )
 def test_own_addresses_and_deleted_or_invalid_nodes_are_ignored(file, text):
     file.write_bytes(text)
-    assert nodes.elsewhere() == ""
+    assert settings.elsewhere() == ""
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,20 @@ def test_own_addresses_and_deleted_or_invalid_nodes_are_ignored(file, text):
 def test_the_first_address_of_another_machine_is_named(file, monkeypatch, tmp_path, text, address, binds_anything):
     switch = tmp_path / "ip_nonlocal_bind"
     switch.write_text(binds_anything + "\n")
-    monkeypatch.setattr(nodes, "_NONLOCAL_BIND", dict.fromkeys(nodes._NONLOCAL_BIND, str(switch)))
+    monkeypatch.setattr(settings, "_NONLOCAL_BIND", dict.fromkeys(settings._NONLOCAL_BIND, str(switch)))
     file.write_text(text)
-    assert nodes.elsewhere() == f"{address} (in {file})"
+    assert settings.elsewhere() == f"{address} (in {file})"
 
 
 def test_own_addresses_are_known_even_if_any_address_can_be_bound(file, monkeypatch, tmp_path):
     switch = tmp_path / "ip_nonlocal_bind"
     switch.write_text("1\n")
-    monkeypatch.setattr(nodes, "_NONLOCAL_BIND", dict.fromkeys(nodes._NONLOCAL_BIND, str(switch)))
+    monkeypatch.setattr(settings, "_NONLOCAL_BIND", dict.fromkeys(settings._NONLOCAL_BIND, str(switch)))
     monkeypatch.setattr(socket.socket, "bind", lambda *_: None, raising=False)
     file.write_text("127.0.0.1\n127.0.23.1\n")
-    assert nodes.elsewhere() == ""
+    assert settings.elsewhere() == ""
     file.write_text("127.0.0.1\n198.51.100.1\n")
-    assert nodes.elsewhere().startswith("198.51.100.1")
+    assert settings.elsewhere().startswith("198.51.100.1")
 
 
 def test_nodes_file_is_that_of_ctdb(monkeypatch):
@@ -75,10 +75,10 @@ def test_nodes_file_is_that_of_ctdb(monkeypatch):
         opened.append(path)
         raise FileNotFoundError
 
-    monkeypatch.setattr(nodes, "open", missing, raising=False)
+    monkeypatch.setattr(settings, "open", missing, raising=False)
     for base, path in ("/x", "/x/nodes"), ("", "/etc/ctdb/nodes"):
         monkeypatch.setenv("CTDB_BASE", base)
-        assert nodes.elsewhere() == "" and opened.pop() == path
+        assert settings.elsewhere() == "" and opened.pop() == path
 
 
 class Socket:
@@ -119,8 +119,8 @@ def test_own_address_is_one_that_can_be_bound(monkeypatch, tmp_path, switch, add
     path = tmp_path / "switch"
     if switch:
         path.write_text(switch)
-    monkeypatch.setattr(nodes, "_NONLOCAL_BIND", dict.fromkeys(nodes._NONLOCAL_BIND, str(path)))
-    assert nodes._is_ours(address) is ours
+    monkeypatch.setattr(settings, "_NONLOCAL_BIND", dict.fromkeys(settings._NONLOCAL_BIND, str(path)))
+    assert settings._is_ours(address) is ours
     assert Socket.last[1:] == [("bind", (address, 0))]
 
 
@@ -129,6 +129,30 @@ def test_own_address_is_one_that_is_reached_from_itself(monkeypatch, tmp_path, a
     monkeypatch.setattr(socket, "socket", Socket)
     path = tmp_path / "switch"
     path.write_text("1\n")
-    monkeypatch.setattr(nodes, "_NONLOCAL_BIND", dict.fromkeys(nodes._NONLOCAL_BIND, str(path)))
-    assert nodes._is_ours(address) is ours
+    monkeypatch.setattr(settings, "_NONLOCAL_BIND", dict.fromkeys(settings._NONLOCAL_BIND, str(path)))
+    assert settings._is_ours(address) is ours
     assert Socket.last[1:] == ["connect"]
+
+
+# How long CTDB waits
+
+
+TEXTS = [
+    ("[cluster]\n    leader timeout = 12\n", 12),
+    ("[logging]\nlocation = syslog\n[cluster]\ncluster lock = !/x -v\nLeader Timeout=3\n", 3),
+    ("# [cluster]\n# leader timeout = 3\n", 5),
+    ("[cluster]\nleader timeout = soon\n", 5),
+    ("[cluster]\nleader timeout\n", 5),
+    ("leader timeout = 3\n", 5),
+    ("[legacy]\nleader timeout = 3\n", 5),
+    ("\udcff[", 5),
+    (None, 5),
+]
+
+
+@pytest.mark.parametrize("text, seconds", TEXTS)
+def test_leader_timeout_is_that_of_ctdb_conf_or_ctdbs_default(tmp_path, monkeypatch, text, seconds):
+    monkeypatch.setenv("CTDB_BASE", str(tmp_path))
+    if text is not None:
+        (tmp_path / "ctdb.conf").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert settings.leader_timeout() == seconds

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""CTDB's nodes file: whether other machines take part in the cluster."""
+"""What CTDB's own files set: whether other machines take part in the cluster, and how long CTDB waits for us."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ _NONLOCAL_BIND = {
     socket.AF_INET6: "/proc/sys/net/ipv6/ip_nonlocal_bind",
 }
 
+# Seconds, from ctdb.conf(5).
+_LEADER_TIMEOUT = 5.0
+
 
 def elsewhere() -> str:
-    """The first address of the file that is not this machine's, and where it is; empty if there is none, or no file."""
-    path = os.path.join(os.environ.get("CTDB_BASE") or "/etc/ctdb", "nodes")
+    """The first address of CTDB's nodes file that is not this machine's, and where it is; empty if there is none."""
+    path = _path("nodes")
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             lines = [line.strip() for line in file]
@@ -24,6 +27,27 @@ def elsewhere() -> str:
         return ""
     # A deleted node has a # in front, and so is no address.
     return next((f"{address} (in {path})" for address in lines if not _is_ours(address)), "")
+
+
+def leader_timeout() -> float:
+    """How long CTDB waits for an answer of ours before some of its releases ban the node: ctdb.conf's seconds.
+
+    CTDB's default for a file that cannot be read or understood.
+    """
+    # Slow to import; who takes the lock needs the nodes alone.
+    import configparser
+
+    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), allow_no_value=True)
+    try:
+        with open(_path("ctdb.conf"), encoding="utf-8", errors="replace") as file:
+            parser.read_file(file)
+        return float(parser.get("cluster", "leader timeout", fallback=_LEADER_TIMEOUT))
+    except (OSError, configparser.Error, ValueError, TypeError):
+        return _LEADER_TIMEOUT
+
+
+def _path(name: str) -> str:
+    return os.path.join(os.environ.get("CTDB_BASE") or "/etc/ctdb", name)
 
 
 def _is_ours(address: str) -> bool:
