@@ -41,7 +41,7 @@ def leader_timeout() -> float:
     try:
         with open(_path("ctdb.conf"), encoding="utf-8", errors="replace") as file:
             parser.read_file(file)
-        return float(parser.get("cluster", "leader timeout", fallback=_LEADER_TIMEOUT))
+        return float(parser.get("cluster", "leader timeout"))
     except (OSError, configparser.Error, ValueError, TypeError):
         return _LEADER_TIMEOUT
 

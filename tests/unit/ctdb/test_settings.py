@@ -146,6 +146,9 @@ TEXTS = [
     ("leader timeout = 3\n", 5),
     ("[legacy]\nleader timeout = 3\n", 5),
     ("\udcff[", 5),
+    ("# \udcff\n[cluster]\nleader timeout = 7\n", 7),
+    ("[cluster]\nleader timeout = 3\n[cluster]\nleader timeout = 4\n", 4),
+    ("[cluster]\nany word\nleader timeout = 8\n", 8),
     (None, 5),
 ]
 
