@@ -38,8 +38,7 @@ class Retry:
         self._log = log
         self._failing_since: float | None = None
         self._log_again_at = float("-inf")
-        self._log_line = log.error
-        self._unlogged = 0
+        self._unlogged = 0  # outages, the present one included
 
     def call(
         self, attempt: Callable[[dict[str, Exception]], Answer | None], deadline: float, news: str = _NO_ANSWER
@@ -88,17 +87,17 @@ class Retry:
             return
         self._failing_since = now
         if now >= self._log_again_at:
-            self._log_line = self._log.error
-            self._log_line(text + (f" (and {self._unlogged} times since it was last logged)" if self._unlogged else ""))
+            more = f" (and {self._unlogged} times since it was last logged)" if self._unlogged else ""
+            self._log.error(text + more)
             self._log_again_at, self._unlogged = now + _LOG_INTERVAL, 0
         else:
-            self._log_line = self._log.debug
-            self._log_line(text)
+            self._log.debug(text)
             self._unlogged += 1
 
     def _answered(self) -> None:
         if self._failing_since is not None:
-            self._log_line(f"etcd answers again after {time.monotonic() - self._failing_since:.1f} s")
+            log_line = self._log.debug if self._unlogged else self._log.error
+            log_line(f"etcd answers again after {time.monotonic() - self._failing_since:.1f} s")
             self._failing_since = None
 
 
