@@ -21,17 +21,13 @@ if TYPE_CHECKING:
 _LIFETIME = 10.0
 
 
-class NotFound(OSError):
-    """The domain's members are not known; the text says why."""
-
-
 def services(protocol: str) -> tuple[str, ...]:
     """The names to look for, as etcd's own clients do, and last the one that python-etcd looks for."""
     return (f"_etcd-client{'-ssl' if protocol == 'https' else ''}._tcp", "_etcd._tcp")
 
 
 def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
-    """Hosts and ports, the preferred ones first. Raises NotFound, Refused. It blocks."""
+    """Hosts and ports, the preferred ones first. Raises OSError, Refused. It blocks."""
     try:
         import dns.exception
         import dns.resolver
@@ -54,13 +50,13 @@ def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
             if hosts:
                 return hosts
     except dns.resolver.NoNameservers:
-        raise NotFound("the name servers refuse to answer") from None
+        raise OSError("the name servers refuse to answer") from None
     except dns.exception.Timeout:
-        raise NotFound("the name servers give no answer") from None
+        raise OSError("the name servers give no answer") from None
     except dns.exception.DNSException as error:
-        raise NotFound(f"the name servers cannot be asked: {type(error).__name__}") from None
+        raise OSError(f"the name servers cannot be asked: {type(error).__name__}") from None
     names = " or ".join(f"{service}.{domain}" for service in services(protocol))
-    raise NotFound(f"there are no SRV records {names}")
+    raise OSError(f"there are no SRV records {names}")
 
 
 def _is_host(name: str) -> bool:

@@ -209,7 +209,7 @@ def test_domain_no_longer_found_keeps_its_earlier_members(cluster, dns):
     cluster.call()
     cluster.a.refuse()
     cluster.a.end_idle()
-    dns.members = srv.NotFound("none")
+    dns.members = OSError("none")
     cluster.clock.at(cluster.clock.now + 1, lambda: setattr(cluster.a, "error", 0))
     assert cluster.call() == FINE
 
@@ -228,7 +228,7 @@ def test_domain_whose_name_servers_hang_later_delays_only_briefly(cluster, dns):
 
 @pytest.mark.parametrize("hangs", [True, False])
 def test_domain_never_looked_up_is_waited_for_until_the_deadline(cluster, dns, hangs):
-    dns.members = srv.NotFound("there are no SRV records")
+    dns.members = OSError("there are no SRV records")
     if hangs:
         dns.hanging.add("d")
         cluster.waiter.hangs = True
