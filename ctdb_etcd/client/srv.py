@@ -44,9 +44,9 @@ def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
                 answer: Iterable[Any] = resolver.resolve(f"{service}.{domain}.", "SRV", lifetime=_LIFETIME)
             except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
                 continue
-            found = [(record.priority, record.weight, str(record.target), record.port) for record in answer]
+            targets = [(str(record.target), record.port) for record in sorted(answer, key=_turn)]
             # A target of "." says that the service is not offered.
-            hosts = [(host.rstrip("."), port) for _, _, host, port in sorted(found, key=_turn) if _is_host(host)]
+            hosts = [(name.rstrip("."), port) for name, port in targets if _is_host(name)]
             if hosts:
                 return hosts
     except dns.resolver.NoNameservers:
@@ -66,7 +66,6 @@ def _is_host(name: str) -> bool:
         return False
 
 
-def _turn(record: tuple[int, int, str, int]) -> tuple[int, float]:
+def _turn(record: Any) -> tuple[int, float]:
     """Lower priorities first; of one priority in a random order that follows the weights (RFC 2782)."""
-    priority, weight, _, _ = record
-    return priority, -(random.random() ** (1 / max(weight, 0.01)))
+    return record.priority, -(random.random() ** (1 / max(record.weight, 0.01)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 import time
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 
@@ -94,8 +95,8 @@ def test_srv_records_are_ordered_by_priority_then_by_weight(etcd, names, helper_
 
 
 def test_srv_weights_share_the_load_in_proportion():
-    records = [(0, 3, "a", 1), (0, 1, "b", 1), (0, 0, "c", 1)]
-    first = collections.Counter(min(records, key=srv._turn)[2] for _ in range(4000))
+    records = [SimpleNamespace(priority=0, weight=weight, target=name) for name, weight in zip("abc", (3, 1, 0))]
+    first = collections.Counter(min(records, key=srv._turn).target for _ in range(4000))
     assert 0.70 < first["a"] / 4000 < 0.80 and first["b"] > 600 and first["c"] < 100
 
 
