@@ -166,8 +166,9 @@ class TlsStream(Stream):
 
     def __init__(self, sock: socket.socket, waiter: Waiter, made: ssl.SSLContext, host: str, until: float) -> None:
         """Shake hands. Raises OSError: ssl.SSLError for explain(), TimeoutError."""
+        name = host.partition("%")[0]  # no certificate has the zone of a link-local address
         # If it fails it closes the socket.
-        secured = made.wrap_socket(sock, server_hostname=_without_zone(host), do_handshake_on_connect=False)
+        secured = made.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
         super().__init__(secured, waiter)
         self.deadline = until
         began = time.monotonic()
@@ -199,11 +200,6 @@ class TlsStream(Stream):
                 raise ConnectionResetError("the connection was closed") from None
 
 
-def _without_zone(host: str) -> str:
-    # No certificate has the zone of a link-local address.
-    return host.partition("%")[0]
-
-
 def explain(error: ssl.SSLError, host: str, config: Config) -> Exception:
     """Return what went wrong in words that say what to do; EndpointRefused if waiting does not help."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -229,11 +225,6 @@ def _unverified(code: int, message: str, host: str, config: Config) -> str:
     if code == _NOT_YET_VALID:
         return "its certificate is not valid yet: set this machine's clock, or renew the certificate"
     if code in _WRONG_NAME:
-        return wrong_name(host)
+        return f"its certificate is not for {host}: name in host what it is for, or have {host} added to it"
     store = config.ca_cert or "the system's store"
     return f"its certificate is signed by none of the authorities in {store} ({message}): set ca_cert to its CA's file"
-
-
-def wrong_name(host: str) -> str:
-    """What to do about a certificate for somebody else."""
-    return f"its certificate is not for {host}: name in host what it is for, or have {host} added to it"
