@@ -56,8 +56,8 @@ class Endpoints:
         self._most = float("inf")  # seconds to connect
         self.connections = 0  # to whichever is preferred
         self._tls: Tls | None = None
-        self._expected = config.expected_cluster_id
-        self.cluster = int(self._expected, 16) if self._expected else None
+        expected = config.expected_cluster_id
+        self.cluster = int(expected, 16) if expected else None
         self._read_config()
 
     def _read_config(self) -> None:
@@ -66,7 +66,10 @@ class Endpoints:
         if config.protocol == "http":
             self._tls = None
         elif self._tls is None:
-            self._tls = _tls(config, self._log)
+            # ssl would take a tenth of a contender's start.
+            from .tls import Tls
+
+            self._tls = Tls(config, self._log)
         self._edition = config.edition
         self._domain = config.srv_domain
         self._stale = self._domain is not None
@@ -115,7 +118,7 @@ class Endpoints:
     def source(self) -> str:
         """The keys of the file that say which endpoints there are, for messages."""
         named = f"the SRV records of {self._domain}" if self._domain else "host"
-        return f"{named} and expected_cluster_id" if self._expected else named
+        return f"{named} and expected_cluster_id" if self._config.expected_cluster_id else named
 
     def failed(self) -> None:
         """No endpoint answers: DNS may name others by now."""
@@ -284,10 +287,3 @@ def endpoint_name(host: str, port: int) -> str:
 def bracketed(host: str) -> str:
     """A host as URLs write it."""
     return f"[{host}]" if ":" in host else host
-
-
-def _tls(config: Config, log: Log) -> Tls:
-    # ssl would take a tenth of a contender's start.
-    from .tls import Tls
-
-    return Tls(config, log)
