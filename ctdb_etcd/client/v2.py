@@ -76,7 +76,7 @@ class Client:
                     self._next()
                     continue
                 try:
-                    return self._ask(name, operation, share(deadline, untried, self._config.read_timeout), True)
+                    return self.ask(name, operation, share(deadline, untried, self._config.read_timeout))
                 except (Unavailable, EndpointRefused) as error:
                     failures[self._order[0]] = error
                     self._next()
@@ -93,7 +93,7 @@ class Client:
         except OSError as error:
             raise Unanswered(f"srv_domain {self._config.srv_domain}: {reason(error)}") from None
         try:
-            return self._ask(name, operation, share(deadline, 1, self._config.read_timeout), False)
+            return self.ask(name, operation, share(deadline, 1, self._config.read_timeout), repeatable=False)
         except (Unavailable, EndpointRefused) as error:
             self._next()
             raise Unanswered(str(error)) from None
@@ -104,9 +104,25 @@ class Client:
         own._order = [endpoint]
         return own
 
-    def ask(self, name: str, operation: Callable[[etcd.Client], Any], until: float) -> Any:
-        """As `call`, once, at the endpoint that is asked first; raises Unavailable at once."""
-        return self._ask(name, operation, until, True)
+    def ask(self, name: str, operation: Callable[[etcd.Client], Any], until: float, repeatable: bool = True) -> Any:
+        """As `call`, once, at the endpoint that is asked first; raises Unavailable at once.
+
+        What is not `repeatable` reaches etcd at most once.
+        """
+        endpoint = self._order[0]
+        client = self._clients.get(endpoint) or self._client(endpoint)
+        client.http.begin(name, until, repeatable)
+        try:
+            return operation(client)
+        except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed) as error:
+            # python-etcd takes every answer with status 404 for the first one.
+            if error.payload.get("errorCode") == _CODES[type(error)]:
+                raise
+            raise Unavailable(f"etcd's answer makes no sense: {error}") from None
+        except Stopped:
+            raise
+        except Exception as error:  # python-etcd raises anything for garbage in an answer
+            raise self._understand(error, endpoint, until) from None
 
     def idle(self) -> dict[int, int]:
         """What to wait for: the end of the idle connection in use."""
@@ -137,22 +153,6 @@ class Client:
         found["leader"] = state["state"] == "StateLeader"
         if not state["leaderInfo"]["leader"].strip("0"):
             found["error"] = NO_LEADER
-
-    def _ask(self, name: str, operation: Callable[[etcd.Client], Any], until: float, repeatable: bool) -> Any:
-        endpoint = self._order[0]
-        client = self._clients.get(endpoint) or self._client(endpoint)
-        client.http.begin(name, until, repeatable)
-        try:
-            return operation(client)
-        except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed) as error:
-            # python-etcd takes every answer with status 404 for the first one.
-            if error.payload.get("errorCode") == _CODES[type(error)]:
-                raise
-            raise Unavailable(f"etcd's answer makes no sense: {error}") from None
-        except Stopped:
-            raise
-        except Exception as error:  # python-etcd raises anything for garbage in an answer
-            raise self._understand(error, endpoint, until) from None
 
     @property
     def endpoint(self) -> str:
