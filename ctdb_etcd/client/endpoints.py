@@ -280,10 +280,5 @@ class Endpoints:
 
 
 def endpoint_name(host: str, port: int) -> str:
-    """An endpoint's name, for messages too."""
-    return f"{bracketed(host)}:{port}"
-
-
-def bracketed(host: str) -> str:
-    """A host as URLs write it."""
-    return f"[{host}]" if ":" in host else host
+    """An endpoint's name as URLs write it, for messages too."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -16,7 +16,7 @@ import etcd
 
 from ..errors import EndpointRefused, LockError, Refused, Stopped, Unavailable
 from ..waiting import Patient
-from .endpoints import CLOSED, NO_LEADER, bracketed
+from .endpoints import CLOSED, NO_LEADER
 from .http1 import Disconnected, HttpError
 from .race import ConnectFailed
 from .retry import Retry, reason, share
@@ -175,8 +175,15 @@ class Client:
             self._order = names
 
     def _client(self, endpoint: str) -> etcd.Client:
-        client = etcd.Client(**client_keywords(self._config, self._endpoints.host(endpoint)))
-        client.http = Http(self._endpoints, endpoint, self._config.protocol, self._log)
+        config = self._config
+        # Its other options are about connections, and those are ours.
+        client = etcd.Client(
+            version_prefix=config.version_prefix,
+            allow_redirect=config.allow_redirect,
+            username=config.username and _for_latin_1(config.username),
+            password=config.password and _for_latin_1(config.password),
+        )
+        client.http = Http(self._endpoints, endpoint, config.protocol, self._log)
         self._clients[endpoint] = client
         return client
 
@@ -210,34 +217,6 @@ class Client:
             error = OSError(CLOSED)
         explained = self._endpoints.explain(error, endpoint, until)
         return explained if isinstance(explained, LockError) else Unavailable(reason(explained))
-
-
-def client_keywords(config: Config, endpoint: tuple[str, int]) -> dict[str, Any]:
-    """All keyword arguments of python-etcd's Client, for one endpoint (host, port).
-
-    We resolve names and change endpoints ourselves: python-etcd would wait for ever, take more endpoints from a
-    server that is not verified yet, and repeat what must not be repeated.
-    """
-    host, port = endpoint
-    cert = config.cert
-    return {
-        "host": bracketed(host),
-        "port": port,
-        "srv_domain": None,
-        "version_prefix": config.version_prefix,
-        "read_timeout": config.read_timeout,
-        "allow_redirect": config.allow_redirect,
-        "protocol": config.protocol,
-        "cert": cert[0] if cert and len(cert) == 1 else cert,
-        "ca_cert": config.ca_cert,
-        "username": config.username and _for_latin_1(config.username),
-        "password": config.password and _for_latin_1(config.password),
-        "allow_reconnect": False,
-        "use_proxies": True,
-        "expected_cluster_id": config.expected_cluster_id,
-        "per_host_pool_size": config.per_host_pool_size,
-        "lock_prefix": config.lock_prefix,
-    }
 
 
 def _for_latin_1(text: str) -> str:

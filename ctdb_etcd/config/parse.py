@@ -62,7 +62,6 @@ class Config:
     expected_cluster_id: str | None
     version_prefix: str
     allow_redirect: bool
-    per_host_pool_size: int
     warnings: list[str]
     notes: list[str]
     # How often the values have changed since the start of the process.

@@ -11,10 +11,9 @@ import pytest
 
 etcd = pytest.importorskip("etcd", reason="python3-etcd is not installed")
 
-from ctdb_etcd.client.v2 import Unanswered, client_keywords  # noqa: E402
+from ctdb_etcd.client.v2 import Unanswered  # noqa: E402
 from ctdb_etcd.client.v2_http import Http  # noqa: E402
 from ctdb_etcd.errors import EndpointRefused, Refused, Unavailable  # noqa: E402
-from tests.support.conf import parse  # noqa: E402
 from tests.support.fake_network import A, B, always  # noqa: E402
 from tests.support.rig_v2 import FINE, says  # noqa: E402
 from tests.support.rig_v2 import rig as rig_fixture  # noqa: E402
@@ -130,10 +129,12 @@ def test_wire_log_hides_the_login(rig):
 # Setup of python-etcd
 
 
-def test_python_etcd_uses_one_address_and_does_not_reconnect_elsewhere():
-    keywords = client_keywords(parse("host = a, b"), ("::1", 7))
-    assert (keywords["host"], keywords["port"], keywords["srv_domain"]) == ("[::1]", 7, None)
-    assert keywords["allow_reconnect"] is False and keywords["use_proxies"] is True
+def test_python_etcd_has_the_version_prefix_and_never_reconnects(rig):
+    rig.v2(1, "version_prefix = /x/v2\nallow_reconnect = yes")
+    rig.a.serve = always((0.0, b""))
+    with pytest.raises(Unanswered):
+        rig.append()
+    assert [path for path, _ in rig.a.requests] == ["/x/v2/keys/d"]
 
 
 def test_requests_do_not_use_sockets_of_urllib3(rig, monkeypatch):
