@@ -52,7 +52,7 @@ class Endpoints:
         self._addresses: dict[str, list[Address]] = {}
         self._doubtful: set[str] = set()
         self._lookups: dict[str, Task] = {}
-        self._connected: dict[str, Address] = {}
+        self._connected: dict[str, str] = {}
         self._most = float("inf")  # seconds to connect
         self.connections = 0  # to whichever is preferred
         self._tls: Tls | None = None
@@ -89,8 +89,7 @@ class Endpoints:
 
     def address(self, endpoint: str) -> str:
         """The numeric address of an endpoint that was connected to last; empty if none was."""
-        connected = self._connected.get(endpoint)
-        return str(connected.sockaddr[0]) if connected else ""
+        return self._connected.get(endpoint, "")
 
     def impatient(self) -> Endpoints:
         """The same for get(), where an endpoint that cannot be connected to soon is as good as a dead one."""
@@ -145,13 +144,13 @@ class Endpoints:
                     raise TimeoutError("the name servers give no answer") from None
                 raise
 
-    def connect(self, endpoints: list[str], until: float) -> tuple[Address, socket.socket]:
-        """Connect to one of these, in order, whichever answers first. Raises ConnectFailed, Stopped."""
+    def connect(self, endpoints: list[str], until: float) -> tuple[str, socket.socket]:
+        """Connect to one of these, in order; return whichever answers first. Raises ConnectFailed, Stopped."""
         candidates, reasons = self._candidates(endpoints, until)
         try:
             address, sock = race(candidates, self._waiter, min(until, time.monotonic() + self._most))
-            self._connected[address.endpoint] = address
-            return address, sock
+            self._connected[address.endpoint] = str(address.sockaddr[0])
+            return address.endpoint, sock
         except ConnectFailed as error:
             # Its name may have another address by now; but a holder must not depend on a name server.
             self._doubtful.update(error.reasons)

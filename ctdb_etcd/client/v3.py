@@ -103,8 +103,8 @@ class Client:
 
     def _follow(self, body: dict[str, Any], until: float) -> Connection:
         """A connection of its own on which a watch has begun."""
-        address, sock = self._endpoints.connect([self.endpoint], until)
-        watch = self._endpoints.secure(address.endpoint, sock, until)
+        _, sock = self._endpoints.connect([self.endpoint], until)
+        watch = self._endpoints.secure(self.endpoint, sock, until)
         try:
             headers = self._login.headers(lambda login_body: self._post(watch, login.PATH, login_body, {}, until))
             headers = {**headers, "Content-Type": "application/json"}
@@ -201,11 +201,10 @@ class Client:
                 endpoint = kept.endpoint
             else:
                 try:
-                    address, sock = self._endpoints.connect(untried, self._at_most(until))
+                    endpoint, sock = self._endpoints.connect(untried, self._at_most(until))
                 except ConnectFailed as error:
                     failures.update(error.reasons)
                     break
-                endpoint = address.endpoint
             try:
                 if not kept:
                     self._connection = self._endpoints.secure(endpoint, sock, self._at_most(until))

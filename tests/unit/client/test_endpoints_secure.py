@@ -230,7 +230,7 @@ def test_name_is_resolved_for_tcp_only(monkeypatch, cluster):
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     endpoints = Endpoints(parse("host = m:9"), cluster.waiter, cluster.log)
-    assert endpoints.connect(["m:9"], cluster.clock.now + 1)[0].endpoint == "m:9" and endpoints.address("m:9")
+    assert endpoints.connect(["m:9"], cluster.clock.now + 1)[0] == "m:9" and endpoints.address("m:9")
     stream = {"type": socket.SOCK_STREAM}
     assert asked == [(b"m", 9, {**stream, "flags": socket.AI_NUMERICHOST}), (b"m", 9, stream)]
 
