@@ -114,11 +114,8 @@ class Connection:
     def follow(self, path: str, body: bytes, headers: dict[str, str], deadline: float) -> tuple[int, bytes]:
         """Status and first chunk of an answer without an end; later ones show in has_more(). Raises as ask."""
         status, fields = self._request("POST", path, body, headers, deadline)
-        if fields.get("transfer-encoding", "").lower() != "chunked":
-            return status, self._body(status, fields)
-        chunk = self._take(_number(self._line().partition(";")[0].strip(), 16))
-        self._line()
-        return status, chunk
+        chunked = fields.get("transfer-encoding", "").lower() == "chunked"
+        return status, (self._chunk() if chunked else self._body(status, fields))
 
     def has_more(self) -> bool:
         """Whether more bytes or the end have come after what was read."""
@@ -193,18 +190,20 @@ class Connection:
 
     def _chunks(self) -> bytes:
         body = bytearray()
-        while True:
-            size = _number(self._line().partition(";")[0].strip(), 16)
-            if not size:
-                break
-            body += self._take(size)
+        while chunk := self._chunk():
+            body += chunk
             if len(body) > _BODY_MAX:
                 raise TooLong(_TOO_LONG)
-            if self._line():
-                raise HttpError("the answer's chunks are not as long as they say")
         while self._line():  # a field behind the last chunk
             pass
         return bytes(body)
+
+    def _chunk(self) -> bytes:
+        """The next chunk; the last one is empty."""
+        chunk = self._take(_number(self._line().partition(";")[0].strip(), 16))
+        if chunk and self._line():
+            raise HttpError("the answer's chunks are not as long as they say")
+        return chunk
 
     def _line(self) -> str:
         while (length := self._got.find(b"\r\n")) < 0:
@@ -246,10 +245,10 @@ def begins_http2(data: bytes | bytearray) -> bool:
 
 
 def _number(digits: str, base: int) -> int:
-    # int() would take signs, blanks and underscores as well.
-    if not digits.isalnum() or len(digits) > 19:
-        raise HttpError("the answer's length is no number")
     try:
-        return int(digits, base)
+        # int() would take signs, blanks and underscores as well.
+        if digits.isalnum() and len(digits) <= 19:
+            return int(digits, base)
     except ValueError:
-        raise HttpError("the answer's length is no number") from None
+        pass
+    raise HttpError("the answer's length is no number")
