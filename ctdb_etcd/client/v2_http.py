@@ -153,18 +153,13 @@ class Http:
             raise
         self._log.debug(f"{name}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
         self._log.wire(f"< {status} {data.decode('utf-8', 'backslashreplace')}")
-        cluster = cluster_of(connection.fields)
-        if cluster is not None:
+        try:
+            cluster = int(connection.fields.get("x-etcd-cluster-id", ""), 16)
+        except ValueError:
+            pass  # what answered is not the v2 API
+        else:
             self._endpoints.stay_with(cluster)
         return Answer(status, data, connection.fields)
-
-
-def cluster_of(fields: dict[str, str]) -> int | None:
-    """The ID of the cluster that an answer with these header fields is from; None if they name none."""
-    try:
-        return int(fields.get("x-etcd-cluster-id", ""), 16)
-    except ValueError:
-        return None
 
 
 def _path(url: str) -> str:
