@@ -49,21 +49,16 @@ class Login:
         own.__dict__.update(self.__dict__)
         return own
 
-    def headers(self, authenticate: Callable[[str], dict[str, Any]]) -> dict[str, str]:
-        """Return the headers that a request must carry; `authenticate` posts a body to PATH and returns the answer."""
-        if self._config.username is None or self._not_needed:
-            return {}
-        if not self._token:
-            self._log_in(authenticate)
-        return self.present()
-
-    def present(self) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
         """The headers with the token there is, if any."""
         # The raw token: "Bearer" is understood only from 3.5.32, 3.6.13 and 3.7.0 on.
         return {"Authorization": self._token} if self._token else {}
 
-    def _log_in(self, authenticate: Callable[[str], dict[str, Any]]) -> None:
+    def ensure(self, authenticate: Callable[[str], dict[str, Any]]) -> None:
+        """Log in if necessary; `authenticate` posts a body to PATH and returns the answer."""
         user = self._config.username
+        if user is None or self._not_needed or self._token:
+            return
         try:
             answer = authenticate(json.dumps({"name": user, "password": self._config.password}))
         except AuthDisabled:

@@ -73,7 +73,7 @@ class Client:
         with self._endpoints.dial(endpoint, until) as connection:
             data = json.dumps(body)
             try:
-                answer = self._post(connection, path, data, self._login.present(), until)
+                answer = self._post(connection, path, data, until)
             except Unauthenticated:
                 answer = self._exchange(connection, path, data, until)
         return answer, connection.fields.get("date", "")
@@ -106,8 +106,8 @@ class Client:
         _, sock = self._endpoints.connect([self.endpoint], until)
         watch = self._endpoints.secure(self.endpoint, sock, until)
         try:
-            headers = self._login.headers(lambda login_body: self._post(watch, login.PATH, login_body, {}, until))
-            headers = {**headers, "Content-Type": "application/json"}
+            self._log_in(watch, until)
+            headers = {**self._login.headers(), "Content-Type": "application/json"}
             self._log.debug(f"POST /v3/watch at {watch.endpoint}")
             status, first = watch.follow("/v3/watch", json.dumps({"create_request": body}).encode(), headers, until)
             result = understand(status, first).get("result")
@@ -231,21 +231,20 @@ class Client:
 
     def _exchange(self, connection: Connection, path: str, data: str, until: float) -> dict[str, Any]:
         try:
-            return self._authorized(connection, path, data, until)
+            self._log_in(connection, until)
+            return self._post(connection, path, data, until)
         except Unauthenticated as error:
             self._login.wanted(error)
-            return self._authorized(connection, path, data, until)
+            self._log_in(connection, until)
+            return self._post(connection, path, data, until)
 
-    def _authorized(self, connection: Connection, path: str, data: str, until: float) -> dict[str, Any]:
-        headers = self._login.headers(lambda body: self._post(connection, login.PATH, body, {}, until))
-        return self._post(connection, path, data, headers, until)
+    def _log_in(self, connection: Connection, until: float) -> None:
+        self._login.ensure(lambda body: self._post(connection, login.PATH, body, until))
 
-    def _post(
-        self, connection: Connection, path: str, data: str, headers: dict[str, str], until: float
-    ) -> dict[str, Any]:
+    def _post(self, connection: Connection, path: str, data: str, until: float) -> dict[str, Any]:
         began = time.monotonic()
         at_login = path == login.PATH
-        headers = {**headers, "Content-Type": "application/json"}
+        headers = {**self._login.headers(), "Content-Type": "application/json"}
         self._log.wire(f"> POST /v3/{path} {login.masked(headers)} {'***' if at_login else data}")
         try:
             status, body = connection.ask("POST", f"/v3/{path}", data.encode(), headers, self._at_most(until))

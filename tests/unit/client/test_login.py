@@ -179,14 +179,16 @@ def test_client_without_a_user_does_not_log_in():
     def fail(body):
         raise AssertionError("logs in")
 
-    assert login_of(None).headers(fail) == {} and login_of(None).present() == {}
+    login = login_of(None)
+    login.ensure(fail)
+    assert login.headers() == {}
 
 
 def test_copy_of_a_login_has_its_token_and_forgets_only_its_own():
     login = login_of()
-    assert login.headers(lambda body: {"token": "t"}) == {"Authorization": "t"}
+    login.ensure(lambda body: {"token": "t"})
     copy = login.copy()
-    assert copy.present() == {"Authorization": "t"} and copy.active
+    assert login.headers() == copy.headers() == {"Authorization": "t"} and copy.active
     copy.forget()
     assert not copy.active and login.active
 
@@ -196,8 +198,10 @@ def test_log_shows_a_login_and_a_login_that_etcd_does_not_require():
         raise AuthDisabled("x")
 
     log = Log()
-    login_of(log=log).headers(lambda body: {"token": "t"})
-    assert login_of(log=log).headers(refuse) == {}
+    login_of(log=log).ensure(lambda body: {"token": "t"})
+    refused = login_of(log=log)
+    refused.ensure(refuse)
+    assert refused.headers() == {}
     assert log.lines == [
         "debug: logged in as u",
         "info: username is set, but etcd's auth is not enabled: continuing without login",
