@@ -38,11 +38,6 @@ class Login:
         self._not_needed = False
         self._log = log
 
-    @property
-    def active(self) -> bool:
-        """Whether there is a token."""
-        return bool(self._token)
-
     def copy(self) -> Login:
         """The same user and token, for a thread of its own."""
         own = Login.__new__(Login)

@@ -50,7 +50,7 @@ class Client:
     @property
     def logged_in(self) -> bool:
         """Whether the last request carried a token."""
-        return self._login.active
+        return bool(self._login.headers())
 
     def call(self, path: str, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Post body to /v3/path and return the answer's JSON object.
