@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 _LIFETIME = 10.0
 
 
-def services(protocol: str) -> tuple[str, ...]:
-    """The names to look for, as etcd's own clients do, and last the one that python-etcd looks for."""
-    return (f"_etcd-client{'-ssl' if protocol == 'https' else ''}._tcp", "_etcd._tcp")
-
-
 def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
     """Hosts and ports, the preferred ones first. Raises OSError, Refused. It blocks."""
     try:
@@ -36,17 +31,19 @@ def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
             f"srv_domain needs dnspython, which cannot be imported ({error}): install python3-dnspython"
             " (Fedora: python3-dns), or name the members of etcd in host"
         ) from None
+    # As etcd's own clients look for them, and last as python-etcd does.
+    names = [f"_etcd-client{'-ssl' if protocol == 'https' else ''}._tcp.{domain}", f"_etcd._tcp.{domain}"]
     try:
         resolver = dns.resolver.Resolver()
-        for service in services(protocol):
+        for name in names:
             try:
                 # For the type checker it may be a record of any kind; there are only those that were asked for.
-                answer: Iterable[Any] = resolver.resolve(f"{service}.{domain}.", "SRV", lifetime=_LIFETIME)
+                answer: Iterable[Any] = resolver.resolve(f"{name}.", "SRV", lifetime=_LIFETIME)
             except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
                 continue
             targets = [(str(record.target), record.port) for record in sorted(answer, key=_turn)]
             # A target of "." says that the service is not offered.
-            hosts = [(name.rstrip("."), port) for name, port in targets if _is_host(name)]
+            hosts = [(host.rstrip("."), port) for host, port in targets if _is_host(host)]
             if hosts:
                 return hosts
     except dns.resolver.NoNameservers:
@@ -55,8 +52,7 @@ def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
         raise OSError("the name servers give no answer") from None
     except dns.exception.DNSException as error:
         raise OSError(f"the name servers cannot be asked: {type(error).__name__}") from None
-    names = " or ".join(f"{service}.{domain}" for service in services(protocol))
-    raise OSError(f"there are no SRV records {names}")
+    raise OSError(f"there are no SRV records {' or '.join(names)}")
 
 
 def _is_host(name: str) -> bool:
