@@ -44,6 +44,9 @@ class Unanswered(Exception):
 class Client:
     """The members of one etcd cluster, and the order in which to ask them."""
 
+    # User name and password go with every request.
+    logged_in = None
+
     def __init__(self, config: Config, endpoints: Endpoints, waiter: Waiter, log: Log) -> None:
         self._config = config
         self._endpoints = endpoints
@@ -72,14 +75,12 @@ class Client:
                 failures[f"srv_domain {self._config.srv_domain}"] = error
                 return None
             for untried in range(len(self._order), 0, -1):
-                if self._order[0] in failures:
-                    self._next()
-                    continue
-                try:
-                    return self.ask(name, operation, share(deadline, untried, self._config.read_timeout))
-                except (Unavailable, EndpointRefused) as error:
-                    failures[self._order[0]] = error
-                    self._next()
+                if self._order[0] not in failures:
+                    try:
+                        return self.ask(name, operation, share(deadline, untried, self._config.read_timeout))
+                    except (Unavailable, EndpointRefused) as error:
+                        failures[self._order[0]] = error
+                self._next()
             self._endpoints.failed()
             return None
 
@@ -90,10 +91,9 @@ class Client:
         self._waiter.check()
         try:
             self._find(share(deadline, 1, self._config.read_timeout))
+            return self.ask(name, operation, share(deadline, 1, self._config.read_timeout), repeatable=False)
         except OSError as error:
             raise Unanswered(f"srv_domain {self._config.srv_domain}: {reason(error)}") from None
-        try:
-            return self.ask(name, operation, share(deadline, 1, self._config.read_timeout), repeatable=False)
         except (Unavailable, EndpointRefused) as error:
             self._next()
             raise Unanswered(str(error)) from None
@@ -134,10 +134,6 @@ class Client:
     def cluster(self) -> int | None:
         """The ID of the cluster that the answers are from, if any has named it."""
         return self._endpoints.cluster
-
-    @property
-    def logged_in(self) -> None:
-        """User name and password go with every request."""
 
     def health(self, endpoint: str, until: float, found: dict[str, Any]) -> None:
         """Put what a member reports of itself into `found`: reachable, version, leader, latency, error.
