@@ -245,11 +245,8 @@ class Endpoints:
                 except OSError as error:
                     reasons[endpoint] = error
         soon = time.monotonic() + _DNS_GRACE
-        while True:
-            asked = {self._lookups[name].done: name for name in endpoints if name in self._lookups}
+        while asked := {self._lookups[name].done: name for name in endpoints if name in self._lookups}:
             known = any(name in self._addresses for name in endpoints)
-            if not asked:
-                break
             try:
                 ready = self._waiter.wait(dict.fromkeys(asked, select.POLLIN), min(until, soon) if known else until)
             except TimeoutError:
