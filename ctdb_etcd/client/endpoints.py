@@ -212,10 +212,8 @@ class Endpoints:
             raise OtherCluster(f"it is of cluster {cluster:x}, not {self.cluster:x}: check {self.source}")
 
     def prefer(self, endpoint: str) -> None:
-        """Stay with the endpoint just connected to; when it fails, continue with the one after it."""
+        """Stay with this one of names(), just connected to; when it fails, continue with the one after it."""
         self.connections += 1
-        if endpoint not in self._order:
-            return
         if endpoint != self._order[0]:
             self._log.info(f"using endpoint {endpoint}")
         at = self._order.index(endpoint)
