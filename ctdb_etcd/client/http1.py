@@ -104,18 +104,17 @@ class Connection:
 
         Raises OSError (TimeoutError at the deadline), HttpError, TooLong, GrpcOnly.
         """
-        status, fields = self._request(method, path, body, headers, deadline)
-        answer = self._body(status, fields)
-        stays = fields["version"] == "HTTP/1.1" and "close" not in fields.get("connection", "").lower()
+        status = self._request(method, path, body, headers, deadline)
+        answer = self._body(status)
+        stays = self.fields["version"] == "HTTP/1.1" and "close" not in self.fields.get("connection", "").lower()
         # Bytes that nobody asked for would be taken for the next answer.
         self.usable = stays and not self._ended and not self._got
         return status, answer
 
     def follow(self, path: str, body: bytes, headers: dict[str, str], deadline: float) -> tuple[int, bytes]:
         """Status and first chunk of an answer without an end; later ones show in has_more(). Raises as ask."""
-        status, fields = self._request("POST", path, body, headers, deadline)
-        chunked = fields.get("transfer-encoding", "").lower() == "chunked"
-        return status, (self._chunk() if chunked else self._body(status, fields))
+        status = self._request("POST", path, body, headers, deadline)
+        return status, (self._chunk() if self._chunked() else self._body(status))
 
     def has_more(self) -> bool:
         """Whether more bytes or the end have come after what was read."""
@@ -127,10 +126,8 @@ class Connection:
         """The socket's descriptor, to wait for more bytes or the end."""
         return self._stream.fileno()
 
-    def _request(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float
-    ) -> tuple[int, dict[str, str]]:
-        """Send a request; status and header fields of the answer."""
+    def _request(self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float) -> int:
+        """Send a request; status of the answer, whose header fields are in `fields` then."""
         if not self.usable:
             raise Disconnected("the connection was closed")
         self.usable = False
@@ -143,19 +140,17 @@ class Connection:
         self._stream.send(("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b""))
         if not self._receive():
             raise Disconnected("the connection was closed")
-        status, fields = self._head()
-        while status < 200:  # an interim answer
-            status, fields = self._head()
-        self.fields = fields
-        return status, fields
+        while (status := self._head()) < 200:  # an interim answer
+            pass
+        return status
 
     def close(self) -> None:
         """Close the socket."""
         self.usable = False
         self._stream.close()
 
-    def _head(self) -> tuple[int, dict[str, str]]:
-        """Status and header fields (names in lower case, `version` among them) of the next answer."""
+    def _head(self) -> int:
+        """Status of the next answer; its header fields, `version` among them, go to `fields`."""
         while (length := self._got.find(b"\r\n\r\n")) < 0:
             if begins_http2(self._got):
                 raise GrpcOnly
@@ -169,19 +164,22 @@ class Connection:
         code = rest[:3]
         if not (version.startswith("HTTP/1.") and code.isdecimal() and int(code) >= 100):
             raise HttpError("what answers does not speak HTTP")
-        fields = {}
+        self.fields = {}
         for line in lines:
             name, _, value = line.partition(":")
-            fields[name.lower()] = value.strip()
-        fields["version"] = version
-        return int(code), fields
+            self.fields[name.lower()] = value.strip()
+        self.fields["version"] = version
+        return int(code)
 
-    def _body(self, status: int, fields: dict[str, str]) -> bytes:
+    def _chunked(self) -> bool:
+        return self.fields.get("transfer-encoding", "").lower() == "chunked"
+
+    def _body(self, status: int) -> bytes:
         if status in (204, 304):
             return b""
-        if fields.get("transfer-encoding", "").lower() == "chunked":
+        if self._chunked():
             return self._chunks()
-        length = fields.get("content-length")
+        length = self.fields.get("content-length")
         if length is None:
             while self._receive():
                 pass

@@ -76,6 +76,12 @@ def test_the_next_answer_comes_over_the_same_connection():
     assert connection.ask("GET", "/", None, {}, 0) == (404, b"x") and b"Content-Length" not in server.sent
 
 
+def test_header_fields_of_an_answer_do_not_count_for_the_next():
+    connection = Connection("h:1", Server(OK + CHUNKED + b"2\r\n{}\r\n0\r\n\r\n", OK + TWO))
+    for _ in range(2):
+        assert connection.ask("GET", "/", None, {}, 0) == (200, b"{}")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
