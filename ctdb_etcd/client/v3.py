@@ -142,7 +142,7 @@ class Client:
             reachable=True,
             version=str(answer.get("version") or "") or None,
             leader=None if leader == "0" else leader == member,
-            cluster_id=f"{int(header.get('cluster_id', 0)):x}",
+            cluster_id=f"{cluster_of(answer):x}",
             date=date,
             alarms=sorted({error.rpartition("alarm:")[2].strip() for error in errors if "alarm:" in error}),
         )
@@ -173,7 +173,7 @@ class Client:
                 found["error"] = f"it reports that it is not healthy: {reason or 'it gives no reason'}"
         try:
             answer, _ = self.ask(endpoint, "cluster/member/list", {}, until)
-            found["cluster_id"] = f"{int(answer['header']['cluster_id']):x}"
+            found["cluster_id"] = f"{cluster_of(answer):x}"
         except Refused:
             pass
 
