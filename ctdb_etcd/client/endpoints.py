@@ -162,6 +162,11 @@ class Endpoints:
             return Connection(endpoint, Stream(sock, self._waiter))
         return Connection(endpoint, self._tls.stream(sock, self._waiter, self.host(endpoint)[0], until))
 
+    def open(self, endpoint: str, until: float) -> Connection:
+        """A new connection to this one endpoint. Raises ConnectFailed, OSError for explain(), Stopped."""
+        _, sock = self.connect([endpoint], until)
+        return self.secure(endpoint, sock, until)
+
     @contextmanager
     def dial(self, endpoint: str, until: float) -> Iterator[Connection]:
         """A connection of its own to this one endpoint.
@@ -169,8 +174,7 @@ class Endpoints:
         Raises OSError (TimeoutError when the time is over), HttpError, EndpointRefused, Stopped.
         """
         try:
-            _, sock = self.connect([endpoint], until)
-            connection = self.secure(endpoint, sock, until)
+            connection = self.open(endpoint, until)
             try:
                 yield connection
             finally:

@@ -126,10 +126,7 @@ class Http:
         while True:
             kept = self._connection
             try:
-                if not kept:
-                    _, sock = self._endpoints.connect([self._endpoint], self._until)
-                    self._connection = self._endpoints.secure(self._endpoint, sock, self._until)
-                assert self._connection
+                self._connection = kept or self._endpoints.open(self._endpoint, self._until)
                 return self._ask(self._connection, method, target, body, headers)
             except BaseException as error:
                 self.clear()

@@ -103,8 +103,7 @@ class Client:
 
     def _follow(self, body: dict[str, Any], until: float) -> Connection:
         """A connection of its own on which a watch has begun."""
-        _, sock = self._endpoints.connect([self.endpoint], until)
-        watch = self._endpoints.secure(self.endpoint, sock, until)
+        watch = self._endpoints.open(self.endpoint, until)
         try:
             self._log_in(watch, until)
             headers = {**self._login.headers(), "Content-Type": "application/json"}
