@@ -63,11 +63,9 @@ class Stream:
         return self.when_ready(select.POLLIN, lambda: self._sock.recv(_READ))
 
     def fileno(self) -> int:
-        """The socket's descriptor."""
         return self._sock.fileno()
 
     def close(self) -> None:
-        """Close the socket."""
         self._sock.close()
 
     def when_ready(self, event: int, operation: Callable[[], Result]) -> Result:
@@ -145,7 +143,6 @@ class Connection:
         return status
 
     def close(self) -> None:
-        """Close the socket."""
         self.usable = False
         self._stream.close()
 
