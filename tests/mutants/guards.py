@@ -13,6 +13,7 @@ PACKAGE = TREE / "ctdb_etcd"
 PATTERNS = [
     "fence.py",
     "ctdb/cluster_name.py",
+    "ctdb/commands.py",
     "ctdb/hold.py",
     "ctdb/process.py",
     "ctdb/settings.py",

@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import signal
 import time
 
 import pytest
 
 from ctdb_etcd.ctdb import commands
-from ctdb_etcd.ctdb.commands import NOT_RUN, Command, NodeNumber, testparm as ask_testparm
+from ctdb_etcd.ctdb.commands import Command, NodeNumber, testparm as ask_testparm
 from ctdb_etcd.errors import Stopped
 from ctdb_etcd.waiting import Patient
+from tests.support.fakes import Clock, Waiter
+
+CLOSES_ITS_OUTPUT = ["sh", "-c", "trap '' ALRM TERM; exec >&- 2>&-; exec sleep 100"]
 
 
 def run(script, seconds=10.0, waiter=None):
@@ -33,6 +38,33 @@ def gone(pid):
     return False
 
 
+def wait_for_end(pid):
+    """Wait for a child's end, and leave its status to the program."""
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def end_at_the_first_pause(monkeypatch, command):
+    """Let a pause after a kill last until the command has ended, however slow the machine is."""
+    monkeypatch.setattr(select, "select", lambda *_: wait_for_end(command._pid))
+
+
+class Stopping(Patient):
+    """A Waiter of a helper that must end."""
+
+    def wait(self, events, deadline):
+        raise Stopped("SIGTERM")
+
+
+class Resting(Waiter):
+    """A Waiter that waits for real output; only its rests pass on the fake clock."""
+
+    def wait(self, events, deadline):
+        if events:
+            return Patient().wait(events, deadline + 60)
+        assert deadline > self._clock.now
+        return super().wait(events, deadline)
+
+
 def test_status_and_both_outputs_are_returned():
     assert run("echo out; echo err >&2; exit 3") == (3, "out\n", "err\n")
 
@@ -43,35 +75,61 @@ def test_status_of_a_killed_command_is_the_negative_signal_number():
 
 def test_missing_program_is_reported():
     status, out, err = Command(["/nowhere/x"], 10).output(Patient(), soon())
-    assert (status, out, err) == (NOT_RUN, "", "No such file or directory")
+    assert (status, out, err) == (127, "", "No such file or directory")
 
 
-def test_command_without_an_answer_in_time_is_killed():
+def test_command_without_an_answer_in_time_is_killed(monkeypatch):
     command = Command(["sleep", "100"], 10)
+    end_at_the_first_pause(monkeypatch, command)
     with pytest.raises(TimeoutError):
         command.output(Patient(), soon(0.02))
     assert gone(command._pid)
 
 
-def test_command_that_closes_its_output_is_ended_at_the_deadline():
-    command = Command(["sh", "-c", "trap '' ALRM TERM; exec >&- 2>&-; exec sleep 100"], 10)
-    began = time.monotonic()
+def test_command_that_closes_its_output_is_killed_at_the_deadline(monkeypatch):
+    command = Command(CLOSES_ITS_OUTPUT, 10)
+    end_at_the_first_pause(monkeypatch, command)
+    clock = Clock(monkeypatch)
+    deadline = clock.now + 0.2
     with pytest.raises(TimeoutError):
-        command.output(Patient(), soon(0.2))
-    assert time.monotonic() - began < 5 and gone(command._pid)
+        command.output(Resting(clock), deadline)
+    assert clock.now == deadline and gone(command._pid)
 
 
-def test_exit_after_closed_output_is_polled_at_once_and_then_less_often():
-    rests = []
+def test_exit_after_closed_output_is_polled_at_once_then_less_often(monkeypatch):
+    command = Command(CLOSES_ITS_OUTPUT, 10)
+    clock = Clock(monkeypatch)
+    waiter, began = Resting(clock), clock.now
 
-    class Recording(Patient):
-        def wait(self, events, deadline):
-            if not events:
-                rests.append(deadline - time.monotonic())
-            return super().wait(events, deadline)
+    def end():
+        os.kill(command._pid, signal.SIGKILL)
+        wait_for_end(command._pid)
 
-    assert run("exec >&- 2>&-; sleep 0.3", waiter=Recording())[0] == 0
-    assert max(rests[:1]) <= 0.001 and 0.025 < max(rests) <= 0.05 and len(rests) < 20
+    clock.at(began + 0.18, end)
+    assert command.output(waiter, began + 0.2)[0] == -signal.SIGKILL
+    moments = [began, *waiter.waits]
+    pauses = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.05, 0.05, 0.037]
+    assert [after - before for before, after in zip(moments, moments[1:])] == pytest.approx(pauses)
+
+
+def test_killed_command_that_hangs_in_the_kernel_is_left_soon(monkeypatch):
+    command = Command(["sleep", "100"], 10)
+    pauses = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "waitpid", lambda *_: (0, 0))
+        patch.setattr(select, "select", lambda *args: pauses.append(args[3]))
+        with pytest.raises(Stopped):
+            command.output(Stopping(), soon())
+    assert sum(pauses) == pytest.approx(0.1)
+    os.waitpid(command._pid, 0)
+
+
+def test_stop_reaps_a_command_that_has_just_ended_by_itself():
+    command = Command(["true"], 10)
+    wait_for_end(command._pid)
+    with pytest.raises(Stopped):
+        command.output(Stopping(), soon())
+    assert gone(command._pid)
 
 
 def test_inherited_ignored_sigchld_does_not_hide_the_status():
@@ -83,17 +141,21 @@ def test_inherited_ignored_sigchld_does_not_hide_the_status():
 
 
 def test_command_with_too_much_output_is_killed():
-    command = Command(["sh", "-c", "head -c 100000 /dev/zero; exec sleep 100"], 10)
+    command = Command(["sh", "-c", "head -c 65537 /dev/zero; exec sleep 100"], 10)
     status, out, _ = command.output(Patient(), soon())
-    assert status == -signal.SIGKILL and 65536 < len(out) <= 100000 and gone(command._pid)
+    assert (status, len(out)) == (-signal.SIGKILL, 65537) and gone(command._pid)
 
 
-def test_stop_ends_a_running_command():
-    class Stopping(Patient):
-        def wait(self, events, deadline):
-            raise Stopped("SIGTERM")
+def test_longest_output_is_returned_and_its_command_not_killed(monkeypatch):
+    kills = []
+    monkeypatch.setattr(os, "kill", lambda *args: kills.append(args))
+    status, out, _ = run("head -c 65536 /dev/zero")
+    assert (status, len(out), kills) == (0, 65536, [])
 
+
+def test_stop_ends_a_running_command(monkeypatch):
     command = Command(["sleep", "100"], 10)
+    end_at_the_first_pause(monkeypatch, command)
     with pytest.raises(Stopped):
         command.output(Stopping(), soon())
     assert gone(command._pid)
@@ -103,6 +165,21 @@ def test_command_leaves_no_descriptor_open():
     before = set(os.listdir("/proc/self/fd"))
     run("true")
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_command_for_which_descriptors_are_lacking_keeps_none(monkeypatch):
+    before = set(os.listdir("/proc/self/fd"))
+    pipes = [os.pipe()]
+
+    def pipe():
+        if not pipes:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return pipes.pop()
+
+    with monkeypatch.context() as patch, pytest.raises(OSError) as failure:
+        patch.setattr(os, "pipe", pipe)
+        Command(["true"], 10)
+    assert failure.value.errno == errno.EMFILE and set(os.listdir("/proc/self/fd")) == before
 
 
 def test_kernel_timer_ends_a_command_whose_output_is_never_read():
@@ -129,29 +206,55 @@ def test_testparm_is_run_for_the_netbios_name_only(monkeypatch):
     assert made == [(["testparm", "-s", "--parameter-name=netbios name"], 11.0)]
 
 
+class Ctdb:
+    """A double of Command: `ctdb pnn` with this outcome of output()."""
+
+    def __init__(self, monkeypatch, outcome):
+        self.outcome = outcome
+        self.started = self.asked = None
+        monkeypatch.setattr(commands, "Command", self)
+
+    def __call__(self, argv, seconds):
+        self.started = argv, seconds
+        return self
+
+    def output(self, waiter, deadline):
+        self.asked = waiter, deadline
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
 @pytest.mark.parametrize(
-    "answer, number",
-    [((0, "3\n", ""), 3), ((0, "0", ""), 0), ((1, "3\n", ""), None), ((0, "x\n", ""), None), ((0, "-1\n", ""), None)],
+    "outcome, number",
+    [
+        ((0, "3\n", ""), 3),
+        ((0, "0", ""), 0),
+        ((1, "3\n", ""), None),
+        ((0, "x\n", ""), None),
+        ((0, "-1\n", ""), None),
+        (TimeoutError(), None),
+    ],
 )
-def test_node_number_is_that_of_ctdb_or_unknown(monkeypatch, answer, number):
-    class Answered:
-        def __init__(self, argv, seconds):
-            assert argv == ["ctdb", "pnn"] and seconds <= 2
-
-        def output(self, waiter, deadline):
-            return answer
-
-    monkeypatch.setattr(commands, "Command", Answered)
+def test_node_number_is_that_of_ctdb_or_unknown(monkeypatch, outcome, number):
+    Ctdb(monkeypatch, outcome)
     assert NodeNumber(None, soon())() == number
 
 
-def test_node_number_is_unknown_if_ctdb_does_not_answer(monkeypatch):
-    class Late:
-        def __init__(self, *_):
-            pass
+def test_node_number_is_unknown_if_no_process_can_be_started(monkeypatch):
+    def start(argv, seconds):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-        def output(self, waiter, deadline):
-            raise TimeoutError
-
-    monkeypatch.setattr(commands, "Command", Late)
+    monkeypatch.setattr(commands, "Command", start)
     assert NodeNumber(None, soon())() is None
+
+
+@pytest.mark.parametrize("wanted, waited", [(4.0, 1.0), (0.25, 0.25)])
+def test_node_number_is_waited_for_a_second_if_there_is_time(monkeypatch, wanted, waited):
+    clock = Clock(monkeypatch)
+    ctdb = Ctdb(monkeypatch, (0, "3\n", ""))
+    waiter, began = Waiter(clock), clock.now
+    number = NodeNumber(waiter, began + wanted)
+    clock.pass_(0.125)
+    number()
+    assert ctdb.started == (["ctdb", "pnn"], 2.0) and ctdb.asked == (waiter, began + waited)
