@@ -27,6 +27,7 @@ PATTERNS = [
     "client/v3.py",
     "client/v3_answers.py",
     "config/*.py",
+    "errors.py",
     "log.py",
     "main.py",
     "waiting.py",
