@@ -23,6 +23,7 @@ PATTERNS = [
     "client/login.py",
     "client/race.py",
     "client/retry.py",
+    "client/srv.py",
     "client/tls.py",
     "client/v3.py",
     "client/v3_answers.py",
