@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 etcd = pytest.importorskip("etcd", reason="python3-etcd is not installed")
 
+from ctdb_etcd.client import tls  # noqa: E402
 from ctdb_etcd.client.v2 import Unanswered  # noqa: E402
 from ctdb_etcd.errors import OtherCluster, Refused, Stopped, Unavailable  # noqa: E402
 from tests.support.fake_network import A, B, always, answer  # noqa: E402
 from tests.support.rig_v2 import CLOSED, FINE, says  # noqa: E402
 from tests.support.rig_v2 import rig as rig_fixture  # noqa: E402
+from tests.unit.client.test_endpoints_secure import Tls  # noqa: E402
 
 rig = rig_fixture
 
@@ -67,8 +71,9 @@ def test_next_endpoint_is_used_if_the_first_refuses_connections(rig):
 
 
 @pytest.mark.parametrize("how", ["fall_silent", "never_connect"])
-@pytest.mark.parametrize("seconds, waited", [(60, 3.0), (3, 1.0)])
-def test_silent_endpoint_is_waited_for_its_share_up_to_read_timeout(rig, how, seconds, waited):
+@pytest.mark.parametrize("count, seconds, waited", [(3, 60, 3.0), (2, 60, 3.0), (3, 3, 1.0)])
+def test_silent_endpoint_is_waited_for_its_share_up_to_read_timeout(rig, how, count, seconds, waited):
+    rig.v2(count)
     getattr(rig.a, how)()
     began = rig.clock.now
     assert rig.read(seconds) == "v" and rig.client.endpoint == B
@@ -82,6 +87,16 @@ def test_answer_without_an_end_is_cut_off_and_its_connection_closed(rig):
     with pytest.raises(Unavailable, match="no answer in"):
         rig.read(4)
     assert rig.clock.now <= began + 4 and not rig.network.open()
+
+
+def test_endpoint_that_speaks_grpc_only_is_skipped_after_the_first_round(rig):
+    rig.v2(2)
+    rig.a.serve = always((0.0, b"\0\0\6\4\0\0\0\0\0"))
+    rig.b.serve = says(503, b"")
+    began = rig.clock.now
+    rig.clock.at(began + 0.25, lambda: setattr(rig.b, "serve", always((0.0, FINE))))
+    assert rig.read() == "v"
+    assert len(rig.a.requests) == 1 and rig.b.times == pytest.approx([began, began + 0.1, began + 0.3])
 
 
 # Kept connections
@@ -113,6 +128,14 @@ def test_a_connection_that_is_not_kept_is_not_waited_for(rig):
     rig.read()
 
 
+def test_no_connection_is_waited_for_after_a_failure(rig):
+    rig.v2(1)
+    rig.a.serve = always((0.0, CLOSED))
+    with pytest.raises(Unavailable):
+        rig.read(0.2)
+    assert rig.client.idle() == {}
+
+
 def test_endpoint_that_closes_every_connection_is_not_asked_forever(rig):
     rig.v2(1)
     rig.read()
@@ -139,8 +162,23 @@ def test_call_that_must_not_be_repeated_uses_a_new_connection(rig):
     assert len(rig.network.tried) == 2 and rig.a.methods == ["GET", "POST"]
 
 
+def test_request_that_must_not_be_repeated_is_sent_once_if_one_is_kept(rig):
+    rig.read()
+    rig.a.serve = always((0.0, CLOSED))
+    with pytest.raises(Unanswered, match="Connection reset by peer"):
+        rig.append()
+    assert rig.a.methods == ["GET", "POST"]
+
+
 @pytest.mark.parametrize(
-    "serve", [always((0.0, b"")), always((0.0, CLOSED)), says(500, b"x"), always((0.0, b"HTTP/"), (0.0, b""))]
+    "serve",
+    [
+        always((0.0, b"")),
+        always((0.0, CLOSED)),
+        says(500, b"x"),
+        says(404, b"404 page not found"),
+        always((0.0, b"HTTP/"), (0.0, b"")),
+    ],
 )
 def test_a_call_that_may_have_had_its_effect_is_not_repeated(rig, serve):
     rig.a.serve = serve
@@ -198,7 +236,9 @@ MEANING = [
     (says(401, {"errorCode": 110, "message": "x"}), Refused, r"--path '/_locks/_ctdb/NAME\*' --readwrite"),
     (says(404, b"404 page not found"), Refused, "the v2 API is not served"),
     (says(502, b"<html>"), Unavailable, "etcd reports: Bad response : <html>"),
+    (says(404, {"errorCode": 105, "message": "x", "cause": "/k"}), Unavailable, "etcd's answer makes no sense: x : /k"),
     (says(500, {"errorCode": 301, "message": "x"}), Unavailable, "etcd reports: x"),
+    (says(500, {"errorCode": 300, "message": "at 404"}), Unavailable, "etcd reports: at 404"),
     (says(200, {"node": {}}, "X-Etcd-Cluster-Id: def\r\n"), OtherCluster, "def, not abc: .*expected_cluster_id"),
     (says(200, b"nonsense"), Unavailable, "etcd reports: Server response was not valid JSON"),
     (always((0.0, b"")), Unavailable, "it may need protocol = https"),
@@ -228,11 +268,27 @@ def test_each_bad_answer_raises_its_exception(rig, serve, kind, words):
     assert failure.type is kind
 
 
+def test_connection_that_https_closes_is_explained_by_tls(rig, monkeypatch):
+    monkeypatch.setattr(tls, "Tls", Tls)
+    rig.v2(1, "protocol = https")
+    rig.a.serve = always((0.0, b""))
+    with pytest.raises(Unavailable, match=f"{A}: 127.0.0.1: the connection was closed$"):
+        rig.read(0.2)
+
+
 def test_answer_that_crashes_python_etcd_makes_no_sense(rig):
     rig.v2(1)
     rig.a.serve = says(200, {"node": {"key": "/d", "dir": True, "nodes": [5]}})
     with pytest.raises(Unavailable, match="makes no sense: TypeError"):
         rig.client.call("read", lambda client: list(client.read("/d").leaves), rig.clock.now + 1)
+
+
+def test_python_etcd_prints_no_warnings_of_its_own(rig, monkeypatch, capsys):
+    for logger in logging.getLogger(), logging.getLogger("etcd"):
+        monkeypatch.setattr(logger, "handlers", [])
+    rig.v2(1)
+    rig.read()
+    assert capsys.readouterr().err == ""
 
 
 def test_call_is_refused_only_if_no_endpoint_serves_it(rig):

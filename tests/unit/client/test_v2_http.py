@@ -12,7 +12,7 @@ import pytest
 etcd = pytest.importorskip("etcd", reason="python3-etcd is not installed")
 
 from ctdb_etcd.client.v2 import Unanswered  # noqa: E402
-from ctdb_etcd.client.v2_http import Http  # noqa: E402
+from ctdb_etcd.client.v2_http import Answer, Http  # noqa: E402
 from ctdb_etcd.errors import EndpointRefused, Refused, Unavailable  # noqa: E402
 from tests.support.fake_network import A, B, always  # noqa: E402
 from tests.support.rig_v2 import FINE, says  # noqa: E402
@@ -84,11 +84,30 @@ def test_redirect_from_https_to_http_is_not_followed(rig):
 
 
 @pytest.mark.parametrize(
-    "place", ["http://", "http://a b/", "http://[::1/", "http://u@127.0.0.2:2/", "http://a:0/", "http://a..b/"]
+    "place", ["http://a b/", "http://[::1/", "http://u@127.0.0.2:2/", "http://a:0/", "http://a..b/"]
 )
 def test_a_redirect_to_nowhere_is_a_failure_of_the_endpoint(rig, place):
+    rig.v2(1)
     rig.a.serve = to(place)
-    assert rig.read() == "v" and rig.client.endpoint == B
+    with pytest.raises(Unavailable, match=f"{A}: a redirect to nowhere$"):
+        rig.read(0.2)
+
+
+def test_redirect_without_a_port_goes_to_the_port_of_its_protocol(rig):
+    default = rig.network.server("127.0.0.4:80", always((0.0, FINE)))
+    rig.a.serve = to("http://127.0.0.4/v2")
+    assert rig.read() == "v" and default.paths == ["/v2"]
+    secure = Http(rig.client._endpoints, A, "https", rig.log)
+    assert secure._elsewhere("https://127.0.0.4/v2") == ("127.0.0.4:443", "/v2")
+
+
+def test_login_in_any_case_is_not_sent_elsewhere(rig):
+    rig.a.serve = to(f"http://{B}/")
+    http = Http(rig.client._endpoints, A, "http", rig.log)
+    http.begin("read", rig.clock.now + 8, True)
+    http.request("GET", f"http://{A}/", None, True, {"Authorization": "Basic x", "X": "y"})
+    assert rig.a.fields[0]["Authorization"] == "Basic x"
+    assert "Authorization" not in rig.b.fields[0] and rig.b.fields[0]["X"] == "y"
 
 
 # Login and log
@@ -116,6 +135,12 @@ def test_the_log_names_each_operation_with_endpoint_and_time(rig):
     ]
 
 
+def test_log_says_why_an_answer_is_of_no_use(rig):
+    rig.a.serve = always((0.25, b"SSH-2.0-x\r\n"))
+    rig.read()
+    assert f"debug: v2 read: no answer from {A} in 0.2500 s: what answers does not speak HTTP" in rig.log.lines
+
+
 def test_wire_log_hides_the_login(rig):
     rig.v2(1, "username = u\npassword = hunter2")
     rig.append()
@@ -135,6 +160,12 @@ def test_python_etcd_has_the_version_prefix_and_never_reconnects(rig):
     with pytest.raises(Unanswered):
         rig.append()
     assert [path for path, _ in rig.a.requests] == ["/x/v2/keys/d"]
+
+
+def test_header_field_of_an_answer_is_found_in_any_case():
+    answer = Answer(200, b"", {"x-etcd-index": "7"})
+    assert answer.getheader("X-Etcd-Index") == answer.getheader("x-etcd-index") == "7"
+    assert answer.getheader("X-Raft-Index") is None
 
 
 def test_requests_do_not_use_sockets_of_urllib3(rig, monkeypatch):
