@@ -58,7 +58,6 @@ class Client:
         self._clients: dict[str, etcd.Client] = {}
         # It logs what it then raises; we log it once, in our words.
         logging.getLogger("etcd").addHandler(logging.NullHandler())
-        logging.getLogger("etcd").propagate = False
 
     def call(self, name: str, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
         """Return what operation(client) returns, at whichever member answers; it may be repeated.

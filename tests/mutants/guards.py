@@ -25,6 +25,7 @@ PATTERNS = [
     "client/retry.py",
     "client/srv.py",
     "client/tls.py",
+    "client/v2.py",
     "client/v2_http.py",
     "client/v3.py",
     "client/v3_answers.py",

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 
 etcd = pytest.importorskip("etcd", reason="python3-etcd is not installed")
@@ -281,14 +279,6 @@ def test_answer_that_crashes_python_etcd_makes_no_sense(rig):
     rig.a.serve = says(200, {"node": {"key": "/d", "dir": True, "nodes": [5]}})
     with pytest.raises(Unavailable, match="makes no sense: TypeError"):
         rig.client.call("read", lambda client: list(client.read("/d").leaves), rig.clock.now + 1)
-
-
-def test_python_etcd_prints_no_warnings_of_its_own(rig, monkeypatch, capsys):
-    for logger in logging.getLogger(), logging.getLogger("etcd"):
-        monkeypatch.setattr(logger, "handlers", [])
-    rig.v2(1)
-    rig.read()
-    assert capsys.readouterr().err == ""
 
 
 def test_call_is_refused_only_if_no_endpoint_serves_it(rig):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 
 import pytest
 
@@ -160,6 +161,14 @@ def test_python_etcd_has_the_version_prefix_and_never_reconnects(rig):
     with pytest.raises(Unanswered):
         rig.append()
     assert [path for path, _ in rig.a.requests] == ["/x/v2/keys/d"]
+
+
+def test_python_etcd_prints_no_warnings_of_its_own(rig, monkeypatch, capsys):
+    for logger in logging.getLogger(), logging.getLogger("etcd"):
+        monkeypatch.setattr(logger, "handlers", [])
+    rig.v2(1)
+    rig.read()
+    assert capsys.readouterr().err == ""
 
 
 def test_header_field_of_an_answer_is_found_in_any_case():
