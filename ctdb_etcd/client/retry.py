@@ -101,7 +101,7 @@ class Retry:
             self._failing_since = None
 
 
-def share(deadline: float, untried: int, most: float) -> float:
+def share(deadline: float, most: float, untried: int = 1) -> float:
     """The moment until which the next of `untried` endpoints may take (`most` seconds at most): others need time."""
     now = time.monotonic()
     return now + min(most, (deadline - now) / max(2, untried))

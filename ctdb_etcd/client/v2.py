@@ -69,14 +69,14 @@ class Client:
 
         def attempt(failures: dict[str, Exception]) -> Any:
             try:
-                self._find(share(deadline, 1, self._config.read_timeout))
+                self._find(share(deadline, self._config.read_timeout))
             except OSError as error:
                 failures[f"srv_domain {self._config.srv_domain}"] = error
                 return None
             for untried in range(len(self._order), 0, -1):
                 if self._order[0] not in failures:
                     try:
-                        return self.ask(name, operation, share(deadline, untried, self._config.read_timeout))
+                        return self.ask(name, operation, share(deadline, self._config.read_timeout, untried))
                     except (Unavailable, EndpointRefused) as error:
                         failures[self._order[0]] = error
                 self._next()
@@ -89,8 +89,8 @@ class Client:
         """As `call`, but not repeated: raises Unanswered if its outcome is unknown."""
         self._waiter.check()
         try:
-            self._find(share(deadline, 1, self._config.read_timeout))
-            return self.ask(name, operation, share(deadline, 1, self._config.read_timeout), repeatable=False)
+            self._find(share(deadline, self._config.read_timeout))
+            return self.ask(name, operation, share(deadline, self._config.read_timeout), repeatable=False)
         except OSError as error:
             raise Unanswered(f"srv_domain {self._config.srv_domain}: {reason(error)}") from None
         except (Unavailable, EndpointRefused) as error:

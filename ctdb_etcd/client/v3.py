@@ -188,13 +188,13 @@ class Client:
             self._login.forget()
         if self._connection is None:
             try:
-                self._endpoints.find(share(deadline, 1, self._config.read_timeout))
+                self._endpoints.find(share(deadline, self._config.read_timeout))
             except OSError as error:
                 failures[f"srv_domain {self._config.srv_domain}"] = error
                 return None
         untried = [endpoint for endpoint in self._endpoints.names() if endpoint not in failures]
         while untried:
-            until = share(deadline, len(untried), float("inf"))
+            until = share(deadline, float("inf"), len(untried))
             kept = self._connection
             if kept:
                 endpoint = kept.endpoint

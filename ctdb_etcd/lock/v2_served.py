@@ -36,7 +36,7 @@ def v2_served(
             if endpoint in failures:
                 continue
             try:
-                if serves_v2(config, directory, endpoints, endpoint, share(deadline, 1, _PROBE)):
+                if serves_v2(config, directory, endpoints, endpoint, share(deadline, _PROBE)):
                     return True
                 denied += 1
             except (ConnectionRefusedError, GrpcOnly) as error:
@@ -72,7 +72,7 @@ def serves_v2_now(
 ) -> bool | None:
     """Whether this endpoint serves the v2 API by now; None where it gives no answer that says so."""
     try:
-        return serves_v2(config, directory, endpoints, endpoint, share(deadline, 1, _PROBE))
+        return serves_v2(config, directory, endpoints, endpoint, share(deadline, _PROBE))
     except (OSError, HttpError, LockError) as error:
         log.debug(f"{endpoint} is not known to serve the v2 API: {reason(error)}")
         return None

@@ -150,4 +150,4 @@ def test_failures_are_logged_with_the_text_of_the_caller(trial):
 
 @pytest.mark.parametrize("untried, most, seconds", [(1, 99, 4), (2, 99, 4), (4, 99, 2), (1, 3, 3), (8, 3, 1)])
 def test_endpoint_may_use_its_share_of_the_time_but_never_all(trial, untried, most, seconds):
-    assert share(trial.clock.now + 8, untried, most) == trial.clock.now + seconds
+    assert share(trial.clock.now + 8, most, untried) == trial.clock.now + seconds
