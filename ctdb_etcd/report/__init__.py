@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
 """The operator's view, --status and --check: their command and text, their verdicts (status, check), and what they look
-at (endpoint_health, lock_keys).
+at: each endpoint, by its client's health (endpoint_health), and the keys of the lock (lock_keys).
 
 May import everything but main. A contender never imports this wing.
 """
