@@ -9,6 +9,7 @@ uses.  They ask only members that run.  Every command is bounded in time, and a 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -245,6 +246,17 @@ class Etcd:
     def revoke(self, lease: int) -> None:
         """Revoke a lease, which deletes its keys."""
         self.etcdctl("lease", "revoke", f"{lease:x}")
+
+    def revoke_all(self) -> None:
+        """Revoke the leases that earlier tests left: at its end each would change the revision."""
+
+        def gone() -> bool:
+            for lease in self.leases():
+                with contextlib.suppress(AssertionError):  # it has just ended
+                    self.revoke(lease)
+            return not self.leases()
+
+        wait_until(gone, 20, "the end of all leases")
 
     def put(self, key: str, value: str, lease: int = 0) -> None:
         """Write a key."""
