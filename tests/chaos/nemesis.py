@@ -183,7 +183,7 @@ def _go_on(world: World, until: float, gap: float) -> None:
 def be_quiet(world: World, extra: float = 6.2) -> None:
     """Wait without faults until somebody holds, for a lease and `extra` seconds at most.
 
-    Time does not count while other work on the machine leaves a program that starts less than half a processor.
+    Time does not count while other work on the machine leaves a program that starts too little of a processor.
     """
     quiet = Quiet(time.monotonic())
     world.record.quiets.append(quiet)
@@ -197,7 +197,7 @@ def be_quiet(world: World, extra: float = 6.2) -> None:
             time.sleep(0.01)
         share = processor_share()
         now = time.monotonic()
-        quiet.waited += now - last if share > 0.5 else 0
+        quiet.waited += now - last if share > 0.7 else 0
         last = now
     quiet.gave_up = time.monotonic()
 

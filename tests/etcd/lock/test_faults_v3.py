@@ -70,7 +70,7 @@ def test_ctdbd_sees_the_end_before_the_lock_is_released(etcd, proxy, helper_conf
 )
 def test_etcd_outage_of_3_s_while_acquiring_still_gives_the_lock(etcd, proxy, helper_conf, lock_name, how, path):
     proxy.hold_next_request(path)
-    with Helper(helper_conf(host=proxy.endpoint)) as helper:
+    with Helper(helper_conf(host=proxy.endpoint, acquire_timeout=9)) as helper:
         proxy.wait_held()
         getattr(proxy, how)()
         proxy.release()
