@@ -158,7 +158,7 @@ def test_unreachable_etcd_gives_2_after_acquire_timeout(proxy, conf, how):
 
 def test_etcd_that_comes_back_during_a_try_gives_the_lock(proxy, conf):
     proxy.refuse()
-    with Helper(conf(host=proxy.endpoint)) as helper:
+    with Helper(conf(host=proxy.endpoint, acquire_timeout=9)) as helper:
         wait_until(lambda: helper.stderr, 3, "a line after the first round")
         proxy.forward()
         assert helper.status() == "0"
