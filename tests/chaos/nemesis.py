@@ -208,4 +208,4 @@ def processor_share() -> float:
     pid = os.posix_spawn(sys.executable, [sys.executable, "-I", "-c", "import http.client, json"], os.environ)
     _, status, used = os.wait4(pid, 0)
     assert status == 0
-    return (used.ru_utime + used.ru_stime) / (time.monotonic() - start)
+    return float(used.ru_utime + used.ru_stime) / (time.monotonic() - start)
