@@ -42,7 +42,7 @@ def wait(monkeypatch):
     return run
 
 
-def test_nobody_who_holds_on_an_idle_machine_is_noticed_after_a_lease_and_6_s(wait):
+def test_lock_that_nobody_holds_is_noticed_after_a_lease_and_6_s(wait):
     quiet = wait(0.9)
     assert quiet.held is None and quiet.waited >= TTL + LIVENESS
     assert quiet.gave_up - quiet.began == pytest.approx(TTL + LIVENESS, abs=1)
