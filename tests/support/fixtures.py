@@ -121,7 +121,7 @@ def helper_conf(
             host, port = request.getfixturevalue("etcd").endpoints[0].split(":")
             keys = {"host": host, "port": port, **keys}
         keys = {"netbios_name": lock_name, **keys}
-        names.add(str(keys["netbios_name"]))
+        names.add(str(keys["netbios_name"]).upper())  # as the helper does
         path = tmp_path / f"ctdb_etcd_lock.{next(numbers)}.conf"
         path.write_text("".join(f"{key} = {text(value)}\n" for key, value in keys.items() if value is not None))
         return path

@@ -72,10 +72,11 @@ def test_sigterm_behind_a_frozen_network_ends_the_holder_within_2_s(proxy, conf,
 
 def test_etcd_outage_of_3_s_at_any_phase_keeps_the_lock(etcd, conf, lock_name):
     def scenario(how, phase):
-        name = f"{lock_name}.{how[-7:]}.{phase}"
+        name = f"{lock_name}.{how[-7:]}.{phase}".upper()
         with Proxy(etcd.endpoints[0]) as proxy, Helper(conf(host=proxy.endpoint, netbios_name=name)) as helper:
             assert helper.status() == "0"
             held = keys(etcd, name)
+            assert held
             time.sleep(REFRESH + phase)
             getattr(proxy, how)()
             time.sleep(3)
@@ -120,7 +121,7 @@ def test_loss_of_one_member_of_three_keeps_the_lock(helper_conf, lock_name, apis
             "another": (leader, others[0]),
         }[which]
         order = [in_use] + [member for member in etcd3.members if member is not in_use]
-        names = {api: f"{lock_name}.{api}" for api in apis}
+        names = {api: f"{lock_name}.{api.upper()}" for api in apis}
 
         def start(api, members):
             hosts = [member.endpoint for member in members]
@@ -129,6 +130,7 @@ def test_loss_of_one_member_of_three_keeps_the_lock(helper_conf, lock_name, apis
         helpers = {api: start(api, order) for api in apis}
         assert [helper.status() for helper in helpers.values()] == ["0"] * len(apis)
         held = {api: keys(etcd3, names[api]) for api in apis}
+        assert all(held.values())
         time.sleep(REFRESH + 0.5)
         getattr(victim, how)()
         time.sleep(TTL + 3)
