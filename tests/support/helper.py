@@ -207,6 +207,32 @@ def successor_of(
     raise AssertionError("nobody can take the lock")
 
 
+def terminated_at_any_moment(conf: Callable[[], Conf], parts: int, exit_within: float) -> Iterator[Helper]:
+    """Start helpers one after the other and send each SIGTERM, later each time; yield each once it has exited.
+
+    A step is one of `parts` of the time that a first helper needs to report `0`. The last one comes half of that time
+    after it, or later: some helpers were terminated before `0`, some after.
+    """
+    with Helper(conf()) as helper:
+        assert helper.status() == "0"
+        usual = helper.answered_after
+        helper.terminate()
+        helper.wait_exit()
+    answers = set()
+    for step in range(10 * parts):
+        with Helper(conf()) as helper:
+            time.sleep(step / parts * usual)
+            helper.terminate()
+            helper.wait_exit(exit_within)
+            assert helper.stderr == "" and helper.stdout in (b"", b"0"), helper.describe()
+            yield helper
+        answers.add(helper.stdout)
+        if step + 1 >= 1.5 * parts and b"0" in answers:
+            break
+    # Otherwise all signals came too early or too late to show anything.
+    assert answers == {b"", b"0"}
+
+
 def crash(holder: Helper, nonce_file: Path, elsewhere: bool = False) -> None:
     """Kill a holder once it has written its nonce file; with `elsewhere` remove the file, as if on another machine."""
     assert holder.status() == "0"

@@ -18,7 +18,7 @@ PACKAGE = TREE / "ctdb_etcd"
 # From the bottom up: a module may import from the entries before it and from its own wing.
 FLOORS = ["__init__", "errors", "waiting", "fence", "log", "config", "client", "lock", "ctdb", "report", "main"]
 # These packages are slow to import or not installed everywhere. Only these modules may import them.
-RARE = {"etcd": {"client/v2", "lock/v2"}, "dns": {"client/srv"}, "ssl": {"client/tls", "client/v2"}}
+RARE = {"etcd": {"client/v2", "lock/v2"}, "dns": {"client/srv"}, "ssl": {"client/tls"}}
 # Not needed if the lock is held or etcd is unreachable: CTDB waits for each import, on every node in every recovery.
 FOR_TAKING = {"lock/v3_lease", "lock/v2_served", "lock/one_etcd", "ctdb/settings", "ctdb/commands", "client/tls"}
 MODULES = sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.support.helper import PROGRAM, Helper, full_pipe
+from tests.support.helper import PROGRAM, Helper, full_pipe, terminated_at_any_moment
 from tests.support.machine import wait_until
 
 TTL = 9
@@ -24,22 +24,8 @@ def keys(etcd, lock_name):
 @pytest.mark.slow
 def test_sigterm_at_any_moment_of_the_start_leaves_nothing(etcd, helper_conf, keys):
     leases = etcd.leases()
-    with Helper(helper_conf()) as helper:
-        assert helper.status() == "0"
-        usual = helper.answered_after
-        helper.terminate()
-        helper.wait_exit()
-    # Later and later, until the lock was taken.
-    for step in range(200):
-        with Helper(helper_conf()) as helper:
-            time.sleep(step / 20 * usual)
-            helper.terminate()
-            helper.wait_exit(2)
-            assert helper.stderr == "" and helper.stdout in (b"", b"0"), helper.describe()
-        assert not keys() and set(etcd.leases()) <= set(leases), f"at {step} of 20 parts of {usual} s"
-        if helper.stdout:
-            break
-    assert helper.stdout == b"0"
+    for helper in terminated_at_any_moment(helper_conf, 20, 2):
+        assert not keys() and set(etcd.leases()) <= set(leases), helper.describe()
 
 
 @pytest.mark.slow

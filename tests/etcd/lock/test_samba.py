@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import release
 from tests.support.etcd import Etcd
-from tests.support.helper import PROGRAM, Helper, successor_of
+from tests.support.helper import PROGRAM, Helper, successor_of, terminated_at_any_moment
 from tests.support.machine import Port
 from tests.support.proxy import Proxy
 from tests.support.samba import Samba
@@ -153,23 +153,9 @@ def test_api_3_takes_no_part_in_the_v2_lock(samba, conf, keys):
 
 
 @pytest.mark.slow
-def test_sigterm_at_any_moment_leaves_neither_lock(conf, keys, etcd_v2):
-    with Helper(conf("auto")) as helper:
-        assert helper.status() == "0"
-        usual = helper.answered_after
-        helper.terminate()
-        helper.wait_exit()
-    # Later and later, until the lock was taken.
-    for step in range(100):
-        with Helper(conf("auto")) as helper:
-            time.sleep(step / 10 * usual)
-            helper.terminate()
-            helper.wait_exit(10)
-            assert helper.stdout in (b"", b"0") and helper.stderr == ""
-        assert keys() == ([], [])
-        if helper.stdout:
-            break
-    assert helper.stdout == b"0"
+def test_sigterm_at_any_moment_leaves_neither_lock(conf, keys):
+    for helper in terminated_at_any_moment(lambda: conf("auto"), 10, 10):
+        assert keys() == ([], []), helper.describe()
 
 
 def test_python_etcd_is_not_imported_if_v2_is_not_served(helper_conf, tmp_path):
