@@ -14,7 +14,12 @@ from ..errors import Refused
 
 def default_path() -> str:
     """The file that is read if the command line names none."""
-    return os.path.join(os.environ.get("CTDB_BASE") or "/etc/ctdb", "ctdb_etcd_lock.conf")
+    return in_ctdb_base("ctdb_etcd_lock.conf")
+
+
+def in_ctdb_base(name: str) -> str:
+    """The path of this file in the directory that has CTDB's own files as well."""
+    return os.path.join(os.environ.get("CTDB_BASE") or "/etc/ctdb", name)
 
 
 def read(path: str | None) -> bytes:

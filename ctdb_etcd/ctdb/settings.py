@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
+
+from ..config.file import in_ctdb_base
 
 # With this on, the kernel lets every address be bound.
 _NONLOCAL_BIND = {
@@ -19,7 +20,7 @@ _LEADER_TIMEOUT = 5.0
 
 def elsewhere() -> str:
     """The first address of CTDB's nodes file that is not this machine's, and where it is; empty if there is none."""
-    path = _path("nodes")
+    path = in_ctdb_base("nodes")
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             lines = [line.strip() for line in file]
@@ -39,15 +40,11 @@ def leader_timeout() -> float:
 
     parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), allow_no_value=True)
     try:
-        with open(_path("ctdb.conf"), encoding="utf-8", errors="replace") as file:
+        with open(in_ctdb_base("ctdb.conf"), encoding="utf-8", errors="replace") as file:
             parser.read_file(file)
         return float(parser.get("cluster", "leader timeout"))
     except (OSError, configparser.Error, ValueError, TypeError):
         return _LEADER_TIMEOUT
-
-
-def _path(name: str) -> str:
-    return os.path.join(os.environ.get("CTDB_BASE") or "/etc/ctdb", name)
 
 
 def _is_ours(address: str) -> bool:
