@@ -22,6 +22,35 @@ from .etcd import Etcd
 HelperConf = Callable[..., Path]
 
 NONCE_FILES = Path("/run/ctdb")
+_THERE_BEFORE = pytest.StashKey[set[Path]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_THERE_BEFORE] = _nonce_files()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if its tests leave files where helpers on this machine prove that they ran."""
+    if hasattr(session.config, "workerinput"):
+        return  # others may still be at it
+    with contextlib.suppress(OSError):
+        NONCE_FILES.rmdir()  # unless it is a real CTDB's
+    if _left(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for path in _left(config):
+        terminalreporter.write_line(f"FAILED: a test has left {path}", red=True)
+
+
+def _left(config: pytest.Config) -> list[Path]:
+    before = config.stash[_THERE_BEFORE]
+    return sorted(_nonce_files() - before)
+
+
+def _nonce_files() -> set[Path]:
+    return set(NONCE_FILES.glob("ctdb_etcd_lock.*"))
 
 
 @pytest.fixture(scope="session")
@@ -81,11 +110,9 @@ def lock_name(nonce_file_of: Callable[[str], Path]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def nonce_file_of() -> Iterator[Callable[[str], Path]]:
+def nonce_file_of() -> Callable[[str], Path]:
     """`nonce_file_of(name)` is the path of the file that proves that a lock's holder ran on this machine."""
-    yield lambda name: NONCE_FILES / f"ctdb_etcd_lock.{name}"
-    with contextlib.suppress(OSError):
-        NONCE_FILES.rmdir()  # unless it is a real CTDB's, or another test's
+    return lambda name: NONCE_FILES / f"ctdb_etcd_lock.{name}"
 
 
 @pytest.fixture
