@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -I
+#!/usr/bin/python3 -IS
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
 """CTDB's cluster lock, kept in etcd: the command that ctdbd runs. See ctdb-etcd(7).
@@ -14,6 +14,10 @@ if __name__ == "__main__":
     # It takes a twentieth of a start, which leaves no garbage. A holder switches it on again.
     gc.disable()
     sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+    import ctdb_etcd  # noqa: F401
+
+    # It is all that may come from here: a file of CTDB's must not stand for one of Python's modules.
+    del sys.path[0]
     from ctdb_etcd.main import main
 
     os._exit(main(sys.argv[1:]))

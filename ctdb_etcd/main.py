@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 from . import __version__
 from .errors import Refused, Stopped, Unavailable
@@ -70,6 +71,7 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
 
         # It takes as long as the imports: let it run beside them.
         testparm = commands.testparm()
+    _find_packages()
     from .config.parse import parse
     from .ctdb import hold, process
     from .lock.holder import Holder
@@ -112,12 +114,21 @@ def _elsewhere() -> str:
     return settings.elsewhere()
 
 
+def _find_packages() -> None:
+    """Let configobj and python-etcd be imported. Python's option -S has left that until testparm runs."""
+    if sys.flags.no_site:
+        import site
+
+        site.main()
+
+
 def _report(arguments: list[str]) -> int:
     """The operator's commands: no status character, no ctdbd as the parent. 3 is unknown, as for a Nagios plugin."""
     try:
         options = parse_options(arguments)
         if options.status == options.check:
             raise Refused("--json goes with one of --status and --check: see --help")
+        _find_packages()
         from .report import command
 
         return command.run(options)
