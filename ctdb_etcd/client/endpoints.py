@@ -39,13 +39,16 @@ NO_LEADER = "it has no leader: it is cut off from the other members, or most of 
 
 
 class Endpoints:
-    """The endpoints of one etcd cluster by their names, `host:port`."""
+    """The endpoints of one etcd cluster by their names, `host:port`.
+
+    All that asks them uses their `config`, `waiter` and `log`.
+    """
 
     def __init__(self, config: Config, waiter: Waiter, log: Log) -> None:
         """Raises Refused: a file that TLS needs is unusable."""
-        self._config = config
-        self._waiter = waiter
-        self._log = log
+        self.config = config
+        self.waiter = waiter
+        self.log = log
         self._hosts: dict[str, tuple[str, int]] = {}
         self._order: list[str] = []
         self._search: Task | None = None
@@ -62,14 +65,14 @@ class Endpoints:
 
     def _read_config(self) -> None:
         """At the start, and when the file was read again. Raises Refused, nothing is changed then."""
-        config = self._config
+        config = self.config
         if config.protocol == "http":
             self._tls = None
         elif self._tls is None:
             # ssl would take a tenth of a contender's start.
             from .tls import Tls
 
-            self._tls = Tls(config, self._log)
+            self._tls = Tls(config, self.log)
         self._edition = config.edition
         self._domain = config.srv_domain
         self._stale = self._domain is not None
@@ -101,7 +104,7 @@ class Endpoints:
     def apart(self, endpoint: str) -> Endpoints:
         """This endpoint alone, of any cluster, for a thread of its own; only time ends its waits."""
         own = self.impatient()
-        own._waiter = Patient()
+        own.waiter = Patient()
         own._order, own._addresses = [endpoint], dict(self._addresses)
         own._doubtful, own._lookups, own._connected = set(), {}, {}
         own._stale, own.cluster = False, None
@@ -117,7 +120,7 @@ class Endpoints:
     def source(self) -> str:
         """The keys of the file that say which endpoints there are, for messages."""
         named = f"the SRV records of {self._domain}" if self._domain else "host"
-        return f"{named} and expected_cluster_id" if self._config.expected_cluster_id else named
+        return f"{named} and expected_cluster_id" if self.config.expected_cluster_id else named
 
     def failed(self) -> None:
         """No endpoint answers: DNS may name others by now."""
@@ -125,7 +128,7 @@ class Endpoints:
 
     def find(self, until: float) -> None:
         """Ask DNS for the endpoints if necessary. Raises OSError (TimeoutError when the time is over), Refused."""
-        if self._edition != self._config.edition:
+        if self._edition != self.config.edition:
             self._read_config()
         if not self._stale:
             return
@@ -134,7 +137,7 @@ class Endpoints:
         try:
             if self._search is None:
                 self._search = Task(self._look_up_members)
-            self._waiter.wait({self._search.done: select.POLLIN}, limit)
+            self.waiter.wait({self._search.done: select.POLLIN}, limit)
             search, self._search = self._search, None
             self._adopt(search.result())
             self._stale = False
@@ -148,7 +151,7 @@ class Endpoints:
         """Connect to one of these, in order; return whichever answers first. Raises ConnectFailed, Stopped."""
         candidates, reasons = self._candidates(endpoints, until)
         try:
-            address, sock = race(candidates, self._waiter, min(until, time.monotonic() + self._most))
+            address, sock = race(candidates, self.waiter, min(until, time.monotonic() + self._most))
             self._connected[address.endpoint] = str(address.sockaddr[0])
             return address.endpoint, sock
         except ConnectFailed as error:
@@ -159,8 +162,8 @@ class Endpoints:
     def secure(self, endpoint: str, sock: socket.socket, until: float) -> Connection:
         """Return an HTTP connection over a connected socket. Raises OSError for explain(), Stopped."""
         if self._tls is None:
-            return Connection(endpoint, Stream(sock, self._waiter))
-        return Connection(endpoint, self._tls.stream(sock, self._waiter, self.host(endpoint)[0], until))
+            return Connection(endpoint, Stream(sock, self.waiter))
+        return Connection(endpoint, self._tls.stream(sock, self.waiter, self.host(endpoint)[0], until))
 
     def open(self, endpoint: str, until: float) -> Connection:
         """A new connection to this one endpoint. Raises ConnectFailed, OSError for explain(), Stopped."""
@@ -189,7 +192,7 @@ class Endpoints:
         began = time.monotonic()
         with self.dial(endpoint, until) as connection:
             status, body = connection.ask("GET", path, None, {}, until)
-        self._log.debug(f"GET {path}: {status} from {endpoint} in {time.monotonic() - began:.4f} s")
+        self.log.debug(f"GET {path}: {status} from {endpoint} in {time.monotonic() - began:.4f} s")
         return status, body
 
     def explain(self, error: Exception, endpoint: str, until: float) -> Exception:
@@ -199,7 +202,7 @@ class Endpoints:
         host = self.host(endpoint)[0]
         if isinstance(error, ConnectionError):
             try:
-                if self._tls.grpc_only(lambda: self.connect([endpoint], until)[1], self._waiter, host, until):
+                if self._tls.grpc_only(lambda: self.connect([endpoint], until)[1], self.waiter, host, until):
                     return GrpcOnly()
             except (OSError, Refused):
                 pass  # the first error says more
@@ -219,7 +222,7 @@ class Endpoints:
         """Stay with this one of names(), just connected to; when it fails, continue with the one after it."""
         self.connections += 1
         if endpoint != self._order[0]:
-            self._log.info(f"using endpoint {endpoint}")
+            self.log.info(f"using endpoint {endpoint}")
         at = self._order.index(endpoint)
         self._order = self._order[at:] + self._order[:at]
 
@@ -229,13 +232,13 @@ class Endpoints:
         self._hosts.update(found)
         self._order = list(found)
         if self._domain:
-            self._log.info(f"DNS names these endpoints for {self._domain}: {', '.join(self._order)}")
+            self.log.info(f"DNS names these endpoints for {self._domain}: {', '.join(self._order)}")
 
     def _look_up_members(self) -> list[tuple[str, int]]:
         from . import srv
 
         assert self._domain
-        return srv.look_up(self._domain, self._config.protocol)
+        return srv.look_up(self._domain, self.config.protocol)
 
     def _candidates(self, endpoints: list[str], until: float) -> tuple[list[Address], dict[str, OSError]]:
         """The addresses known so far, and the reasons why others are not."""
@@ -250,7 +253,7 @@ class Endpoints:
         while asked := {self._lookups[name].done: name for name in endpoints if name in self._lookups}:
             known = any(name in self._addresses for name in endpoints)
             try:
-                ready = self._waiter.wait(dict.fromkeys(asked, select.POLLIN), min(until, soon) if known else until)
+                ready = self.waiter.wait(dict.fromkeys(asked, select.POLLIN), min(until, soon) if known else until)
             except TimeoutError:
                 reasons.update((name, TimeoutError("the name servers give no answer")) for name in asked.values())
                 break

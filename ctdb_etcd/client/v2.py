@@ -9,13 +9,11 @@ failover is not used: it repeats what must not be repeated blindly.
 from __future__ import annotations
 
 import json
-import logging
 import time
 
 import etcd
 
 from ..errors import EndpointRefused, LockError, Refused, Stopped, Unavailable
-from ..waiting import Patient
 from .endpoints import CLOSED, NO_LEADER
 from .http1 import Disconnected, HttpError
 from .race import ConnectFailed
@@ -26,9 +24,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from ..config.parse import Config
-    from ..log import Log
-    from ..waiting import Waiter
     from .endpoints import Endpoints
 
 # etcd's codes of the two errors that a call may raise.
@@ -47,17 +42,13 @@ class Client:
     # User name and password go with every request.
     logged_in = None
 
-    def __init__(self, config: Config, endpoints: Endpoints, waiter: Waiter, log: Log) -> None:
-        self._config = config
+    def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
+        self._config = endpoints.config
         self._order: list[str] = []
-        self._waiter = waiter
-        self._log = log
-        self._retry = Retry(waiter, log, config.again)
-        self._edition = config.edition
+        self._retry = Retry(endpoints.waiter, endpoints.log, self._config.again)
+        self._edition = self._config.edition
         self._clients: dict[str, etcd.Client] = {}
-        # It logs what it then raises; we log it once, in our words.
-        logging.getLogger("etcd").addHandler(logging.NullHandler())
 
     def call(self, name: str, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
         """Return what operation(client) returns, at whichever member answers; it may be repeated.
@@ -87,7 +78,7 @@ class Client:
 
     def call_once(self, name: str, operation: Callable[[etcd.Client], Any], deadline: float) -> Any:
         """As `call`, but not repeated: raises Unanswered if its outcome is unknown."""
-        self._waiter.check()
+        self._endpoints.waiter.check()
         try:
             self._find(share(deadline, self._config.read_timeout))
             return self.ask(name, operation, share(deadline, self._config.read_timeout), repeatable=False)
@@ -99,7 +90,7 @@ class Client:
 
     def apart(self, endpoint: str) -> Client:
         """The same for a thread of its own, only for `ask` at this endpoint, of whatever cluster."""
-        own = Client(self._config, self._endpoints.apart(endpoint), Patient(), self._log)
+        own = Client(self._endpoints.apart(endpoint))
         own._order = [endpoint]
         return own
 
@@ -178,7 +169,7 @@ class Client:
             username=config.username and _for_latin_1(config.username),
             password=config.password and _for_latin_1(config.password),
         )
-        client.http = Http(self._endpoints, endpoint, config.protocol, self._log)
+        client.http = Http(self._endpoints, endpoint)
         self._clients[endpoint] = client
         return client
 

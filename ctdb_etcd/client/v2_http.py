@@ -20,7 +20,6 @@ from .retry import reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..log import Log
     from .endpoints import Endpoints
     from .http1 import Connection
 
@@ -50,11 +49,11 @@ class Answer:
 class Http:
     """What python-etcd calls of urllib3.PoolManager, for one endpoint. Raises as Connection.ask, EndpointRefused."""
 
-    def __init__(self, endpoints: Endpoints, endpoint: str, protocol: str, log: Log) -> None:
+    def __init__(self, endpoints: Endpoints, endpoint: str) -> None:
         self._endpoints = endpoints
         self._endpoint = endpoint
-        self._protocol = protocol
-        self._log = log
+        self._protocol = endpoints.config.protocol
+        self._log = endpoints.log
         self._connection: Connection | None = None
         self._operation = ""
         self._until = 0.0

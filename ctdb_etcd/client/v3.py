@@ -14,7 +14,6 @@ import time
 from select import POLLIN
 
 from ..errors import EndpointRefused, LockError, PermissionDenied, Refused, Stopped, Unauthenticated, Unavailable
-from ..waiting import Patient
 from . import login
 from .endpoints import CLOSED, NO_LEADER
 from .http1 import Disconnected, HttpError
@@ -26,9 +25,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..config.parse import Config
-    from ..log import Log
-    from ..waiting import Waiter
     from .endpoints import Endpoints
     from .http1 import Connection
 
@@ -36,16 +32,16 @@ if TYPE_CHECKING:
 class Client:
     """The connection in use to one etcd cluster, and the login."""
 
-    def __init__(self, config: Config, endpoints: Endpoints, waiter: Waiter, log: Log) -> None:
-        self._config = config
+    def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
-        self._log = log
-        self._login = login.Login(config, log)
+        self._config = endpoints.config
+        self._log = endpoints.log
+        self._login = login.Login(self._config, self._log)
         self._connection: Connection | None = None
         self._watch: Connection | None = None
         self.endpoint = ""  # the one that was connected to last
-        self._retry = Retry(waiter, log, config.again)
-        self._edition = config.edition
+        self._retry = Retry(endpoints.waiter, self._log, self._config.again)
+        self._edition = self._config.edition
 
     @property
     def logged_in(self) -> bool:
@@ -80,7 +76,7 @@ class Client:
 
     def apart(self, endpoint: str) -> Client:
         """The same for a thread of its own, only for `ask` at this endpoint, of whatever cluster."""
-        own = Client(self._config, self._endpoints.apart(endpoint), Patient(), self._log)
+        own = Client(self._endpoints.apart(endpoint))
         own._login = self._login.copy()
         return own
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from typing import Callable
 
     from ..client.endpoints import Endpoints
-    from ..log import Log
-    from ..waiting import Waiter
     from .open import ApiLock
 
 # Seconds for the other endpoints to answer, all at one time.
@@ -35,11 +33,9 @@ _ANSWER_TIME = 0.5
 class OneEtcd:
     """The endpoints, and `elsewhere`: the address of another machine that takes part in the lock, or an empty text."""
 
-    def __init__(self, endpoints: Endpoints, elsewhere: Callable[[], str], waiter: Waiter, log: Log) -> None:
+    def __init__(self, endpoints: Endpoints, elsewhere: Callable[[], str]) -> None:
         self._endpoints = endpoints
         self._elsewhere = elsewhere
-        self._waiter = waiter
-        self._log = log
 
     def confirm(self, lock: ApiLock, deadline: float) -> None:
         """Ask all endpoints for this lock, which is taken, or its lease. Raises Refused, Lost, Unavailable, Stopped."""
@@ -76,7 +72,7 @@ class OneEtcd:
                     missing[endpoint] = reason(error)
         while tasks:
             try:
-                ready = self._waiter.wait(dict.fromkeys(tasks, select.POLLIN), until)
+                ready = self._endpoints.waiter.wait(dict.fromkeys(tasks, select.POLLIN), until)
             except TimeoutError:
                 break
             for done in ready:
@@ -89,7 +85,7 @@ class OneEtcd:
             task.leave()
             missing[endpoint] = "no answer in time"
         for endpoint, why in missing.items():
-            self._log.info(f"{endpoint} is not known to be of the same etcd cluster: {why}")
+            self._endpoints.log.info(f"{endpoint} is not known to be of the same etcd cluster: {why}")
         return seen
 
     @staticmethod
@@ -112,7 +108,8 @@ class OneEtcd:
             members = lock.members(deadline)
         except PermissionDenied:
             # It has users, so it is not an etcd that a package has just installed.
-            self._log.error(f"{lock.endpoint} does not let us list its members: check that all nodes share it")
+            why = "does not let us list its members: check that all nodes share it"
+            self._endpoints.log.error(f"{lock.endpoint} {why}")
             return
         if len(members) == 1 and members[0] and all(map(_is_local_url, members[0])):
             raise Refused(

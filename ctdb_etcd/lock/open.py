@@ -87,7 +87,7 @@ if TYPE_CHECKING:
             """Try the permission to write without writing. Raises Unavailable, Refused."""
 
     # What makes the client and the lock of one API: each lock takes the client of its own API.
-    Makers = tuple[Callable[[Config, Endpoints, Waiter, Log], Client], Callable[[Any, str, int, Log], ApiLock]]
+    Makers = tuple[Callable[[Endpoints], Client], Callable[[Any, str, int, Log], ApiLock]]
 
 # Seconds that the import of python-etcd takes on a busy machine.
 _IMPORT = 0.75
@@ -106,37 +106,32 @@ def open_lock(config: Config, name: str, elsewhere: Callable[[], str], waiter: W
     `elsewhere` returns the address of another machine that takes part in the lock, or an empty text.
     """
     log.about(config.directory(name))
-    return JointLock(Terms(config, config.directory(name), elsewhere, waiter, log))
+    return JointLock(Terms(config.directory(name), Endpoints(config, waiter, log), elsewhere))
 
 
 class Terms:
     """What must be true of etcd before the lock is held, and which locks it consists of: the `first`, and others."""
 
-    def __init__(
-        self, config: Config, directory: str, elsewhere: Callable[[], str], waiter: Waiter, log: Log
-    ) -> None:
-        self._config = config
+    def __init__(self, directory: str, endpoints: Endpoints, elsewhere: Callable[[], str]) -> None:
         self._directory = directory
+        self._endpoints = endpoints
         self._elsewhere = elsewhere
-        self._waiter = waiter
-        self._log = log
-        self._endpoints = Endpoints(config, waiter, log)
-        self.first = self._lock(apis_in_use(config, None)[0])
+        self.first = self._lock(apis_in_use(endpoints.config, None)[0])
         # The number of the connection on which v2 was found not to be served; None if that does not matter.
         self._without_v2: int | None = None
 
     def _lock(self, api: str) -> ApiLock:
-        return open_api(api, self._config, self._directory, self._endpoints, self._waiter, self._log)[1]
+        return open_api(api, self._directory, self._endpoints)[1]
 
     def further(self, deadline: float) -> Sequence[Lock]:
         """The other locks, to be asked for once the first one is seen to be free. Raises Unavailable, Refused."""
-        if self._config.api != "auto":
+        if self._endpoints.config.api != "auto":
             return []
         # Not needed where somebody else holds the lock.
         from .v2_served import v2_served
 
         connection = self._endpoints.connections
-        if not v2_served(self._config, self._directory, self._endpoints, self._waiter, self._log, deadline):
+        if not v2_served(self._directory, self._endpoints, deadline):
             self._without_v2 = connection
             return []
         if time.monotonic() + _IMPORT > deadline:
@@ -147,7 +142,7 @@ class Terms:
         """Find out whether the lock, once taken, must not be held. Raises Refused, Lost, Unavailable."""
         from .one_etcd import OneEtcd
 
-        OneEtcd(self._endpoints, self._elsewhere, self._waiter, self._log).confirm(self.first, deadline)
+        OneEtcd(self._endpoints, self._elsewhere).confirm(self.first, deadline)
 
     def recheck(self, deadline: float) -> None:
         """Raise GivenUp if etcd serves v2 by now, where a node with Samba's helper could take the lock as well.
@@ -160,20 +155,18 @@ class Terms:
         from .v2_served import serves_v2_now
 
         endpoint = self.first.endpoint
-        served = serves_v2_now(self._config, self._directory, self._endpoints, endpoint, self._log, deadline)
+        served = serves_v2_now(self._directory, self._endpoints, endpoint, deadline)
         if served:
             raise GivenUp(f"{endpoint} now serves the v2 API, where a node with Samba's helper could hold the lock")
         if served is False:
             self._without_v2 = connection
 
 
-def open_api(
-    api: str, config: Config, directory: str, endpoints: Endpoints, waiter: Waiter, log: Log
-) -> tuple[Client, ApiLock]:
+def open_api(api: str, directory: str, endpoints: Endpoints) -> tuple[Client, ApiLock]:
     """The client and the lock of one API. Raises Refused."""
     make_client, make_lock = load(api)
-    client = make_client(config, endpoints, waiter, log)
-    return client, make_lock(client, directory, config.lock_ttl, log)
+    client = make_client(endpoints)
+    return client, make_lock(client, directory, endpoints.config.lock_ttl, endpoints.log)
 
 
 def load(api: str) -> Makers:

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..client.endpoints import Endpoints
-    from ..config.parse import Config
-    from ..log import Log
-    from ..waiting import Waiter
 
 # The longest time in seconds to wait for one endpoint's answer on v2: a dead one must not delay a takeover.
 _PROBE = 1.0
@@ -25,9 +22,7 @@ V2_UNKNOWN = "too few endpoints answer to know whether etcd serves the v2 API"
 V2_UNKNOWN_ADVICE = "correct host, or set api = 3 once no node runs Samba's helper"
 
 
-def v2_served(
-    config: Config, directory: str, endpoints: Endpoints, waiter: Waiter, log: Log, deadline: float
-) -> bool:
+def v2_served(directory: str, endpoints: Endpoints, deadline: float) -> bool:
     """Whether any endpoint serves the v2 API. Raises Unavailable if that is unknown at the deadline."""
 
     def ask_all(failures: dict[str, Exception]) -> bool | None:
@@ -36,7 +31,7 @@ def v2_served(
             if endpoint in failures:
                 continue
             try:
-                if serves_v2(config, directory, endpoints, endpoint, share(deadline, _PROBE)):
+                if serves_v2(directory, endpoints, endpoint, share(deadline, _PROBE)):
                     return True
                 denied += 1
             except (ConnectionRefusedError, GrpcOnly) as error:
@@ -47,11 +42,11 @@ def v2_served(
         if not is_denied(denied, silent, len(endpoints.names())):
             return None
         for endpoint, failure in failures.items():
-            log.info(f"{endpoint} is not known to serve the v2 API: {reason(failure)}")
+            endpoints.log.info(f"{endpoint} is not known to serve the v2 API: {reason(failure)}")
         return False
 
     try:
-        return Retry(waiter, log).call(ask_all, deadline, f"{V2_UNKNOWN}, still trying: ")
+        return Retry(endpoints.waiter, endpoints.log).call(ask_all, deadline, f"{V2_UNKNOWN}, still trying: ")
     except Unavailable as failure:
         raise Unavailable(f"{V2_UNKNOWN}: {failure}: {V2_UNKNOWN_ADVICE}") from None
 
@@ -67,24 +62,22 @@ def is_denied(denied: int, silent: int, endpoints: int) -> bool:
     return bool(denied) and 2 * silent < endpoints
 
 
-def serves_v2_now(
-    config: Config, directory: str, endpoints: Endpoints, endpoint: str, log: Log, deadline: float
-) -> bool | None:
+def serves_v2_now(directory: str, endpoints: Endpoints, endpoint: str, deadline: float) -> bool | None:
     """Whether this endpoint serves the v2 API by now; None where it gives no answer that says so."""
     try:
-        return serves_v2(config, directory, endpoints, endpoint, share(deadline, _PROBE))
+        return serves_v2(directory, endpoints, endpoint, share(deadline, _PROBE))
     except (OSError, HttpError, LockError) as error:
-        log.debug(f"{endpoint} is not known to serve the v2 API: {reason(error)}")
+        endpoints.log.debug(f"{endpoint} is not known to serve the v2 API: {reason(error)}")
         return None
 
 
-def serves_v2(config: Config, directory: str, endpoints: Endpoints, endpoint: str, until: float) -> bool:
+def serves_v2(directory: str, endpoints: Endpoints, endpoint: str, until: float) -> bool:
     """Whether this endpoint serves the v2 API.
 
     A member with v2 answers in JSON, errors too; one without it has a plain 404. Raises OSError, HttpError, LockError
     if the answer is neither.
     """
-    status, body = endpoints.impatient().get(endpoint, f"{config.version_prefix}/keys{directory}", until)
+    status, body = endpoints.impatient().get(endpoint, f"{endpoints.config.version_prefix}/keys{directory}", until)
     try:
         answer: Any = json.loads(body)
     except (ValueError, RecursionError):

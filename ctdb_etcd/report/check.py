@@ -77,11 +77,11 @@ class Check:
         for api in apis:
             try:
                 endpoints = Endpoints(config, waiter, self._log)
-                client, lock = open_api(api, config, directory, endpoints, waiter, self._log)
+                client, lock = open_api(api, directory, endpoints)
             except Refused as refusal:
                 self.note("fault", f"v{api}", str(refusal))
             else:
-                one_etcd = OneEtcd(endpoints, elsewhere, waiter, self._log) if api == apis[0] else None
+                one_etcd = OneEtcd(endpoints, elsewhere) if api == apis[0] else None
                 _Trial(self, config, api, client, lock, one_etcd).run(directory if name else "")
         self._clocks(seen)
 

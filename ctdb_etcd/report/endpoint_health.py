@@ -97,10 +97,9 @@ def _task(api: str, config: Config, host: tuple[str, int], directory: str, log: 
     own = _only(config, [host])
     # The report shows which cluster it belongs to.
     own.expected_cluster_id = None
-    waiter = Patient()
-    endpoints = Endpoints(own, waiter, log)
+    endpoints = Endpoints(own, Patient(), log)
     (name,) = endpoints.names()
-    client, _ = open_api(api, own, directory, endpoints, waiter, log)
+    client, _ = open_api(api, directory, endpoints)
 
     def look() -> dict[str, Any]:
         endpoint = _blank(name)
@@ -112,7 +111,7 @@ def _task(api: str, config: Config, host: tuple[str, int], directory: str, log: 
             endpoint["error"] = _why(error)
         if endpoint["reachable"] and config.api != "3":
             try:
-                endpoint["v2"] = serves_v2(config, directory, endpoints, name, until)
+                endpoint["v2"] = serves_v2(directory, endpoints, name, until)
             except (OSError, HttpError, LockError):
                 pass
         if not endpoint["reachable"] and endpoint["error"] in (_CLOSED, _RESET) and config.protocol == "http":

@@ -114,7 +114,7 @@ class Status:
         found: list[list[dict[str, Any]]] = []
         try:
             for api in apis_in_use(config, self.report["v2_served"]):
-                _, lock = open_api(api, config, directory, Endpoints(config, waiter, self._log), waiter, self._log)
+                _, lock = open_api(api, directory, Endpoints(config, waiter, self._log))
                 keys, stale = lock.keys(time.monotonic() + 2 * endpoint_health.ANSWER_TIME, lock_keys.MOST)
                 found.append([lock_keys.describe(key, api, now) for key in keys])
                 if stale:

@@ -254,7 +254,7 @@ class Cluster:
         """Return a client of the first `count` endpoints with `more` in its file; `call` then uses this client."""
         config = parse(f"host = {', '.join([A, B, C][:count])},\n{more}")
         log: Any = self.log
-        self.client = v3.Client(config, Endpoints(config, self.waiter, log), self.waiter, log)
+        self.client = v3.Client(Endpoints(config, self.waiter, log))
         return self.client
 
     def call(self, seconds: float = 8.0, path: str = "kv/range", body: Optional[Dict[str, Any]] = None) -> Any:

@@ -41,7 +41,7 @@ class Rig(Cluster):
     def v2(self, count: int = 3, more: str = "") -> Client:
         config = parse(f"host = {', '.join([A, B, C][:count])},\n{more}")
         log: Any = self.log
-        self.client = Client(config, Endpoints(config, self.waiter, log), self.waiter, log)
+        self.client = Client(Endpoints(config, self.waiter, log))
         client: Client = self.client
         return client
 

@@ -46,7 +46,7 @@ def test_older_dns_answer_is_used_after_a_quarter_of_a_second(monkeypatch):
     answers.wait_for = waiting
     clock = Clock(monkeypatch)
     waiter = Waiter(clock)
-    endpoints._waiter = waiter
+    endpoints.waiter = waiter
     began = clock.now
     with pytest.raises(ConnectFailed):
         endpoints.connect(["m.test:2379"], began + 9)

@@ -59,7 +59,7 @@ def test_any_bytes_on_the_wire_end_by_the_deadline_in_a_known_way(server, chunks
     waiter = Punctual(time.monotonic() + 0.06)
     computed = time.thread_time()
     try:
-        gateway = Client(settings, Endpoints(settings, waiter, Log()), waiter, Log())
+        gateway = Client(Endpoints(settings, waiter, Log()))
         assert isinstance(gateway.call("kv/range", {}, waiter.latest), dict)
     except LockError:
         pass

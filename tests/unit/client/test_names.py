@@ -93,7 +93,7 @@ def configured(cluster, text):
     """Give the cluster a client with this configuration, and return its endpoints."""
     config = parse(text)
     endpoints = Endpoints(config, cluster.waiter, cluster.log)
-    cluster.client = v3.Client(config, endpoints, cluster.waiter, cluster.log)
+    cluster.client = v3.Client(endpoints)
     return endpoints
 
 

@@ -58,7 +58,7 @@ def dns(rig, monkeypatch):
     monkeypatch.setattr(endpoints, "Task", Lookup)
     monkeypatch.setattr(srv, "look_up", look_up)
     config = parse("srv_domain = d")
-    rig.client = Client(config, Endpoints(config, rig.waiter, rig.log), rig.waiter, rig.log)
+    rig.client = Client(Endpoints(config, rig.waiter, rig.log))
     yield dns
     for pipe in pipes:
         os.close(pipe)

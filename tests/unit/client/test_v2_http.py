@@ -79,9 +79,14 @@ def test_a_redirect_to_another_protocol_is_refused(rig, scheme):
     assert rig.asked() == [1, 0, 0]
 
 
+def https(rig):
+    rig.client._endpoints.config.protocol = "https"
+    return Http(rig.client._endpoints, A)
+
+
 def test_redirect_from_https_to_http_is_not_followed(rig):
     with pytest.raises(EndpointRefused, match="it redirects from https to http, which is not followed"):
-        Http(rig.client._endpoints, A, "https", rig.log)._elsewhere(f"http://{B}/")
+        https(rig)._elsewhere(f"http://{B}/")
 
 
 @pytest.mark.parametrize(
@@ -98,13 +103,12 @@ def test_redirect_without_a_port_goes_to_the_port_of_its_protocol(rig):
     default = rig.network.server("127.0.0.4:80", always((0.0, FINE)))
     rig.a.serve = to("http://127.0.0.4/v2")
     assert rig.read() == "v" and default.paths == ["/v2"]
-    secure = Http(rig.client._endpoints, A, "https", rig.log)
-    assert secure._elsewhere("https://127.0.0.4/v2") == ("127.0.0.4:443", "/v2")
+    assert https(rig)._elsewhere("https://127.0.0.4/v2") == ("127.0.0.4:443", "/v2")
 
 
 def test_login_in_any_case_is_not_sent_elsewhere(rig):
     rig.a.serve = to(f"http://{B}/")
-    http = Http(rig.client._endpoints, A, "http", rig.log)
+    http = Http(rig.client._endpoints, A)
     http.begin("read", rig.clock.now + 8, True)
     http.request("GET", f"http://{A}/", None, True, {"Authorization": "Basic x", "X": "y"})
     assert rig.a.fields[0]["Authorization"] == "Basic x"
@@ -164,8 +168,7 @@ def test_python_etcd_has_the_version_prefix_and_never_reconnects(rig):
 
 
 def test_python_etcd_prints_no_warnings_of_its_own(rig, monkeypatch, capsys):
-    for logger in logging.getLogger(), logging.getLogger("etcd"):
-        monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
     rig.v2(1)
     rig.read()
     assert capsys.readouterr().err == ""

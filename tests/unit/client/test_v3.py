@@ -37,7 +37,7 @@ class Sockets:
 def client(waiter, log, **keys):
     text = "\n".join(f"{key} = {value}" for key, value in keys.items())
     settings = parse(text)
-    return Client(settings, Endpoints(settings, waiter, log), waiter, log)
+    return Client(Endpoints(settings, waiter, log))
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EAFNOSUPPORT, errno.ENOBUFS])

@@ -89,7 +89,7 @@ def test_error_of_one_endpoint_is_raised_at_once(cluster):
 def test_client_apart_has_one_endpoint_the_same_token_and_only_deadlines(cluster):
     cluster.client._login._token = "t1"
     apart = cluster.client.apart(B)
-    assert apart._endpoints.names() == [B] and isinstance(apart._endpoints._waiter, Patient)
+    assert apart._endpoints.names() == [B] and isinstance(apart._endpoints.waiter, Patient)
     assert apart.logged_in and cluster.client.logged_in
     apart._login.forget()
     assert not apart.logged_in and cluster.client.logged_in

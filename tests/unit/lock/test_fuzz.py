@@ -154,10 +154,15 @@ class V2:
         clock = Clock(monkeypatch)
         self.answers, self.waiter = list(answers), Waiter(clock)
         endpoints = SimpleNamespace(
-            find=lambda until: None, names=lambda: ["a"], failed=lambda: None, explain=lambda error, *_: error
+            config=parse("host = a"),
+            waiter=self.waiter,
+            log=Log(),
+            find=lambda until: None,
+            names=lambda: ["a"],
+            failed=lambda: None,
+            explain=lambda error, *_: error,
         )
-        settings = parse("host = a")
-        self.client = client_v2.Client(settings, endpoints, self.waiter, Log())
+        self.client = client_v2.Client(endpoints)
         self.client._clients["a"] = PYTHON_ETCD
         PYTHON_ETCD.http = self
         self.deadline = clock.now + 1

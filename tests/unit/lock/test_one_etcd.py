@@ -61,7 +61,7 @@ class Etcd:
         return self.lists
 
     def confirm(self, seconds=10.0):
-        OneEtcd(self, lambda: self.other, self.waiter, self.log).confirm(self, time.monotonic() + seconds)
+        OneEtcd(self, lambda: self.other).confirm(self, time.monotonic() + seconds)
 
 
 def refusal(etcd):

@@ -54,6 +54,7 @@ class Answers:
 
     def __init__(self, clock, answers):
         self._clock = clock
+        self.config, self.waiter, self.log = CONFIG, Waiter(clock), Log()
         self.answers = dict(zip("abcdef", answers))
         self.untils, self.asked = [], []
 
@@ -79,7 +80,7 @@ class Answers:
 def test_v2_is_served_or_not_as_the_table_of_answers_says(monkeypatch, answers, served):
     clock = Clock(monkeypatch)
     endpoints, deadline = Answers(clock, answers), clock.now + 6
-    ask = lambda: v2_served(CONFIG, "/x/", endpoints, Waiter(clock), Log(), deadline)  # noqa: E731
+    ask = lambda: v2_served("/x/", endpoints, deadline)  # noqa: E731
     if served is None:
         with pytest.raises(Unavailable, match="too few endpoints answer") as failure:
             ask()
@@ -95,8 +96,8 @@ def test_v2_is_served_or_not_as_the_table_of_answers_says(monkeypatch, answers, 
 
 
 def answer(status, body):
-    endpoints = SimpleNamespace(get=lambda endpoint, path, until: (status, body))
-    return serves_v2(CONFIG, "/x/", SimpleNamespace(impatient=lambda: endpoints), "a", 0)
+    impatient = SimpleNamespace(get=lambda endpoint, path, until: (status, body))
+    return serves_v2("/x/", SimpleNamespace(config=CONFIG, impatient=lambda: impatient), "a", 0)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 500, 503, 200])
@@ -116,24 +117,25 @@ def test_any_json_object_means_v2_is_served(status):
 
 
 def test_the_log_names_endpoints_that_gave_no_answer(monkeypatch):
-    clock, log = Clock(monkeypatch), Log()
+    clock = Clock(monkeypatch)
     endpoints = Answers(clock, [NO, NO, STRANGER])
-    assert v2_served(CONFIG, "/x/", endpoints, Waiter(clock), log, clock.now + 6) is False
-    assert log.lines == ["info: c is not known to serve the v2 API: what answers does not speak HTTP"]
+    assert v2_served("/x/", endpoints, clock.now + 6) is False
+    assert endpoints.log.lines == ["info: c is not known to serve the v2 API: what answers does not speak HTTP"]
 
 
 @pytest.mark.parametrize("said, served", [(YES, True), (NO, False), (SILENT, None), (STRANGER, None), (UNKNOWN, None)])
 def test_one_endpoint_is_queried_for_a_second_and_may_not_know(monkeypatch, said, served):
-    clock, log = Clock(monkeypatch), Log()
+    clock = Clock(monkeypatch)
     endpoints = Answers(clock, [said])
-    assert serves_v2_now(CONFIG, "/x/", endpoints, "a", log, clock.now + 6) is served
+    assert serves_v2_now("/x/", endpoints, "a", clock.now + 6) is served
     assert endpoints.untils == [1]
-    assert [line.partition(": ")[2].startswith("a is not known") for line in log.lines] == [True] * (served is None)
+    lines = [line.partition(": ")[2].partition(" serve")[0] for line in endpoints.log.lines]
+    assert lines == ["a is not known to"] * (served is None)
 
 
 @pytest.mark.parametrize("seconds, most", [(1.5, 0.75), (2.0, 1.0), (60.0, 1.0)])
 def test_one_endpoint_may_use_half_of_the_time_up_to_a_second(monkeypatch, seconds, most):
     clock = Clock(monkeypatch)
     endpoints = Answers(clock, [NO])
-    assert serves_v2_now(CONFIG, "/x/", endpoints, "a", Log(), clock.now + seconds) is False
+    assert serves_v2_now("/x/", endpoints, "a", clock.now + seconds) is False
     assert endpoints.untils == [most]
