@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import secrets
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -22,11 +23,8 @@ from .etcd import Etcd
 HelperConf = Callable[..., Path]
 
 NONCE_FILES = Path("/run/ctdb")
-_THERE_BEFORE = pytest.StashKey[set[Path]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_THERE_BEFORE] = _nonce_files()
+# What the locks' names of this run begin with; workers have their controller's.
+_RUN = os.environ.setdefault("CTDB_ETCD_TESTS", "T" + secrets.token_hex(2).upper())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -34,23 +32,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput"):
         return  # others may still be at it
     with contextlib.suppress(OSError):
-        NONCE_FILES.rmdir()  # unless it is a real CTDB's
-    if _left(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        NONCE_FILES.rmdir()  # unless it is a real CTDB's, or another run's
+    if _left_files() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    for path in _left(config):
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for path in _left_files():
         terminalreporter.write_line(f"FAILED: a test has left {path}", red=True)
 
 
-def _left(config: pytest.Config) -> list[Path]:
-    before = config.stash[_THERE_BEFORE]
-    return sorted(_nonce_files() - before)
-
-
-def _nonce_files() -> set[Path]:
-    return set(NONCE_FILES.glob("ctdb_etcd_lock.*"))
+def _left_files() -> list[Path]:
+    return sorted(NONCE_FILES.glob(f"ctdb_etcd_lock.{_RUN}*"))
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +97,7 @@ def built_etcd() -> Callable[[str], str]:
 @pytest.fixture
 def lock_name(nonce_file_of: Callable[[str], Path]) -> Iterator[str]:
     """A netbios name that no other test has; the nonce file that a killed helper leaves is removed at the end."""
-    name = "T" + secrets.token_hex(6).upper()
+    name = _RUN + secrets.token_hex(4).upper()
     yield name
     nonce_file_of(name).unlink(missing_ok=True)
 
