@@ -6,6 +6,10 @@ It is the recipe of Samba's own helper, so that both exclude each other, without
 looks before it writes and deletes its key again, and a renewal is a compare-and-swap on a value that only this process
 writes. So no renewal, however late, brings back an expired key.
 
+A key's end is computed when a member receives the request, which it may pass on only once it has a leader, up to 7 s
+later. A renewal that came in so late would shorten what a later one has granted. So a renewal compares the key's index
+as well: of those under way only the first one has an effect.
+
 The limit: a key expires by the wall clocks of etcd's members (the member that was asked sets the time, the leader
 enforces it), so a leader whose clock is ahead shortens every lease.
 """
@@ -33,6 +37,9 @@ if TYPE_CHECKING:
     from ..log import Log
     from .takeover import Contender
 
+# How often one refresh renews because an earlier renewal, without an answer, took effect before it.
+_RENEWALS = 3
+
 
 class Lock:
     """An open.ApiLock: a directory of in-order keys (its path ending in a slash), and a TTL in seconds."""
@@ -44,6 +51,7 @@ class Lock:
         self._log = log
         self._value = ""
         self._key = ""
+        self._index = 0
 
     def look(self, contender: Contender, deadline: float) -> None:
         contender.contend(self._front, deadline)
@@ -56,7 +64,7 @@ class Lock:
             # More than one is ours if an append seemed to fail and had succeeded.
             mine = self._mine(keys)
             if mine:
-                self._key = mine[0].name
+                self._key, self._index = mine[0].name, mine[0].modified
                 self._evict(contender, keys[: keys.index(mine[0])], deadline)
                 return grant if grant and grant.fresh() else self.refresh(deadline)
             contender.pause(deadline)
@@ -70,16 +78,7 @@ class Lock:
             raise Lost(f"this is not the etcd that granted it: {refusal}") from None
 
     def _refresh(self, deadline: float) -> Grant:
-        sent = Moment.now()
-        try:
-            ttl = self._client.call(
-                "renew",
-                lambda client: _ttl(client.write(self._key, self._value, ttl=self._ttl, prevValue=self._value)),
-                deadline,
-            )
-        except (etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed):
-            raise Lost("its key is gone: it ran out, or was deleted") from None
-        grant = Grant(sent, ttl)
+        grant = self._renew(deadline)
         keys = self._keys(deadline)
         if not keys or keys[0].name != self._key:
             # Samba's helper can bring back a key of its own that had expired.
@@ -87,6 +86,26 @@ class Lock:
         for key in self._mine(keys[1:]):
             self._delete(key, deadline)
         return grant
+
+    def _renew(self, deadline: float) -> Grant:
+        for _ in range(_RENEWALS):
+            sent = Moment.now()
+            try:
+                ttl, self._index = self._client.call("renew", self._swap, deadline)
+                return Grant(sent, ttl)
+            except etcd.EtcdKeyNotFound:
+                raise Lost("its key is gone: it ran out, or was deleted") from None
+            except etcd.EtcdCompareFailed:
+                ours = [key for key in self._mine(self._keys(deadline)) if key.name == self._key]
+                if not ours:
+                    raise Lost("its key was overwritten") from None
+                # An earlier renewal had no answer, and an effect.
+                self._index = ours[0].modified
+        raise Unavailable("its key changes all the time")
+
+    def _swap(self, client: etcd.Client) -> tuple[int, int]:
+        compared = {"prevValue": self._value, "prevIndex": self._index}
+        return _granted(client.write(self._key, self._value, ttl=self._ttl, **compared))
 
     def changes(self, until: float) -> dict[int, int]:
         """The end of the connection. python-etcd could watch the key in a thread only."""
@@ -154,9 +173,9 @@ class Lock:
         """Make a key; None if the outcome is unknown."""
         sent = Moment.now()
         try:
-            ttl = self._client.call_once(
+            ttl, _ = self._client.call_once(
                 "append",
-                lambda client: _ttl(client.write(self._directory, self._value, ttl=self._ttl, append=True)),
+                lambda client: _granted(client.write(self._directory, self._value, ttl=self._ttl, append=True)),
                 deadline,
             )
         except (Unanswered, etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed) as failure:
@@ -203,8 +222,9 @@ def _key(leaf: Any) -> Key:
     return Key(leaf.key, value, leaf.createdIndex, leaf.modifiedIndex, left=leaf.ttl)
 
 
-def _ttl(node: Any) -> int:
-    """The TTL of a key that was written. Raises Unavailable."""
-    if not is_int64(node.ttl) or node.ttl > TTL_MAX:
+def _granted(leaf: Any) -> tuple[int, int]:
+    """The TTL of a key that was written, and the index of this change. Raises Unavailable."""
+    key = _key(leaf)
+    if key.left is None or key.left > TTL_MAX:
         raise Unavailable("etcd's answer makes no sense: a key without its TTL")
-    return int(node.ttl)
+    return key.left, key.modified

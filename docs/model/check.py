@@ -101,6 +101,7 @@ SABOTAGES = {
     "a key without a lease": Sabotage("v3", "HELPERS=2 TTL=3 LATE=0 CALM=1 LEASED=0", "nobody holds again"),
     "a host that is not shared": Sabotage("v3", "HELPERS=2 SHARED=0 CHECK=0", TWO_HOLDERS),
     "v2 refreshed by a plain write": Sabotage("v2", "NODES=2 COMPARE=0", TWO_HOLDERS),
+    "v2 renewed without the key's index": Sabotage("v2", "NODES=2 INDEX=0", TWO_HOLDERS),
     "a v2 contender's key left behind": Sabotage("v2", "NODES=2 CLEAN=0", LEFT_BEHIND),
     "members that differ in serving v2": Sabotage("v2", "NODES=2 AGREE=0", TWO_HOLDERS),
     "v2 comes back unseen": Sabotage("v2", "NODES=2 BACK=0", TWO_HOLDERS),

@@ -25,6 +25,9 @@
 #ifndef COMPARE
 #define COMPARE 1           /* our renewal requires that the key exists with our value; else: a plain write */
 #endif
+#ifndef INDEX
+#define INDEX 1             /* our renewal also requires that the key has not changed since we read or renewed it */
+#endif
 #ifndef CLEAN
 #define CLEAN 1             /* our contender deletes its key again */
 #endif
@@ -63,6 +66,8 @@ byte lasts[KEYS];           /* 1: may end at any moment; n: after n - 1 ticks */
 byte v3 = NOBODY;           /* the holder of the v3 lock; v3.pml shows that there is one at most */
 mtype late = none;
 byte late_of;
+byte late_lasts;            /* of a renewal: a member computed the key's end when it received it */
+bit  late_old;              /* of a renewal: the key has changed since it was sent */
 
 bit  calm;
 byte i, k;                  /* 0 between steps */
@@ -120,13 +125,14 @@ inline write_key(i, by_samba) {     /* even if it does not exist: an old name pr
     k = 0
 }
 
-inline renew_key(i) {       /* "if it exists, with my value" */
+inline renew_key(i, end) {  /* "if it exists, with my value" */
     find(i);
     if
-    :: k < keys -> lasts[k] = FULL
+    :: k < keys -> lasts[k] = end
     :: k == keys && !COMPARE -> write_key(i, 0)
     :: else
     fi;
+    if :: late == renew && late_of == i -> late_old = 1 :: else fi;
     k = 0
 }
 
@@ -151,8 +157,14 @@ inline say(i) {
     must(!holds((i + 1) % NODES) && !holds((i + NODES - 1) % NODES), "BROKEN: two holders\n")
 }
 
+inline gone() {             /* no late request is on its way */
+    late = none; late_of = 0; late_lasts = 0; late_old = 0
+}
+
 inline resend(i, request) {
-    late = request; late_of = i; printf("#%d has no answer, and sends it again\n", i)
+    late = request; late_of = i;
+    if :: request == renew -> late_lasts = FULL :: else fi;
+    printf("#%d has no answer, and sends it again\n", i)
 }
 
 /* No key and no lock is left of this node's last process. */
@@ -176,7 +188,7 @@ inline resend(i, request) {
 #define hurry         (must_renew(0) || must_renew(1) || must_renew(2) || must_renew(3) || calm && \
     (busy(0) || busy(1) || busy(NODES - 1) || late != none || v3_dead || ends(0) || ends(1) || ends(2) || ends(3)))
 #define ends(n)       (keys > n && lasts[n] == 1)
-#define done          if :: LATE < 2 -> late = none; late_of = 0 :: else fi
+#define done          if :: LATE < 2 -> gone() :: else fi
 
 active proctype world() {
     do
@@ -185,6 +197,7 @@ active proctype world() {
         for (i : 0 .. KEYS - 1) {
             if :: lasts[i] > 1 -> lasts[i]-- :: else fi
         }
+        if :: late_lasts > 1 -> late_lasts-- :: else fi;
         for (i : 0 .. NODES - 1) {
             if :: counting(i) && age[i] < USABLE -> age[i]++ :: else fi;
             if :: timer[i] != OFF -> timer[i]-- :: else fi;
@@ -198,14 +211,14 @@ active proctype world() {
     :: d_step { v3_dead ->
         printf("the v3 lease of #%d ends\n", v3); v3 = NOBODY }
     :: d_step { late == append && !calm && keys + lacking < KEYS ->
-        add(late_of, 0); printf("a late request for a v2 key of #%d arrives\n", late_of); late = none; late_of = 0 }
-    :: d_step { late == renew && !calm -> renew_key(late_of);
+        add(late_of, 0); printf("a late request for a v2 key of #%d arrives\n", late_of); gone() }
+    :: d_step { late == renew && !calm && !(INDEX && late_old) -> renew_key(late_of, late_lasts);
         printf("a late v2 renewal of #%d arrives\n", late_of); done }
     :: d_step { late == plain && !calm -> write_key(late_of, 1);
         printf("a late v2 write of #%d (Samba's) arrives\n", late_of); done }
     :: d_step { late == delete && !calm -> delete_keys(late_of);
         printf("a late v2 delete of #%d arrives\n", late_of); done }
-    :: d_step { late != none -> late = none; late_of = 0; printf("the late request is gone\n") }
+    :: d_step { late != none -> gone(); printf("the late request is gone\n") }
     :: d_step { served && !calm && !samba(0) && !samba(1) && !samba(NODES - 1) -> served = 0;
         printf("v2 is switched off\n") }
     :: d_step { !served && !calm ->
@@ -263,7 +276,7 @@ active [NODES] proctype node() {
     :: d_step { at[me] == renewing && v3 == me && both[me] && served ->
         find(me);
         if
-        :: k < keys || !COMPARE -> k = 0; renew_key(me); at[me] = looking; printf("#%d has renewed both\n", me)
+        :: k < keys || !COMPARE -> k = 0; renew_key(me, FULL); at[me] = looking; printf("#%d has renewed both\n", me)
         :: k == keys && COMPARE -> k = 0; over(me); printf("#%d finds its v2 key gone\n", me)
         fi }
     :: d_step { at[me] == looking && (!both[me] || served) ->

@@ -96,6 +96,6 @@ SABOTAGES = {
         faults="value overwritten",
     ),
     "v2: renewed by a plain write": Sabotage(
-        [(V2, "ttl=self._ttl, prevValue=self._value)", "ttl=self._ttl)")], mix="2,2,2,2,2"
+        [(V2, "ttl=self._ttl, **compared)", "ttl=self._ttl)")], mix="2,2,2,2,2"
     ),
 }

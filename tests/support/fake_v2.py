@@ -107,6 +107,8 @@ class EtcdV2:
             return self._fault(404, 100, "Key not found")
         if found and params.get("prevValue", found["value"]) != found["value"]:
             return self._fault(412, 101, "Compare failed")
+        if found and int(params.get("prevIndex", found["modified"])) != found["modified"]:
+            return self._fault(412, 101, "Compare failed")
         self._next()
         self._write(name, params["value"], params["ttl"])
         return 200, {"action": "compareAndSwap", "node": self._shown(name)}
