@@ -47,10 +47,7 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         # CTDB must get its character in any case; nobody can use a traceback.
         status.fail(error)
-        if process.is_scarcity(error):
-            lines.error(f"this machine has no resources left: {error}: raise its limits or find what uses them up")
-        else:
-            lines.error(_bug(error))
+        lines.error(_unexpected(error))
     return int(status.written or 0)
 
 
@@ -66,7 +63,8 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
 
     data = file.read(options.config)
     testparm = None
-    if b"netbios_name" not in data:
+    # Its own comment names it. No key stands after a #.
+    if not any(b"netbios_name" in line.partition(b"#")[0] for line in data.splitlines()):
         from .ctdb import commands
 
         # It takes as long as the imports: let it run beside them.
@@ -127,7 +125,7 @@ def _report(arguments: list[str]) -> int:
     try:
         options = parse_options(arguments)
         if options.status == options.check:
-            raise Refused("--json goes with one of --status and --check: see --help")
+            raise Refused("one of --status and --check is needed, with or without --json: see --help")
         _find_packages()
         from .report import command
 
@@ -135,7 +133,7 @@ def _report(arguments: list[str]) -> int:
     except Refused as refusal:
         fault = str(refusal)
     except Exception as error:
-        fault = _bug(error)
+        fault = _unexpected(error)
     try:
         os.write(2, f"UNKNOWN: {fault}\n".encode("utf-8", "backslashreplace"))
     except OSError:
@@ -143,8 +141,12 @@ def _report(arguments: list[str]) -> int:
     return 3
 
 
-def _bug(error: Exception) -> str:
-    """What to say of an unexpected error: without its text, which may quote a secret from the file."""
+def _unexpected(error: Exception) -> str:
+    """What to say of an error that is none of errors: of a bug without its text, which may quote a secret."""
+    from .ctdb.process import is_scarcity
+
+    if is_scarcity(error):
+        return f"this machine has no resources left: {error}: raise its limits or find what uses them up"
     at = error.__traceback__
     while at and at.tb_next:
         at = at.tb_next
@@ -203,7 +205,8 @@ def _parse_all(arguments: list[str]) -> Options:
         epilog="Without --status or --check: prints one character: 0 holding the lock, 1 contention, 2 took too long,"
         " 3 error.",
     )
-    parser.add_argument("-c", dest="config", metavar="FILE", help=f"configuration file ({default_path()})")
+    default = default_path().replace("%", "%%")
+    parser.add_argument("-c", dest="config", metavar="FILE", help=f"configuration file ({default})")
     parser.add_argument("-v", dest="verbose", action="count", help="log more on stderr, up to -vvv")
     parser.add_argument(
         "--status", action="store_true", help="show holder and endpoints; 0 good, 1 warning, 2 critical, 3 unknown"

@@ -50,7 +50,8 @@ def look_up(domain: str, protocol: str) -> list[tuple[str, int]]:
         raise OSError("the name servers refuse to answer") from None
     except dns.exception.Timeout:
         raise OSError("the name servers give no answer") from None
-    except dns.exception.DNSException as error:
+    except (dns.exception.DNSException, ValueError) as error:
+        # ValueError: resolv.conf is not UTF-8.
         raise OSError(f"the name servers cannot be asked: {type(error).__name__}") from None
     raise OSError(f"there are no SRV records {' or '.join(names)}")
 

@@ -134,7 +134,7 @@ class Client:
         _, body = self._endpoints.get(endpoint, "/version", until)
         found["latency"] = round(time.monotonic() - began, 6)
         found.update(reachable=True, version=str(json.loads(body)["etcdserver"]))
-        _, body = self._endpoints.get(endpoint, "/v2/stats/self", until)
+        _, body = self._endpoints.get(endpoint, f"{self._config.version_prefix}/stats/self", until)
         state = json.loads(body)
         found["leader"] = state["state"] == "StateLeader"
         if not state["leaderInfo"]["leader"].strip("0"):

@@ -120,12 +120,10 @@ def _host(text: str) -> tuple[str, int | None]:
     match = re.fullmatch(_HOST, text, re.ASCII)
     if not match:
         raise ValueError(text)
-    if match["name"]:
-        dns_name(match["name"])
     port = match["port"]
     if port and not 1 <= int(port) <= 65535:
         raise ValueError(text)
-    return match["v6"] or match["name"], int(port) if port else None
+    return match["v6"] or dns_name(match["name"]), int(port) if port else None
 
 
 def dns_name(value: object) -> str:

@@ -70,7 +70,7 @@ def run(refresh: float, lock: Lock, contender: Contender, limit: Limit, watch: W
         try:
             contender.nonce_file.leave()
         except OSError as error:
-            log.info(f"after a kill the lock is free only when its lease ends: {error.filename}: {error.strerror}")
+            log.info(f"after a kill the lock is free only when its lease ends: {error}")
         _hold(refresh, lock, grant, fence, watch, log)
     except Contended as contention:
         status.write(CONTENTION)

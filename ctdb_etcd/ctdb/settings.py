@@ -19,8 +19,11 @@ _LEADER_TIMEOUT = 5.0
 
 
 def elsewhere() -> str:
-    """The first address of CTDB's nodes file that is not this machine's, and where it is; empty if there is none."""
-    path = in_ctdb_base("nodes")
+    """The first address of CTDB's nodes that is not this machine's, and where it is; empty if there is none."""
+    path = _cluster("nodes list") or in_ctdb_base("nodes")
+    if path.startswith("!"):
+        # A command that makes the list is for a list that changes. CTDB runs it; it may take long.
+        return f"a node of 'nodes list' (in {in_ctdb_base('ctdb.conf')})"
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             lines = [line.strip() for line in file]
@@ -35,16 +38,24 @@ def leader_timeout() -> float:
 
     CTDB's default for a file that cannot be read or understood.
     """
-    # Slow to import; who takes the lock needs the nodes alone.
+    try:
+        return float(_cluster("leader timeout"))
+    except ValueError:
+        return _LEADER_TIMEOUT
+
+
+def _cluster(option: str) -> str:
+    """An option of ctdb.conf's section for the cluster; empty if it is not there or cannot be read."""
+    # Slow to import; few who take the lock need it.
     import configparser
 
     parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), allow_no_value=True)
     try:
         with open(in_ctdb_base("ctdb.conf"), encoding="utf-8", errors="replace") as file:
             parser.read_file(file)
-        return float(parser.get("cluster", "leader timeout"))
-    except (OSError, configparser.Error, ValueError, TypeError):
-        return _LEADER_TIMEOUT
+        return parser.get("cluster", option) or ""
+    except (OSError, configparser.Error):
+        return ""
 
 
 def _is_ours(address: str) -> bool:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Seconds for the other endpoints to answer, all at one time.
 _ANSWER_TIME = 0.5
+# Of these, what they have at the deadline too: nobody may hold because no time was left to ask.
+_LEAST_TIME = 0.1
 
 
 class OneEtcd:
@@ -40,7 +42,8 @@ class OneEtcd:
     def confirm(self, lock: ApiLock, deadline: float) -> None:
         """Ask all endpoints for this lock, which is taken, or its lease. Raises Refused, Lost, Unavailable, Stopped."""
         self._shared(lock, deadline)
-        until = min(deadline, time.monotonic() + _ANSWER_TIME)
+        now = time.monotonic()
+        until = max(min(deadline, now + _ANSWER_TIME), now + _LEAST_TIME)
         seen = self._ask_others(lock, until)
         own = self._endpoints.cluster or 0
         clusters = {own: [lock.endpoint]}

@@ -221,7 +221,7 @@ class Lock:
         if not first:
             self._log.info(f"evicted from {self._directory}, its process is gone: {describe(dead.value)}")
             if dead.lease:
-                self._make_lease(dead.lease).end(time.monotonic() + _CLEAN_UP)
+                self._make_lease(dead.lease).end(min(deadline, time.monotonic() + _CLEAN_UP))
         return first
 
     def _put(

@@ -13,7 +13,6 @@ import os
 import time
 
 from ..client.endpoints import Endpoints
-from ..client.retry import reason
 from ..ctdb.settings import elsewhere, leader_timeout
 from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import LEAST_TRY, fits
@@ -62,8 +61,8 @@ class Check:
         directory = config.directory(name)
         try:
             seen, config = endpoint_health.endpoints(config, directory, waiter, self._log)
-        except OSError as error:
-            self.note("fault", "endpoints", f"DNS does not name those of {config.srv_domain}: {reason(error)}")
+        except Unavailable as failure:
+            self.note("fault", "endpoints", str(failure))
             return
         except Refused as refusal:
             self.note("fault", "tls", str(refusal))
@@ -167,7 +166,8 @@ class _Trial:
             attempt()
         except (LockError, TypeError, ValueError) as error:
             # The first call logs in.
-            failed = "login" if self._config.username and self._client.logged_in is False else item
+            at_login = self._config.username and self._client.logged_in is False and isinstance(error, Refused)
+            failed = "login" if at_login else item
             self._check.note("fault", failed, str(error))
             return False
         return True

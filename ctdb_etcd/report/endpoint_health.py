@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from ..client.endpoints import Endpoints
 from ..client.http1 import Disconnected, HttpError
 from ..client.retry import reason
-from ..errors import LockError
+from ..errors import LockError, Unavailable
 from ..lock.open import apis_in_use, load, open_api
 from ..lock.v2_served import serves_v2
 from ..log import printable
@@ -46,10 +46,13 @@ _RESET = os.strerror(errno.ECONNRESET)
 def endpoints(config: Config, directory: str, waiter: Patient, log: Log) -> tuple[list[dict[str, Any]], Config]:
     """The health of each endpoint, and the configuration with only those that answer: others would only take time.
 
-    Raises OSError if DNS does not name them, Refused if a TLS file is unusable.
+    Raises Unavailable if DNS does not name them, Refused if a TLS file is unusable.
     """
     found = Endpoints(config, waiter, log)
-    found.find(time.monotonic() + ANSWER_TIME)
+    try:
+        found.find(time.monotonic() + ANSWER_TIME)
+    except OSError as error:
+        raise Unavailable(f"DNS does not name the endpoints of {config.srv_domain}: {reason(error)}") from None
     api = apis_in_use(config, None)[0]
     load(api)  # which takes long with v2 on a busy machine, and must not count as the endpoints' time
     until = time.monotonic() + ANSWER_TIME

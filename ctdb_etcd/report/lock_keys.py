@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Nobody reads more keys than this; the holder's is the first.
 MOST = 100
 # What Samba's helper writes: a UUID and the node's number.
-_SAMBA = re.compile(r"[0-9a-f]{32}_(\d+)")
+_SAMBA = re.compile(r"[0-9a-f]{32}_([0-9]{1,9})")
 
 
 def describe(key: Key, api: str, now: float) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import time
 
 from .. import __version__
 from ..client.endpoints import Endpoints
-from ..client.retry import reason
 from ..errors import LockError, Refused, Unavailable
 from ..lock.open import apis_in_use, open_api
 from ..log import printable
@@ -72,11 +71,8 @@ class Status:
             self.report["lock"] = {"name": name, "name_from": subject.name_from, "path": directory, "api": config.api}
         try:
             self.report["endpoints"], config = endpoint_health.endpoints(config, directory, waiter, self._log)
-        except OSError as error:
-            self.problem(UNKNOWN, f"DNS does not name the endpoints of {config.srv_domain}: {reason(error)}")
-            return
-        except Refused as refusal:
-            self.problem(UNKNOWN, str(refusal))
+        except (Unavailable, Refused) as failure:
+            self.problem(UNKNOWN, str(failure))
             return
         self._judge_endpoints()
         if name and config.hosts:

@@ -48,6 +48,12 @@ def test_help_and_version_are_printed():
         assert re.fullmatch(rb"ctdb_etcd_lock \d+\.\d+\S*\n", helper.stdout)
 
 
+def test_help_shows_any_path_of_the_default_file():
+    with Helper(None, "--help", env={"CTDB_BASE": "/srv/100%/%s"}) as helper:
+        helper.wait_exit()
+        assert helper.returncode == 0 and "(/srv/100%/%s/ctdb_etcd_lock.conf)" in helper.stdout.decode()
+
+
 def test_a_bad_file_gives_status_3_and_all_its_lines_on_stderr(tmp_path):
     conf = tmp_path / "bad.conf"
     conf.write_text("port = 0\nnetbios_name = X\nhots = a\n")

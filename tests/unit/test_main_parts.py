@@ -93,7 +93,7 @@ def test_work_begins_with_parent_start_time_and_default_sigint():
 
 
 def test_error_that_was_raised_nowhere_has_no_place():
-    assert subject._bug(ValueError()) == "this is a bug, please report it: ValueError "
+    assert subject._unexpected(ValueError()) == "this is a bug, please report it: ValueError "
 
 
 # Commands for operators
@@ -122,8 +122,15 @@ def test_report_is_run_with_its_options_and_its_status_returned(status):
 
 @pytest.mark.parametrize("words", ["--json", "--status --check"])
 def test_one_report_at_a_time_is_made(words):
-    says = "UNKNOWN: --json goes with one of --status and --check: see --help"
+    says = "UNKNOWN: one of --status and --check is needed, with or without --json: see --help"
     assert reported(words, lambda options: 0) == str((3, f".{says}\n"))
+
+
+def test_report_without_descriptors_says_so():
+    def fails(options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    assert "UNKNOWN: this machine has no resources left: [Errno 24] Too many" in reported("--check", fails)
 
 
 def test_error_of_a_report_is_unknown():
@@ -207,9 +214,17 @@ def test_name_is_asked_of_testparm_which_starts_first(parts):
     assert given.testparm == () and given.open_lock[1] == "FOUND"
 
 
-def test_name_in_a_comment_costs_time_and_nothing_else(parts):
-    given = parts.work("# netbios_name = N\napi = 3\n")
-    assert given.find[0] is None and given.open_lock[1] == "FOUND" and "testparm" not in parts.given
+@pytest.mark.parametrize("line", ["#netbios_name =", "# netbios_name = N", "api = 3  # not netbios_name"])
+def test_name_in_a_comment_is_none(parts, line):
+    given = parts.work(f"{line}\nport = 1\n")
+    assert given.find[0] == "started" and given.open_lock[1] == "FOUND"
+
+
+@pytest.mark.parametrize(
+    "line", ["netbios_name=N", "'netbios_name' = N # x", '  "netbios_name"="N"', "port=1\rnetbios_name=N"]
+)
+def test_testparm_is_not_started_for_a_file_with_a_name(parts, line):
+    assert parts.work(f"#x\n{line}\n").open_lock[1] == "N" and "testparm" not in parts.given
 
 
 def test_warnings_and_notes_of_the_file_are_logged(parts):

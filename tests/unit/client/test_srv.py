@@ -82,6 +82,15 @@ def test_failure_of_the_name_servers_is_named(names, error, text):
         srv.look_up("d", "http")
 
 
+def test_resolv_conf_that_is_not_utf_8_is_a_failure_and_no_bug(names, monkeypatch):
+    def fails():
+        b"\xe4".decode()
+
+    monkeypatch.setattr(resolver, "Resolver", fails)
+    with pytest.raises(OSError, match="^the name servers cannot be asked: UnicodeDecodeError$"):
+        srv.look_up("d", "http")
+
+
 def test_missing_dnspython_is_refused_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "dns.resolver", None)
     with pytest.raises(Refused, match="srv_domain needs dnspython, which .*: install python3-dnspython"):

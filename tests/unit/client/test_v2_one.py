@@ -49,11 +49,11 @@ def test_client_apart_asks_one_endpoint_of_whatever_cluster(rig, monkeypatch):
     assert rig.client.cluster == 0xABC and rig.client.endpoint == A
 
 
-def member(state, leader, seconds=0.0):
+def member(state, leader, seconds=0.0, prefix="/v2"):
     """Return a member's server: it answers each request after so many seconds."""
     answers = {
         "/version": {"etcdserver": "3.4.23", "etcdcluster": "3.4.0"},
-        "/v2/stats/self": {"state": state, "leaderInfo": {"leader": leader}},
+        f"{prefix}/stats/self": {"state": state, "leaderInfo": {"leader": leader}},
     }
     return lambda path, body: always((seconds, answer(200, answers[path])))(path, body)
 
@@ -72,6 +72,14 @@ def test_health_is_what_the_member_reports(rig, state, leader, more):
     found = {}
     rig.client.health(B, rig.clock.now + 1, found)
     assert found == {"reachable": True, "version": "3.4.23", "latency": 0.0, **more}
+
+
+def test_health_is_asked_below_the_prefix_of_the_api(rig):
+    rig.b.serve = member("StateLeader", "1", prefix="/etcd/v2")
+    rig.client._config.version_prefix = "/etcd/v2"
+    found = {}
+    rig.client.health(B, rig.clock.now + 1, found)
+    assert found["leader"] is True
 
 
 def test_latency_is_that_of_the_first_answer_in_microseconds(rig):

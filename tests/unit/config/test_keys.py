@@ -37,6 +37,7 @@ from tests.support.conf import parse, refused
         ("host = http://user:secret@a", "host: the value is not allowed"),
         ("host = a:70000", "host: 'a:70000' is not allowed"),
         ("host = http://a:2379", "host: 'http://a:2379' is not allowed"),
+        ("host = a., b, A", "host: a (port 2379) is there 2 times: name each endpoint once"),
         ("host = a, b, a", "host: a (port 2379) is there 2 times: name each endpoint once"),
         ("host = a:2379, A, b, a", "host: a (port 2379) is there 3 times: name each endpoint once"),
         ("netbios_name = A B", "netbios_name: 'A B' is not allowed: it takes at most 63 ASCII letters"),

@@ -68,6 +68,25 @@ def test_own_addresses_are_known_even_if_any_address_can_be_bound(file, monkeypa
     assert settings.elsewhere().startswith("198.51.100.1")
 
 
+def test_nodes_list_of_ctdb_conf_is_read_in_place_of_the_nodes_file(file, tmp_path):
+    conf, own = tmp_path / "ctdb.conf", tmp_path / "list"
+    conf.write_text(f"[cluster]\n  nodes list = {own}\n")
+    file.write_text("198.51.100.1\n")
+    assert settings.elsewhere() == ""
+    own.write_text("127.0.0.1\n198.51.100.2\n")
+    assert settings.elsewhere() == f"198.51.100.2 (in {own})"
+    conf.write_text("[cluster]\n  nodes list =\n")
+    assert settings.elsewhere() == f"198.51.100.1 (in {file})"
+
+
+def test_nodes_list_by_a_command_means_other_machines(file, tmp_path):
+    conf = tmp_path / "ctdb.conf"
+    conf.write_text(f"[cluster]\nnodes list = !touch {tmp_path}/run\n")
+    file.write_text("127.0.0.1\n")
+    assert settings.elsewhere() == f"a node of 'nodes list' (in {conf})"
+    assert not (tmp_path / "run").exists()
+
+
 def test_nodes_file_is_that_of_ctdb(monkeypatch):
     opened = []
 

@@ -113,6 +113,8 @@ VALUES = st.one_of(
     st.text(max_size=60),
     JSON.map(json.dumps),
     st.integers(1, 200000).map("[".__mul__),
+    # Like a value of Samba's helper.
+    st.integers(1, 5000).map(lambda digits: f"{'a' * 32}_{'9' * digits}"),
     # Our value with some of its fields replaced.
     st.dictionaries(st.sampled_from(WHO), st.one_of(JSON, NUMBERS, st.just(10**400))).map(
         lambda fields: json.dumps({**json.loads(OURS), **fields})

@@ -129,8 +129,10 @@ def test_unknown_cluster_id_differs_from_all_others():
     assert "a of cluster 0; b of cluster a" in refusal(etcd)
 
 
-@pytest.mark.parametrize("seconds, answer_time", [(10.0, 0.5), (0.25, 0.25)])
-def test_other_endpoints_have_half_a_second_or_until_the_deadline(monkeypatch, seconds, answer_time):
+@pytest.mark.parametrize(
+    "seconds, answer_time", [(10.0, 0.5), (0.25, 0.25), (0.125, 0.125), (0.0625, 0.1), (0.0, 0.1), (-3.0, 0.1)]
+)
+def test_others_have_until_the_deadline_and_a_tenth_to_half_second(monkeypatch, seconds, answer_time):
     monkeypatch.setattr(time, "monotonic", lambda: 1024.0)
     untils = []
     etcd = Etcd((OURS, False))

@@ -32,6 +32,14 @@ def test_a_dead_process_is_evicted_and_its_lease_ended(rig):
     rig.refresh()
 
 
+@pytest.mark.parametrize("seconds, bound", [(20.0, 1.0), (4 * ONE, 4 * ONE - 3 * ONE)])
+def test_end_of_an_evicted_lease_is_waited_for_until_the_deadline(rig, seconds, bound):
+    deadline = rig.clock.now + seconds
+    rig.lock.take(rig.contender, deadline)
+    (revoke,) = rig.asked("lease/revoke")
+    assert revoke.deadline == revoke.sent[0] + bound <= deadline
+
+
 def test_eviction_of_a_key_without_a_lease_ends_no_lease(empty):
     empty.etcd.put(f"{empty.directory}dead", value(DEAD))
     empty.take()
