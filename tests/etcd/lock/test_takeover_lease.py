@@ -52,7 +52,7 @@ def test_one_of_4_helpers_waiting_for_a_lease_gets_the_lock(conf, keys, nonce_fi
         crash(holder, nonce_file, elsewhere=True)
         time.sleep(6.5)
         # The helpers wait in shells first, but their parent is this process, and they see its name.
-        with contend(4, lambda _: conf(), "-v") as helpers:
+        with contend(4, lambda _: conf(acquire_timeout=9), "-v") as helpers:
             answers = sorted(helper.stdout for helper in helpers)
             assert answers == [b"0"] + [b"1"] * 3, [helper.describe() for helper in helpers]
             assert all("waiting for the end of a lease" in helper.stderr for helper in helpers)
