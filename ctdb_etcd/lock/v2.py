@@ -51,7 +51,7 @@ class Lock:
         self._log = log
         self._value = ""
         self._key = ""
-        self._index = 0
+        self._index: int  # of its last change
 
     def look(self, contender: Contender, deadline: float) -> None:
         contender.contend(self._front, deadline)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Tests of the command's own file: where it finds modules."""
+"""Tests of where the command finds modules."""
 
 from __future__ import annotations
 
