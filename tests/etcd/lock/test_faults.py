@@ -125,7 +125,8 @@ def test_loss_of_one_member_of_three_keeps_the_lock(helper_conf, lock_name, apis
 
         def start(api, members):
             hosts = [member.endpoint for member in members]
-            return stack.enter_context(Helper(helper_conf(api=api, host=hosts, netbios_name=names[api])))
+            conf = helper_conf(api=api, host=hosts, netbios_name=names[api], acquire_timeout=9)
+            return stack.enter_context(Helper(conf))
 
         helpers = {api: start(api, order) for api in apis}
         assert [helper.status() for helper in helpers.values()] == ["0"] * len(apis)

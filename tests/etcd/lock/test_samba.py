@@ -154,7 +154,7 @@ def test_api_3_takes_no_part_in_the_v2_lock(samba, conf, keys):
 
 @pytest.mark.slow
 def test_sigterm_at_any_moment_leaves_neither_lock(conf, keys):
-    for helper in terminated_at_any_moment(lambda: conf("auto"), 10, 10):
+    for helper in terminated_at_any_moment(lambda: conf("auto", acquire_timeout=30), 10, 10):
         assert keys() == ([], []), helper.describe()
 
 

@@ -31,13 +31,14 @@ def test_elected_leader_waits_for_the_end_of_an_unrenewed_lease(conf, nonce_file
 
 @pytest.mark.slow
 def test_lease_renewed_while_it_is_waited_for_is_contention(conf, nonce_file, elected):
-    with Helper(conf()) as holder:
+    longer = conf(lock_ttl=12, acquire_timeout=9)
+    with Helper(longer) as holder:
         assert holder.status() == "0"
-        # Between two renewals: 5 s later the fence, due 8 s after the last renewal, has not ended the holder.
+        # Between two renewals: 5 s later the fence, due 11 s after the last renewal, has not ended the holder.
         time.sleep(1.5 * REFRESH)
         holder.stop()
         time.sleep(5)
-        with Helper(conf(), "-v") as waiting:
+        with Helper(longer, "-v") as waiting:
             wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 5, "it to wait")
             assert not waiting.output
             holder.cont()
