@@ -214,7 +214,7 @@ def terminated_at_any_moment(conf: Callable[[], Conf], parts: int, exit_within: 
     after it, or later: some helpers were terminated before `0`, some after.
     """
     with Helper(conf()) as helper:
-        assert helper.status() == "0"
+        assert helper.status() == "0", helper.describe()
         usual = helper.answered_after
         helper.terminate()
         helper.wait_exit()
@@ -235,7 +235,7 @@ def terminated_at_any_moment(conf: Callable[[], Conf], parts: int, exit_within: 
 
 def crash(holder: Helper, nonce_file: Path, elsewhere: bool = False) -> None:
     """Kill a holder once it has written its nonce file; with `elsewhere` remove the file, as if on another machine."""
-    assert holder.status() == "0"
+    assert holder.status() == "0", holder.describe()
     wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), 2, "the holder's nonce file")
     if elsewhere:
         nonce_file.unlink()
