@@ -63,7 +63,7 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
 
     data = file.read(options.config)
     testparm = None
-    # Its own comment names it. No key stands after a #.
+    # The packaged file has it in a comment. No key stands after a #.
     if not any(b"netbios_name" in line.partition(b"#")[0] for line in data.splitlines()):
         from .ctdb import commands
 

@@ -105,8 +105,9 @@ def open_lock(config: Config, name: str, elsewhere: Callable[[], str], waiter: W
 
     `elsewhere` returns the address of another machine that takes part in the lock, or an empty text.
     """
-    log.about(config.directory(name))
-    return JointLock(Terms(config.directory(name), Endpoints(config, waiter, log), elsewhere))
+    directory = config.directory(name)
+    log.about(directory)
+    return JointLock(Terms(directory, Endpoints(config, waiter, log), elsewhere))
 
 
 class Terms:
