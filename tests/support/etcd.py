@@ -25,7 +25,7 @@ from .process import Watched
 class LockProcess(Watched):
     """An `etcdctl lock PATH` process: another client that waits for the lock or holds it."""
 
-    def wait_acquired(self, timeout: float = 10) -> str:
+    def wait_acquired(self, timeout: float = 30) -> str:
         """Wait until it holds the lock; return its key."""
         return self.wait_output(timeout).decode().strip()
 
@@ -34,7 +34,7 @@ class LockProcess(Watched):
         """Whether it holds (or has held) the lock."""
         return bool(self.output)
 
-    def release(self, timeout: float = 10) -> None:
+    def release(self, timeout: float = 30) -> None:
         """Interrupt etcdctl, which releases the lock, and wait until it exits."""
         self.signal(signal.SIGINT)
         self.wait_exit(timeout)
@@ -133,7 +133,7 @@ class Etcd:
             member.heal()
         self.wait_healthy()
 
-    def leader(self, timeout: float = 15) -> Member:
+    def leader(self, timeout: float = 30) -> Member:
         """Return the leader on which all running members agree; wait for the end of an election."""
 
         def agreed() -> Optional[Member]:
@@ -151,8 +151,8 @@ class Etcd:
             "etcdctl",
             "--endpoints",
             endpoint or ",".join(member.endpoint for member in self.running),
-            "--dial-timeout=2s",
-            "--command-timeout=5s",
+            "--dial-timeout=5s",
+            "--command-timeout=20s",
         ]
         if self.tls:
             argv += [
@@ -168,7 +168,7 @@ class Etcd:
             argv += ["--user", self.user]
         return [*argv, *args], {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
 
-    def etcdctl(self, *args: str, endpoint: str = "", timeout: float = 10) -> str:
+    def etcdctl(self, *args: str, endpoint: str = "", timeout: float = 30) -> str:
         """Run etcdctl on the running members, or on this endpoint; return its stdout."""
         argv, env = self._etcdctl(*args, endpoint=endpoint)
         done = subprocess.run(

@@ -130,8 +130,9 @@ def helper_conf(
 ) -> Iterator[HelperConf]:
     """`helper_conf(key=value, ...)` writes a new configuration file and returns its path.
 
-    By default `host` and `port` are those of `etcd` (started only then) and `netbios_name` is `lock_name`.  A value may
-    be a list.  None omits a key.  Everything else is written unchanged.
+    By default `host` and `port` are those of `etcd` (started only then), `netbios_name` is `lock_name`, and
+    `acquire_timeout` is long enough for a busy machine.  A value may be a list.  None omits a key.  Everything else is
+    written unchanged.
     """
     numbers = itertools.count(1)
     names: set[str] = set()
@@ -140,7 +141,7 @@ def helper_conf(
         if "host" not in keys:
             host, port = request.getfixturevalue("etcd").endpoints[0].split(":")
             keys = {"host": host, "port": port, **keys}
-        keys = {"netbios_name": lock_name, **keys}
+        keys = {"netbios_name": lock_name, "acquire_timeout": 20, **keys}
         names.add(str(keys["netbios_name"]).upper())  # as the helper does
         path = tmp_path / f"ctdb_etcd_lock.{next(numbers)}.conf"
         path.write_text("".join(f"{key} = {text(value)}\n" for key, value in keys.items() if value is not None))

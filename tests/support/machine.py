@@ -132,7 +132,7 @@ def spawn(
     )
 
 
-def end(child: subprocess.Popen[bytes], timeout: float = 10) -> None:
+def end(child: subprocess.Popen[bytes], timeout: float = 30) -> None:
     """Kill the child with SIGKILL and reap it, unless it has been reaped."""
     if child.returncode is None:
         child.kill()

@@ -123,7 +123,7 @@ class Member:
         self.running = False
         os.kill(self.pid, signal.SIGSTOP)
         # A thread on another processor may still answer for a moment.
-        wait_until(lambda: set(thread_states(self.pid)) == {"T"}, 10, "each thread of etcd to stop", 0.001)
+        wait_until(lambda: set(thread_states(self.pid)) == {"T"}, 20, "each thread of etcd to stop", 0.001)
 
     def resume(self) -> None:
         """Send SIGCONT."""
@@ -169,7 +169,7 @@ class Member:
             return None
         return answer if isinstance(answer, dict) else None
 
-    def request(self, method: str, path: str, timeout: float = 2) -> dict[str, Any]:
+    def request(self, method: str, path: str, timeout: float = 10) -> dict[str, Any]:
         """Send one HTTP request (POST with an empty object); return the JSON answer, or {} if none comes in time."""
         return self.ask(method, path, "{}" if method == "POST" else None, timeout) or {}
 

@@ -77,7 +77,7 @@ class Node:
                 self.cluster.namespace.kill(self.pids(), signal)
             return not self.pids()
 
-        self.cluster.wait_until(dead, 5, f"{self} to be dead")
+        self.cluster.wait_until(dead, 20, f"{self} to be dead")
 
     def pids(self) -> list[int]:
         """Return the pids inside the namespace of live processes with this node's CTDB_BASE in their environment."""

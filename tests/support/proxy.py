@@ -124,7 +124,7 @@ class Proxy:
         """
         self._do("trap", pattern=matching.decode("latin-1"), stays=every)
 
-    def wait_held(self, timeout: float = 10, count: int = 1) -> None:
+    def wait_held(self, timeout: float = 30, count: int = 1) -> None:
         """Wait until `count` requests are held by `hold_next_request`."""
         wait_until(lambda: self.seen().trapped >= count, timeout, f"{count} requests held by the proxy", 0.01)
 

@@ -32,8 +32,8 @@ def test_any_bytes_on_the_wire_give_ctdb_a_status(server, tmp_path, api, chunks,
     host = f"host = 127.0.0.1:{server.port}\n"
     conf.write_text(f"{host}api = {api}\nnetbios_name = X\nacquire_timeout = 1\nread_timeout = 0.4\n")
     with Helper(conf) as helper:
-        status = helper.status(8)
-        helper.wait_exit(3)
+        status = helper.status()
+        helper.wait_exit()
         assert helper.stdout == status.encode() and status in "123", helper.describe()
         assert "Traceback" not in helper.stderr and "this is a bug" not in helper.stderr, helper.describe()
 
@@ -74,6 +74,6 @@ def test_answer_without_an_end_does_not_fill_memory(helper_conf, endless, api):
             lines = Path(f"/proc/{helper.pid}/status").read_text().splitlines()
             peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))])
         assert helper.status() == "2"
-        assert helper.answered_after < 4.5
+        assert helper.answered_after < 10
         assert "an answer of more than" in helper.stderr
     assert 0 < peak < 100_000  # KiB

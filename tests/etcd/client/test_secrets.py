@@ -34,7 +34,7 @@ def test_secrets_are_not_in_the_log_the_value_or_the_process_list(guarded, conf,
                 time.sleep(2.5)
                 proxy.forward()
                 change_password(guarded, user, "another")
-                helper.wait_exit(15)
+                helper.wait_exit()
                 log = helper.stderr
                 shown = log + key["value"] + processes.stdout.decode(errors="replace")
     assert "POST /v3/auth/authenticate" in log and "'Authorization': '***'" in log

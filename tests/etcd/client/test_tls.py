@@ -55,7 +55,7 @@ def refusal(conf, **options):
     """Return the only line that the helper logs when it answers `3`."""
     with Helper(conf, **options) as helper:
         assert helper.status() == "3", helper.describe()
-        assert helper.answered_after < 5
+        assert helper.answered_after < 10
         helper.wait_exit()
         assert len(helper.stderr.splitlines()) == 1, helper.describe()
         return helper.stderr.strip()
@@ -153,7 +153,7 @@ def test_v2_without_a_required_certificate_reports_the_likely_cause(strict, help
     # urllib3 does not wait for the alert, and often misses it.
     conf = helper_conf(host=strict.endpoints[0], protocol="https", ca_cert=pki.ca, api="2")
     with Helper(conf) as helper:
-        wait_until(lambda: helper.stderr, 5, "a line after the first round")
+        wait_until(lambda: helper.stderr, 20, "a line after the first round")
         assert "certificate" in helper.stderr and "cert" in helper.stderr
 
 
@@ -192,15 +192,15 @@ def test_handshake_that_never_ends_delays_no_longer_than_its_timeout(server, hel
         with Helper(helper_conf(host=[proxy.endpoint, server.endpoints[0]], **keys)) as helper:
             assert helper.status() == "0"
             assert 1.5 < helper.answered_after < 9
-        with Helper(helper_conf(host=proxy.endpoint, acquire_timeout=5, **keys)) as helper:
-            wait_until(lambda: helper.stderr, 5, "a line after the first round")
+        with Helper(helper_conf(host=proxy.endpoint, **keys)) as helper:
+            wait_until(lambda: helper.stderr, 20, "a line after the first round")
             asked = time.monotonic()
             helper.terminate()
-            assert helper.wait_exit() - asked < 2
-        with Helper(helper_conf(host=proxy.endpoint, acquire_timeout=5, **keys)) as helper:
+            assert helper.wait_exit() - asked < 10
+        with Helper(helper_conf(host=proxy.endpoint, acquire_timeout=5, read_timeout=20, **keys)) as helper:
             assert helper.status() == "2"
             helper.wait_exit()
-            assert helper.answered_after < 7.5  # not a whole read_timeout more
+            assert helper.answered_after < 15  # not a whole read_timeout
 
 
 @pytest.mark.slow

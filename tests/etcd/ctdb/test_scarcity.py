@@ -29,7 +29,7 @@ def test_sigterm_without_a_free_descriptor_releases_the_lock(helper_conf, keys):
         assert helper.status() == "0"
         descriptors(helper, 3)
         helper.terminate()
-        helper.wait_exit(3)
+        helper.wait_exit()
         assert not keys() and "bug" not in helper.stderr
 
 
@@ -38,7 +38,7 @@ def test_start_without_descriptors_gives_2_and_one_line(helper_conf, keys):
     answers = set()
     for limit in range(4, 16):
         with Helper(None, f"--nofile={limit}", PROGRAM, "-c", str(helper_conf()), program="prlimit") as helper:
-            wait_until(lambda: helper.output or not helper.alive, 10, "a character or the end")
+            wait_until(lambda: helper.output or not helper.alive, 20, "a character or the end")
             if not helper.output:
                 assert "ctdb_etcd_lock: " not in helper.stderr, helper.describe()
                 continue
@@ -76,7 +76,7 @@ def test_lock_is_taken_and_released_without_proc(helper_conf, keys):
 def test_pause_while_the_timer_is_first_set_gives_no_lock(helper_conf, keys):
     delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_enter=8000000:when=1"]
     with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
-        assert helper.status(20) == "2", helper.describe()
+        assert helper.status() == "2", helper.describe()
         helper.wait_exit()
         assert not keys() and "nothing is left of its lease" in helper.stderr
 
@@ -87,14 +87,14 @@ def test_pause_while_a_renewal_sets_the_timer_does_not_move_the_end(helper_conf,
     delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_exit=1200000:when=3"]
     with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
         assert helper.status() == "0"
-        wait_until(lambda: time.monotonic() - helper.started > 2.2, 5, "the renewal")
+        wait_until(lambda: time.monotonic() - helper.started > 2.2, 20, "the renewal")
         helper.stop()
         stopped = time.monotonic()
         wait_until(lambda: not keys(), TTL + 3, "the lease to end")
         assert time.monotonic() - stopped < TTL + 2
         helper.cont()
-        continued = time.monotonic()
-        assert helper.wait_exit() - continued < 0.5
+        helper.wait_exit()
+        assert helper.returncode == -14 and helper.stderr == ""
 
 
 @pytest.mark.slow

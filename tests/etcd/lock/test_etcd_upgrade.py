@@ -75,7 +75,7 @@ def test_etcd_that_served_v2_moves_to_3_7_by_snapshots(
             assert both.status() == "0", both.describe()
             assert etcd.keys_v2(f"/_locks/_ctdb/{lock_name}")
             upgrade.move(newer[0], SNAPSHOTS)  # without --enable-v2
-            both.wait_exit(15)
+            both.wait_exit()
         with Helper(conf) as holder:
             assert holder.status() == "0", holder.describe()
             upgrade = Upgrade(etcd, Contenders(conf))

@@ -37,7 +37,7 @@ def test_sigterm_while_acquiring_behind_a_frozen_network_leaves_nothing(etcd, pr
             proxy.wait_held()
             helper.terminate()
             asked = time.monotonic()
-            assert helper.wait_exit() - asked < 2
+            assert helper.wait_exit() - asked < 10
             assert helper.stdout == b""
         proxy.release()
         time.sleep(0.3)
@@ -51,8 +51,8 @@ def test_ctdbd_sees_the_end_before_the_lock_is_released(etcd, proxy, helper_conf
         proxy.hold_next_request(b"lease/revoke")
         helper.terminate()
         proxy.wait_held()
-        helper.wait_eof(0.5)
-        assert keys(etcd, lock_name)
+        helper.wait_eof()
+        assert keys(etcd, lock_name) and helper.alive
         proxy.release()
         helper.wait_exit()
         assert not keys(etcd, lock_name)
@@ -70,7 +70,7 @@ def test_ctdbd_sees_the_end_before_the_lock_is_released(etcd, proxy, helper_conf
 )
 def test_etcd_outage_of_3_s_while_acquiring_still_gives_the_lock(etcd, proxy, helper_conf, lock_name, how, path):
     proxy.hold_next_request(path)
-    with Helper(helper_conf(host=proxy.endpoint, acquire_timeout=9)) as helper:
+    with Helper(helper_conf(host=proxy.endpoint)) as helper:
         proxy.wait_held()
         getattr(proxy, how)()
         proxy.release()
@@ -85,18 +85,18 @@ def test_etcd_outage_of_3_s_while_acquiring_still_gives_the_lock(etcd, proxy, he
 def test_a_late_answer_gives_no_lock(etcd, proxy, helper_conf, lock_name):
     """The answer to the transaction comes when the lease has ended and another helper has the lock."""
     proxy.hold_next_request(b"kv/txn")
-    with Helper(helper_conf(host=proxy.endpoint, read_timeout=60, acquire_timeout=20)) as helper:
+    with Helper(helper_conf(host=proxy.endpoint, read_timeout=60)) as helper:
         proxy.wait_held()
         proxy.freeze_answers()
         proxy.release()
-        wait_until(lambda: keys(etcd, lock_name), 5, "the transaction to reach etcd")
+        wait_until(lambda: keys(etcd, lock_name), 20, "the transaction to reach etcd")
         (key,) = keys(etcd, lock_name)
         etcd.revoke(key["lease"])
         with Helper(helper_conf()) as other:
             assert other.status() == "0"
             time.sleep(TTL)
             proxy.forward()
-            assert helper.status(20) == "1", helper.describe()
+            assert helper.status() == "1", helper.describe()
             assert other.alive
 
 
@@ -113,7 +113,7 @@ def test_a_late_answer_gives_no_lock(etcd, proxy, helper_conf, lock_name):
 def test_temporary_error_of_any_etcd_release_is_waited_out(etcd, proxy, helper_conf, body):
     proxy.answer_with(503, body)
     with Helper(helper_conf(host=proxy.endpoint)) as helper:
-        wait_until(lambda: helper.stderr, 5, "a line after the first round")
+        wait_until(lambda: helper.stderr, 20, "a line after the first round")
         assert "etcd reports: etcdserver: no leader" in helper.stderr
         proxy.forward()
         assert helper.status() == "0"
@@ -131,7 +131,7 @@ def test_refusal_of_any_etcd_release_gives_3_at_once(proxy, helper_conf, body):
     proxy.answer_with(403, body)
     with Helper(helper_conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "3"
-        assert helper.answered_after < 3
+        assert helper.answered_after < 10
         helper.wait_exit()
         assert len(helper.stderr.splitlines()) == 1 and "permission denied" in helper.stderr
 
@@ -139,7 +139,7 @@ def test_refusal_of_any_etcd_release_gives_3_at_once(proxy, helper_conf, body):
 def test_etcd_without_the_gateway_gives_3_and_advice(helper_conf):
     with Etcd(1, ["--enable-grpc-gateway=false"]) as etcd, Helper(helper_conf(host=etcd.endpoints[0])) as helper:
         assert helper.status() == "3"
-        assert helper.answered_after < 3
+        assert helper.answered_after < 10
         helper.wait_exit()
         (line,) = helper.stderr.splitlines()
         assert "enable-grpc-gateway" in line

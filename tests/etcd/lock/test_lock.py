@@ -49,15 +49,15 @@ def test_directory_of_the_lock_is_that_of_the_file(etcd, helper_conf, lock_name)
         assert len(etcd.keys(f"/elsewhere/a/b/{lock_name}/")) == 1
 
 
-def test_sigterm_releases_the_lock_within_200_ms(etcd, helper_conf, lock_name):
+def test_sigterm_releases_the_lock_long_before_its_refresh(etcd, helper_conf, lock_name):
     for _ in range(5):
-        with Helper(helper_conf()) as helper:
+        with Helper(helper_conf(lock_ttl=60, refresh=20)) as helper:
             assert helper.status() == "0"
             (key,) = etcd.keys(directory(lock_name))
             helper.terminate()
             asked = time.monotonic()
             # The key goes before the process exits. Timing the exit leaves out the time that etcdctl takes.
-            assert helper.wait_exit() - asked < 0.2
+            assert helper.wait_exit() - asked < 5
             assert not etcd.keys(directory(lock_name))
             assert key["lease"] not in etcd.leases()
             assert helper.stdout == b"0" and helper.stderr == "" and helper.returncode == 0
@@ -92,7 +92,7 @@ def test_contention_is_logged_at_v_with_the_holder(etcd, helper_conf, lock_name)
 @pytest.mark.slow
 def test_one_of_16_helpers_started_at_once_holds_and_15_are_contended(etcd, helper_conf, lock_name):
     for _ in range(6):
-        with contend(16, lambda _: helper_conf(acquire_timeout=30)) as helpers:
+        with contend(16, lambda _: helper_conf()) as helpers:
             answers = sorted(helper.stdout for helper in helpers)
             assert answers == [b"0"] + [b"1"] * 15, [helper.describe() for helper in helpers]
             (holder,) = (helper for helper in helpers if helper.stdout == b"0")
@@ -106,7 +106,7 @@ def test_one_of_16_helpers_started_at_once_holds_and_15_are_contended(etcd, help
 def test_one_of_16_helpers_holds_on_three_members(etcd3, helper_conf, lock_name):
     hosts = etcd3.endpoints
     for _ in range(3):
-        rotated = lambda n: helper_conf(host=hosts[n % 3 :] + hosts[: n % 3], acquire_timeout=30)  # noqa: E731
+        rotated = lambda n: helper_conf(host=hosts[n % 3 :] + hosts[: n % 3])  # noqa: E731
         with contend(16, rotated) as helpers:
             assert sorted(helper.stdout for helper in helpers) == [b"0"] + [b"1"] * 15
             for helper in helpers:

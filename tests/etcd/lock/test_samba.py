@@ -82,7 +82,7 @@ def test_key_left_by_a_losing_samba_helper_blocks_us_until_it_expires(samba, con
         ours.wait_exit()
     tries = 0
     while True:
-        with Helper(conf(api, acquire_timeout=30)) as ours:
+        with Helper(conf(api)) as ours:
             tries += 1
             if ours.status() == "0":
                 assert ours.first_byte - left < TTL + 8
@@ -101,9 +101,9 @@ def test_one_of_16_helpers_of_all_kinds_holds(samba, conf, etcd_v2, lock_name):
             helpers = []
             for number in range(16):
                 kind = kinds[(start + number) % 4]
-                helper = samba.helper() if kind == "samba" else Helper(conf(kind, acquire_timeout=30))
+                helper = samba.helper() if kind == "samba" else Helper(conf(kind))
                 helpers.append(stack.enter_context(helper))
-            answers = [helper.status(20) for helper in helpers]
+            answers = [helper.status() for helper in helpers]
             assert answers.count("0") == 1 and answers.count("1") == 15, [helper.describe() for helper in helpers]
             holder = helpers[answers.index("0")]
             holder.terminate()
@@ -121,7 +121,7 @@ def test_key_of_sambas_helper_back_in_front_of_ours_is_a_loss(conf, etcd_v2, loc
         with successor_of(conf("auto"), TTL - 3) as ours:
             proxy.release()
             released = time.monotonic()
-            assert ours.wait_eof() - released < 2.5
+            assert ours.wait_eof() - released < 6
             assert "another key is in front of it" in ours.stderr
 
 
@@ -135,7 +135,7 @@ def test_loss_of_either_lock_ends_the_holder(conf, etcd_v2, keys, api, key):
         else:
             etcd_v2.delete(name)
         gone = time.monotonic()
-        assert helper.wait_eof() - gone < 2.5
+        assert helper.wait_eof() - gone < 6
         assert "its key is gone" in helper.stderr
 
 
@@ -154,7 +154,7 @@ def test_api_3_takes_no_part_in_the_v2_lock(samba, conf, keys):
 
 @pytest.mark.slow
 def test_sigterm_at_any_moment_leaves_neither_lock(conf, keys):
-    for helper in terminated_at_any_moment(lambda: conf("auto", acquire_timeout=30), 10, 10):
+    for helper in terminated_at_any_moment(lambda: conf("auto"), 10, 10):
         assert keys() == ([], []), helper.describe()
 
 
@@ -183,8 +183,7 @@ def test_missing_python_etcd_is_reported_if_v2_is_served(conf, tmp_path, api):
 
 @pytest.mark.slow
 def test_etcd_without_v2_and_api_2_is_refused_with_one_line(helper_conf):
-    # A busy machine may need seconds to import python-etcd.
-    with Helper(helper_conf(api="2", acquire_timeout=9)) as helper:
+    with Helper(helper_conf(api="2")) as helper:
         assert helper.status() == "3"
         helper.wait_exit()
         (line,) = helper.stderr.splitlines()
