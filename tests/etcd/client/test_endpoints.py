@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -91,14 +92,14 @@ def test_start_without_free_descriptors_ends_on_sigterm(both, helper_conf, witho
 @APIS
 @pytest.mark.parametrize("how", ["refuses", "is a black hole"])
 def test_dead_address_of_a_name_delays_only_briefly(both, names, helper_conf, api, how):
-    port = port_of(both)
-    # All of 127.0.0.0/8 is this machine, but etcd listens only at 127.0.0.1. Dead addresses before and after it cover
-    # any order.
-    names.hosts("127.78.0.1 m.test\n127.0.0.1 m.test\n127.78.0.2 m.test\n")
-    with black_hole("127.78.0.1", int(port)), black_hole("127.78.0.2", int(port)):
-        if how == "refuses":
-            names.hosts("127.79.0.1 m.test\n127.0.0.1 m.test\n127.79.0.2 m.test\n")
-        with names.helper(helper_conf(host=f"m.test:{port}", api=api, read_timeout=20)) as helper:
+    with Relay(both.endpoints[0], "127.78.0.1") as relay, ExitStack() as stack:
+        # glibc sorts 127.0.0.1 before all others of its network and keeps their order.
+        dead = ["127.0.0.1", "127.78.0.2"]
+        names.hosts("".join(f"{address} m.test\n" for address in ["127.78.0.1", *dead]))
+        if how == "is a black hole":
+            for address in dead:
+                stack.enter_context(black_hole(address, relay.port))
+        with names.helper(helper_conf(host=f"m.test:{relay.port}", api=api, read_timeout=20)) as helper:
             assert helper.status() == "0"
             assert helper.answered_after < 10
             assert helper.stderr == ""
