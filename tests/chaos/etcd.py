@@ -39,7 +39,7 @@ class StormyEtcd:
     def start(self) -> None:
         for member in self.members:
             member.start()
-        wait_until(lambda: self.post("kv/range", {"key": "eA=="}), 20, "etcd", 0.1)
+        wait_until(lambda: self.post("kv/range", {"key": "eA=="}), "etcd", pause=0.1)
 
     def post(self, path: str, body: dict[str, Any], member: Optional[Member] = None) -> Optional[dict[str, Any]]:
         """Return the first answer without an error, of any member or of this one; None if there is none."""
@@ -81,7 +81,7 @@ class StormyEtcd:
                 self.silence(alarm["memberID"])
             return answer is not None and not answer.get("alarms")
 
-        wait_until(silent, timeout, "the end of etcd's alarms", 0.05)
+        wait_until(silent, "the end of etcd's alarms", timeout, pause=0.05)
 
     def delete(self, key: str) -> bool:
         return bool((self.post("kv/deleterange", {"key": _base64(key)}) or {}).get("deleted"))
@@ -98,7 +98,7 @@ def stray(network: Network) -> Member:
     """Start a separate etcd that is not part of the cluster."""
     member = _member(network, "stray", lambda: f"{member.name}={member.peer_url}", [])
     member.start()
-    wait_until(lambda: member.ask("POST", "/v3/kv/range", '{"key": "eA=="}', 0.5), 20, "an etcd by itself", 0.1)
+    wait_until(lambda: member.ask("POST", "/v3/kv/range", '{"key": "eA=="}', 0.5), "an etcd by itself", pause=0.1)
     return member
 
 

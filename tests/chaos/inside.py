@@ -178,7 +178,7 @@ def _end(world: World) -> None:
     time.sleep(0.5)
     world.driver.stop_taking()
     try:
-        wait_until(lambda: not world.driver.busy(), END_TIME, "the end of all helpers")
+        wait_until(lambda: not world.driver.busy(), "the end of all helpers", timeout=END_TIME)
     except AssertionError:
         for node in world.nodes:
             for left in node.runs.values():
@@ -188,9 +188,9 @@ def _end(world: World) -> None:
     try:
         wait_until(
             lambda: not (world.etcd.keys() or world.etcd.leases() or world.etcd.v2_keys()),
-            record.ttl + 5,
             "the leases' end",
-            0.2,
+            timeout=record.ttl + 5,
+            pause=0.2,
         )
     except AssertionError:
         record.left += [f"key {key['key']}" for key in world.etcd.keys()]

@@ -83,13 +83,13 @@ def undisturbed(cluster: Cluster) -> Iterator[Contenders]:
     cluster.set_tunable("RerecoveryTimeout", 1)
     leader = cluster.wait_leader(timeout=60)
     with HolderWatch(cluster) as watch, Contenders(cluster) as contenders:
-        cluster.wait_until(lambda: len(watch.living()) == 1, 60, "the holder to be seen")
+        cluster.wait_until(lambda: len(watch.living()) == 1, "the holder to be seen", timeout=60)
         before = [(life.node, life.pid) for life in watch.holders()]
         yield contenders
         cluster.recover(timeout=60)
         cluster.wait_healthy(timeout=120)
         seen = len(contenders.answers)
-        wait_until(lambda: len(contenders.answers) > seen + 3, 60, "more contenders")
+        wait_until(lambda: len(contenders.answers) > seen + 3, "more contenders", timeout=60)
         assert [(life.node, life.pid) for life in watch.holders()] == before and len(watch.living()) == 1
     assert set(contenders.answers) == {"1"}, cluster.namespace.outside(LOG).read_text()
     assert cluster.leader() is leader

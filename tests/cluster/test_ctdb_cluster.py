@@ -103,7 +103,7 @@ def wait_taken(watch, other_than=None, timeout=TAKEN):
         return living[0] if len(living) == 1 and living[0] is not other_than else None
 
     what = "exactly one holder" + (f" after {other_than}" if other_than else "")
-    return watch.cluster.wait_until(taken, timeout, what)
+    return watch.cluster.wait_until(taken, what, timeout)
 
 
 def wait_all_is_well(watch, nodes=None):

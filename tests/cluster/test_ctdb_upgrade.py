@@ -52,7 +52,7 @@ def rest(watch):
     for _ in range(2):
         cluster.recover(timeout=60)
         cluster.wait_healthy(timeout=120)
-    cluster.wait_until(lambda: len(watch.living()) == 1, 60, "exactly one holder")
+    cluster.wait_until(lambda: len(watch.living()) == 1, "exactly one holder", timeout=60)
     assert watch.overlaps() == []
 
 
@@ -80,6 +80,6 @@ def test_cluster_moved_node_by_node_never_has_two_holders(cluster):
             cluster.etcd.wait_healthy()
             rest(watch)
         # A holder of both locks notices the loss of one only at its next refresh.
-        cluster.wait_until(lambda: "(v2, " not in max(taken(cluster)), 60, "a holder of the v3 lock alone")
+        cluster.wait_until(lambda: "(v2, " not in max(taken(cluster)), "a holder of the v3 lock alone", timeout=60)
         rest(watch)
         assert "(v2, " in min(taken(cluster))

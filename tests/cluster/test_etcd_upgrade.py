@@ -28,7 +28,7 @@ def wait_version(cluster: Cluster, version: str) -> None:
         lines = cluster.namespace.run("/usr/bin/python3", "-I", "-c", script).splitlines()
         return all(json.loads(line)["etcdcluster"] == version for line in lines)
 
-    cluster.wait_until(agreed, 30, f"etcd to be of version {version}")
+    cluster.wait_until(agreed, f"etcd to be of version {version}")
 
 
 def write_snapshots(cluster: Cluster) -> None:
@@ -38,7 +38,7 @@ def write_snapshots(cluster: Cluster) -> None:
     for _ in range(3):
         etcd.ctl("put", "/snapshot", "")
     data = [cluster.namespace.outside(f"/run/etcd{port}") for port in etcd.ports]
-    cluster.wait_until(lambda: min(map(newest_snapshot, data)) >= applied, 30, "a snapshot of every member")
+    cluster.wait_until(lambda: min(map(newest_snapshot, data)) >= applied, "a snapshot of every member")
 
 
 def test_leader_and_its_helper_stay_while_etcd_moves_to_3_7(built_etcd: Callable[[str], str]) -> None:

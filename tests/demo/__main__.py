@@ -74,7 +74,7 @@ def show_key(cluster: Cluster, leader: Node) -> str:
 def next_holder(cluster: Cluster, watch: HolderWatch) -> Life:
     """Wait until the lock is taken again; return the new holder."""
     before = len(watch.holders())
-    cluster.wait_until(lambda: len(watch.holders()) > before, 30, "the lock to be taken again")
+    cluster.wait_until(lambda: len(watch.holders()) > before, "the lock to be taken again")
     return watch.holders()[-1]
 
 

@@ -56,7 +56,7 @@ def test_vv_logs_each_request_with_lock_endpoint_and_seconds(story, etcd, lock_n
 def test_vv_logs_each_request_of_the_v2_api_with_a_name(etcd_v2, helper_conf):
     with Helper(helper_conf(host=etcd_v2.endpoints[0], api="2", refresh=0.5), "-vv") as helper:
         assert helper.status() == "0"
-        wait_until(lambda: "v2 renew: " in helper.stderr, 20, "a renewal")
+        wait_until(lambda: "v2 renew: " in helper.stderr, "a renewal")
         helper.terminate()
         helper.wait_exit()
         seen = re.findall(rf": v2 (\w+): 20[01] from {etcd_v2.endpoints[0]} in \d+\.\d+ s", helper.stderr)
@@ -102,8 +102,8 @@ def test_refused_renewal_and_the_next_good_one_are_logged_once_each(etcd, helper
     with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint)) as helper:
         assert helper.status() == "0"
         proxy.answer_with(403, b'{"error": "etcdserver: permission denied", "code": 7}', matching=b"keepalive")
-        wait_until(lambda: "is not renewed" in helper.stderr, 20, "a refused renewal")
+        wait_until(lambda: "is not renewed" in helper.stderr, "a refused renewal")
         time.sleep(1.5)
         proxy.forward()
-        wait_until(lambda: "is renewed again" in helper.stderr, 20, "a renewal")
+        wait_until(lambda: "is renewed again" in helper.stderr, "a renewal")
         assert len(helper.stderr.splitlines()) == 2 and helper.alive, helper.describe()

@@ -78,7 +78,7 @@ class Node:
             helper = self.helper()
             if helper.status() == "0":
                 # The line about the lock comes after the status.
-                wait_until(lambda: not self._args or "holding" in helper.stderr, 20, "a word of the holder")
+                wait_until(lambda: not self._args or "holding" in helper.stderr, "a word of the holder")
                 return helper
         raise AssertionError("nobody can take the lock")
 
@@ -156,7 +156,7 @@ def elsewhere(lock_name, nonce_file_of):
     nonce_file = nonce_file_of(lock_name)
 
     def forget():
-        wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), 20, "the holder's nonce file")
+        wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), "the holder's nonce file")
         nonce_file.unlink()
 
     return forget
@@ -165,7 +165,7 @@ def elsewhere(lock_name, nonce_file_of):
 def test_excerpt_for_a_killed_holder_matches_the_log(node, silent, level, lock_name, nonce_file_of):
     holder = silent.helper("0")
     node.helper("1").wait_exit()
-    wait_until(nonce_file_of(lock_name).exists, 20, "the holder's nonce file")
+    wait_until(nonce_file_of(lock_name).exists, "the holder's nonce file")
     holder.kill()
     holder.wait_exit()
     node.holder()
@@ -204,7 +204,7 @@ def test_excerpt_for_a_short_outage_matches_the_log(behind, proxy, level):
     proxy.refuse()
     time.sleep(1.5)
     proxy.forward()
-    wait_until(lambda: "answers again" in helper.stderr, 20, "an answer")
+    wait_until(lambda: "answers again" in helper.stderr, "an answer")
     assert behind.logged() - excerpt("taken", level) == excerpt("moment", level)
 
 
@@ -212,7 +212,7 @@ def test_excerpt_for_moved_endpoints_matches_the_log(etcd, behind, proxy, level)
     helper = behind.helper("0")
     behind.conf.write_text(behind.conf.read_text().replace(proxy.endpoint, etcd.endpoints[0]))
     proxy.refuse()
-    wait_until(lambda: "answers again" in helper.stderr, 20, "an answer")
+    wait_until(lambda: "answers again" in helper.stderr, "an answer")
     assert behind.logged() - excerpt("taken", level) == excerpt("moved", level)
 
 
@@ -222,9 +222,9 @@ def test_excerpt_for_a_long_outage_matches_the_log(behind, proxy, level):
     helper.wait_exit()
     behind.helper("2").wait_exit()
     last = behind.helper()
-    wait_until(lambda: last.stderr, 20, "a line after the first round")
+    wait_until(lambda: last.stderr, "a line after the first round")
     proxy.forward()
-    wait_until(lambda: "answers again" in last.stderr, 20, "an answer")
+    wait_until(lambda: "answers again" in last.stderr, "an answer")
     assert last.status() == "0"
     assert behind.logged() == excerpt("away", level)
 
@@ -243,7 +243,7 @@ def test_excerpt_for_a_follower_cut_off_matches_the_log(behind, silent, proxy, l
     silent.helper("0")
     proxy.freeze()
     helper = behind.helper()
-    wait_until(lambda: helper.stderr, 20, "a line after the first round")
+    wait_until(lambda: helper.stderr, "a line after the first round")
     helper.close_stdout()
     helper.wait_exit()
     assert behind.logged() == excerpt("follower", level)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Callable, Mapping, Optional, Sequence, TypeVar, cast
 
 from .helper import PROGRAM
-from .machine import wait_until
+from .machine import ENOUGH, wait_until
 from .namespace import Namespace, NamespaceEtcd, Process, log_time
 from .node import Node
 
@@ -155,12 +155,12 @@ class Cluster:
             leader = self.leader()
             return leader if leader is not other_than else None
 
-        return self.wait_until(found, timeout, "a leader" + (f" other than {other_than}" if other_than else ""))
+        return self.wait_until(found, "a leader" + (f" other than {other_than}" if other_than else ""), timeout)
 
     def wait_healthy(self, nodes: Optional[Sequence[Node]] = None, timeout: float = 40) -> None:
         """Wait until each of `nodes` (default: all) reports them all OK under one leader; may be a second late."""
         wanted = self.nodes if nodes is None else nodes
-        self.wait_until(lambda: self._healthy(wanted), timeout, f"{list(wanted)} to be healthy")
+        self.wait_until(lambda: self._healthy(wanted), f"{list(wanted)} to be healthy", timeout)
 
     def _healthy(self, nodes: Sequence[Node]) -> bool:
         numbers = [node.number for node in nodes]
@@ -185,7 +185,7 @@ class Cluster:
                     return ended - begun
             return None
 
-        return self.wait_until(duration, timeout, "the recovery to be over")
+        return self.wait_until(duration, "the recovery to be over", timeout)
 
     def set_tunable(self, name: str, value: int) -> None:
         """Set a tunable on every running node; a node that starts later has CTDB's default."""
@@ -204,7 +204,7 @@ class Cluster:
                 self.nodes[n - 1].ctdb("unban", timeout=5, check=False)
             return self._healthy(self.nodes)
 
-        self.wait_until(back, timeout, f"node {n} to be back and all nodes to be healthy")
+        self.wait_until(back, f"node {n} to be back and all nodes to be healthy", timeout)
 
     def recoveries_begun(self) -> int:
         """Return the number of recoveries so far on all nodes, including failed ones."""
@@ -217,7 +217,7 @@ class Cluster:
             lines = [line for node in self.nodes for line in node.log().splitlines() if TAKEN.search(line)]
             return min((log_time(line) or 0 for line in lines if (log_time(line) or 0) > moment), default=None)
 
-        return self.wait_until(taken, timeout, "the lock to be taken again") - moment
+        return self.wait_until(taken, "the lock to be taken again", timeout) - moment
 
     def lock_keys(self) -> list[tuple[str, int, int]]:
         """Return the program's keys in etcd, each with the PNN and the pid in its value."""
@@ -246,10 +246,10 @@ class Cluster:
         first = [p for p in alike if p.ppid not in {parent.pid for parent in alike}]
         return [(p, node) for p in first for node in self.nodes if node.owns(p.pid)]
 
-    def wait_until(self, condition: Callable[[], Optional[T]], timeout: float, what: str) -> T:
+    def wait_until(self, condition: Callable[[], Optional[T]], what: str, timeout: float = ENOUGH) -> T:
         """Return the first true value of `condition`; after `timeout` s raise AssertionError with all logs' ends."""
         try:
-            return cast(T, wait_until(condition, timeout, what, pause=0.05))
+            return cast(T, wait_until(condition, what, timeout, pause=0.05))
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.last_words()}") from None
 

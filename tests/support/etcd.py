@@ -17,7 +17,7 @@ import subprocess
 import time
 from typing import Any, Optional, Sequence
 
-from .machine import PDEATHSIG, Port, Scratch, wait_until
+from .machine import ENOUGH, PDEATHSIG, Port, Scratch, wait_until
 from .member import Member, Tls
 from .process import Watched
 
@@ -25,7 +25,7 @@ from .process import Watched
 class LockProcess(Watched):
     """An `etcdctl lock PATH` process: another client that waits for the lock or holds it."""
 
-    def wait_acquired(self, timeout: float = 30) -> str:
+    def wait_acquired(self, timeout: float = ENOUGH) -> str:
         """Wait until it holds the lock; return its key."""
         return self.wait_output(timeout).decode().strip()
 
@@ -34,7 +34,7 @@ class LockProcess(Watched):
         """Whether it holds (or has held) the lock."""
         return bool(self.output)
 
-    def release(self, timeout: float = 30) -> None:
+    def release(self, timeout: float = ENOUGH) -> None:
         """Interrupt etcdctl, which releases the lock, and wait until it exits."""
         self.signal(signal.SIGINT)
         self.wait_exit(timeout)
@@ -119,10 +119,10 @@ class Etcd:
         """The members that are neither killed nor paused."""
         return [member for member in self.members if member.running]
 
-    def wait_healthy(self, timeout: float = 30) -> None:
+    def wait_healthy(self, timeout: float = ENOUGH) -> None:
         """Wait until every running member can commit."""
         try:
-            wait_until(lambda: all(member.healthy() for member in self.running), timeout, "a healthy etcd", 0.05)
+            wait_until(lambda: all(member.healthy() for member in self.running), "a healthy etcd", timeout, pause=0.05)
         except AssertionError as error:
             logs = "\n".join(f"{member.name}: {member.log()}" for member in self.members)
             raise AssertionError(f"{error}\n{logs}") from None
@@ -133,7 +133,7 @@ class Etcd:
             member.heal()
         self.wait_healthy()
 
-    def leader(self, timeout: float = 30) -> Member:
+    def leader(self, timeout: float = ENOUGH) -> Member:
         """Return the leader on which all running members agree; wait for the end of an election."""
 
         def agreed() -> Optional[Member]:
@@ -141,7 +141,7 @@ class Etcd:
             leaders = {leader for _, leader in ids.values()}
             return next((member for member, (own, _) in ids.items() if own and leaders == {own}), None)
 
-        member = wait_until(agreed, timeout, "a leader of etcd", 0.05)
+        member = wait_until(agreed, "a leader of etcd", timeout, pause=0.05)
         assert member
         return member
 
@@ -168,7 +168,7 @@ class Etcd:
             argv += ["--user", self.user]
         return [*argv, *args], {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
 
-    def etcdctl(self, *args: str, endpoint: str = "", timeout: float = 30) -> str:
+    def etcdctl(self, *args: str, endpoint: str = "", timeout: float = ENOUGH) -> str:
         """Run etcdctl on the running members, or on this endpoint; return its stdout."""
         argv, env = self._etcdctl(*args, endpoint=endpoint)
         done = subprocess.run(
@@ -214,10 +214,10 @@ class Etcd:
         moment = time.monotonic()
         if number:
             with Watched([*PDEATHSIG, *argv], env=env) as watch:
-                wait_until(lambda: watch.stdout.count(b"DELETE\n") >= number, timeout, f"the end of {directory}")
+                wait_until(lambda: watch.stdout.count(b"DELETE\n") >= number, f"the end of {directory}", timeout)
                 moment = watch.output[-1][0]
         if self.keys_v2(directory):
-            wait_until(lambda: not self.keys_v2(directory), deadline - time.monotonic(), f"the end of {directory}")
+            wait_until(lambda: not self.keys_v2(directory), f"the end of {directory}", deadline - time.monotonic())
             moment = time.monotonic()
         return moment
 
@@ -256,7 +256,7 @@ class Etcd:
                     self.revoke(lease)
             return not self.leases()
 
-        wait_until(gone, 20, "the end of all leases")
+        wait_until(gone, "the end of all leases")
 
     def put(self, key: str, value: str, lease: int = 0) -> None:
         """Write a key."""

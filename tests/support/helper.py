@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Callable, ContextManager, Iterator, Mapping, Optional, Sequence, Union
 
 from . import TREE
-from .machine import spawn, wait_until
+from .machine import ENOUGH, spawn, wait_until
 from .process import Watched
 
 PROGRAM = os.environ.get("CTDB_ETCD_LOCK", str(TREE / "ctdb_etcd_lock.py"))
@@ -99,7 +99,7 @@ class Helper(Watched):
         self._parent = os.pidfd_open(self.parent_pid)
         return fds[0]
 
-    def status(self, timeout: float = 30) -> str:
+    def status(self, timeout: float = ENOUGH) -> str:
         """Wait for the status character and return it; without one in time raise AssertionError with the stderr."""
         return self.wait_output(timeout).decode(errors="replace")[0]
 
@@ -149,7 +149,7 @@ def full_pipe() -> tuple[int, int]:
 
 
 def contend(
-    count: int, conf_for: Callable[[int], Conf], *args: str, timeout: float = 30, **options: object
+    count: int, conf_for: Callable[[int], Conf], *args: str, timeout: float = ENOUGH, **options: object
 ) -> ContextManager[list[Helper]]:
     """Start helpers as `at_once` does; each gets the configuration file `conf_for(number)`."""
 
@@ -160,7 +160,7 @@ def contend(
 
 
 @contextmanager
-def at_once(count: int, start: Callable[[int, int], Helper], timeout: float = 30) -> Iterator[list[Helper]]:
+def at_once(count: int, start: Callable[[int, int], Helper], timeout: float = ENOUGH) -> Iterator[list[Helper]]:
     """Start `count` helpers at the same moment; yield them, the holder running, once all have reported their status.
 
     `start(number, barrier)` makes each helper.  All wait in a shell for the end of one pipe; `started` is its time.
@@ -170,7 +170,7 @@ def at_once(count: int, start: Callable[[int, int], Helper], timeout: float = 30
         try:
             helpers = [stack.enter_context(start(number, barrier)) for number in range(count)]
             for helper in helpers:
-                wait_until(lambda pid=helper.pid: _waits_in_shell(pid), 20, "helpers at the barrier")  # type: ignore
+                wait_until(lambda pid=helper.pid: _waits_in_shell(pid), "helpers at the barrier")  # type: ignore
         finally:
             os.close(barrier)
             now = time.monotonic()
@@ -236,7 +236,7 @@ def terminated_at_any_moment(conf: Callable[[], Conf], parts: int, exit_within: 
 def crash(holder: Helper, nonce_file: Path, elsewhere: bool = False) -> None:
     """Kill a holder once it has written its nonce file; with `elsewhere` remove the file, as if on another machine."""
     assert holder.status() == "0", holder.describe()
-    wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), 20, "the holder's nonce file")
+    wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), "the holder's nonce file")
     if elsewhere:
         nonce_file.unlink()
     holder.kill()

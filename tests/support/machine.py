@@ -22,8 +22,11 @@ T = TypeVar("T")
 
 PDEATHSIG = ("setpriv", "--pdeathsig", "KILL")
 
+# Seconds to wait for something that takes a moment, since a busy machine takes longer.
+ENOUGH = 30.0
 
-def wait_until(condition: Callable[[], T], timeout: float, what: str, pause: float = 0.02) -> T:
+
+def wait_until(condition: Callable[[], T], what: str, timeout: float = ENOUGH, pause: float = 0.02) -> T:
     """Return the first true value of `condition`; after `timeout` seconds raise AssertionError with `what`."""
     deadline = time.monotonic() + timeout
     while True:
@@ -132,7 +135,7 @@ def spawn(
     )
 
 
-def end(child: subprocess.Popen[bytes], timeout: float = 30) -> None:
+def end(child: subprocess.Popen[bytes], timeout: float = ENOUGH) -> None:
     """Kill the child with SIGKILL and reap it, unless it has been reaped."""
     if child.returncode is None:
         child.kill()

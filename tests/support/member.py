@@ -123,7 +123,7 @@ class Member:
         self.running = False
         os.kill(self.pid, signal.SIGSTOP)
         # A thread on another processor may still answer for a moment.
-        wait_until(lambda: set(thread_states(self.pid)) == {"T"}, 20, "each thread of etcd to stop", 0.001)
+        wait_until(lambda: set(thread_states(self.pid)) == {"T"}, "each thread of etcd to stop", pause=0.001)
 
     def resume(self) -> None:
         """Send SIGCONT."""

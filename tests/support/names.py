@@ -76,7 +76,7 @@ class Names:
         address = self.address.replace("127.77.", "127.78.") if delay else self.address
         command += [f"--listen-address={address}", "--bind-interfaces", "--pid-file=", "--local=/test/"]
         self._server = spawn([*command, *(f"--{record}" for record in records)])
-        wait_until(lambda: self._answers(address), 20, "dnsmasq to answer")
+        wait_until(lambda: self._answers(address), "dnsmasq to answer")
         if delay:
             self._slow = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._slow.bind((self.address, 53))

@@ -199,7 +199,7 @@ class NamespaceEtcd:
     def stop_member(self, port: int) -> None:
         """Send SIGTERM, as a service manager does, and wait for the member's end. A leader hands over first."""
         self._namespace.kill(self._pids(port), "TERM")
-        wait_until(lambda: not self._pids(port), 30, f"the end of the etcd at {port}")
+        wait_until(lambda: not self._pids(port), f"the end of the etcd at {port}")
 
     def replace_member(self, port: int, new: int) -> None:
         """Remove a member from the cluster and add a new one at another port."""
@@ -212,7 +212,7 @@ class NamespaceEtcd:
         self.kill_member(port)
         added = f"etcd{new}", f"--peer-urls=http://127.0.0.1:{new + 1}"
         # etcd refuses this until all members have been connected to each other for 5 s.
-        wait_until(lambda: "added to cluster" in self.ctl("member", "add", *added, check=False), 30, "a member to add")
+        wait_until(lambda: "added to cluster" in self.ctl("member", "add", *added, check=False), "a member to add")
         self.ports.insert(at, new)
         self.start_member(new)
         self.wait_healthy()
@@ -227,7 +227,7 @@ class NamespaceEtcd:
         def healthy() -> bool:
             return self.ctl("endpoint", "health", check=False).count("is healthy") == len(self.ports)
 
-        wait_until(healthy, timeout, "all members of etcd to be healthy")
+        wait_until(healthy, "all members of etcd to be healthy", timeout)
 
     def ctl(self, *args: str, check: bool = True, typed: str = "") -> str:
         """Run etcdctl for the v3 API with the line `typed` on stdin; return its output."""

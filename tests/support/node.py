@@ -64,7 +64,7 @@ class Node:
     def shutdown(self, timeout: float = 20) -> None:
         """Stop the node cleanly by `ctdb shutdown`; wait until no process of it is left."""
         self.ctdb("shutdown", timeout=timeout)
-        self.cluster.wait_until(lambda: not self.pids(), timeout, f"{self} to be gone")
+        self.cluster.wait_until(lambda: not self.pids(), f"{self} to be gone", timeout)
 
     def kill_all(self) -> None:
         """Send SIGKILL to every process of the node, helpers included; unlike a power cut this closes connections.
@@ -77,7 +77,7 @@ class Node:
                 self.cluster.namespace.kill(self.pids(), signal)
             return not self.pids()
 
-        self.cluster.wait_until(dead, 20, f"{self} to be dead")
+        self.cluster.wait_until(dead, f"{self} to be dead")
 
     def pids(self) -> list[int]:
         """Return the pids inside the namespace of live processes with this node's CTDB_BASE in their environment."""

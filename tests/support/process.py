@@ -17,7 +17,7 @@ import threading
 import time
 from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar
 
-from .machine import spawn
+from .machine import ENOUGH, spawn
 
 W = TypeVar("W", bound="Watched")
 
@@ -134,18 +134,18 @@ class Watched:
         """Whether the program has not exited."""
         return self.exited is None
 
-    def wait_output(self, timeout: float = 30) -> bytes:
+    def wait_output(self, timeout: float = ENOUGH) -> bytes:
         """Wait for the first output and return it; without any in time raise AssertionError with the stderr."""
         self._await(lambda: self.output or self.eof, timeout, "the first byte on stdout")
         if not self.output:
             raise AssertionError(f"no byte on stdout of {self.describe()}")
         return self.stdout
 
-    def wait_eof(self, timeout: float = 30) -> float:
+    def wait_eof(self, timeout: float = ENOUGH) -> float:
         """Wait for the end of output, by which ctdbd detects the loss of the lock; return its time."""
         return float(self._await(lambda: self.eof, timeout, "the end of output"))
 
-    def wait_exit(self, timeout: float = 30) -> float:
+    def wait_exit(self, timeout: float = ENOUGH) -> float:
         """Wait for the exit; return its time."""
         return float(self._await(lambda: self.exited, timeout, "the exit"))
 
@@ -172,7 +172,7 @@ class Watched:
         """Send SIGCONT."""
         self.signal(signal.SIGCONT)
 
-    def close_stdout(self, timeout: float = 30) -> None:
+    def close_stdout(self, timeout: float = ENOUGH) -> None:
         """Close the read end of the program's stdout."""
         os.write(self._waker, b"x")
         self._await(lambda: self._stdout < 0 or None, timeout, "closing stdout")

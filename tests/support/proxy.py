@@ -20,7 +20,7 @@ from http.client import responses
 from typing import Any, Mapping, Optional
 
 from . import TREE
-from .machine import Port, end, spawn, wait_until
+from .machine import ENOUGH, Port, end, spawn, wait_until
 
 
 @dataclass
@@ -124,9 +124,9 @@ class Proxy:
         """
         self._do("trap", pattern=matching.decode("latin-1"), stays=every)
 
-    def wait_held(self, timeout: float = 30, count: int = 1) -> None:
+    def wait_held(self, timeout: float = ENOUGH, count: int = 1) -> None:
         """Wait until `count` requests are held by `hold_next_request`."""
-        wait_until(lambda: self.seen().trapped >= count, timeout, f"{count} requests held by the proxy", 0.01)
+        wait_until(lambda: self.seen().trapped >= count, f"{count} requests held by the proxy", timeout, pause=0.01)
 
     def release(self) -> None:
         """Forward all requests that are held by `hold_next_request`."""

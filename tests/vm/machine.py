@@ -129,7 +129,7 @@ class Machine:
     def suspend(self) -> None:
         """Suspend to RAM by the machine's own kernel. Only a clock in its hardware goes on."""
         self.run("(sleep 0.5; echo mem >/sys/power/state) >/dev/null 2>&1 &")
-        wait_until(lambda: self.qmp("query-status")["status"] == "suspended", COMMAND, f"{self.name} to be suspended")
+        wait_until(lambda: self.qmp("query-status")["status"] == "suspended", f"{self.name} to be suspended", COMMAND)
 
     def wake(self) -> None:
         """Wake the machine after `suspend`."""

@@ -125,7 +125,7 @@ class Pair:
     def until(self, condition: Callable[[], T], what: str) -> T:
         """Wait until the condition is true. A failure shows the end of both nodes' logs and the lock's keys."""
         try:
-            return wait_until(condition, SOON, what, 0.3)
+            return wait_until(condition, what, timeout=SOON, pause=0.3)
         except AssertionError as failure:
             raise AssertionError(f"{failure}\n{self.describe()}") from None
 

@@ -82,7 +82,7 @@ def test_start_without_free_descriptors_is_idle_until_its_deadline(both, helper_
 def test_start_without_free_descriptors_ends_on_sigterm(both, helper_conf, without_sockets):
     conf = helper_conf(host=both.endpoints[0])
     with Helper(conf, strace=without_sockets) as helper:
-        wait_until(lambda: "no etcd endpoint answers" in helper.stderr, 20, "a line after the first round")
+        wait_until(lambda: "no etcd endpoint answers" in helper.stderr, "a line after the first round")
         helper.terminate()
         asked = time.monotonic()
         assert helper.wait_exit() - asked < 10
@@ -123,7 +123,7 @@ def test_a_name_server_that_hangs_for_one_endpoint_does_not_delay_another(both, 
 def test_a_name_server_that_hangs_is_waited_for_until_the_deadline(names, helper_conf):
     names.fall_silent()
     with names.helper(helper_conf(host="m.test", acquire_timeout=5)) as helper:
-        wait_until(lambda: helper.stderr, 20, "a line after the first round")
+        wait_until(lambda: helper.stderr, "a line after the first round")
         assert "m.test:2379: the name servers give no answer" in helper.stderr
         assert helper.status() == "2"
         helper.wait_exit()
@@ -150,7 +150,7 @@ def test_an_unknown_name_is_reported_and_another_endpoint_used(etcd, names, help
     with names.helper(helper_conf(host=["m.test", etcd.endpoints[0]], api="3")) as helper:
         assert helper.status() == "0"
     with names.helper(helper_conf(host="m.test")) as helper:
-        wait_until(lambda: helper.stderr, 20, "a line after the first round")
+        wait_until(lambda: helper.stderr, "a line after the first round")
         assert "m.test:2379: Name or service not known" in helper.stderr
 
 
@@ -215,10 +215,10 @@ def test_a_holder_stays_with_the_cluster_of_its_lease(both, stranger, helper_con
             assert helper.status() == "0", helper.describe()
             theirs.forward()
             ours.refuse()
-            wait_until(lambda: "cluster" in helper.stderr, 20, "a line about the other cluster")
+            wait_until(lambda: "cluster" in helper.stderr, "a line about the other cluster")
             assert cluster_id(stranger).lower().lstrip("0") in helper.stderr
             ours.forward()
-            wait_until(lambda: "answers again" in helper.stderr, 20, "the end of the outage")
+            wait_until(lambda: "answers again" in helper.stderr, "the end of the outage")
             assert helper.alive and "lost" not in helper.stderr
 
 

@@ -82,10 +82,10 @@ def test_moved_endpoints_are_read_from_the_file(conf, etcd, keys, end):
             before = keys()
             rewrite(path, proxy.endpoint, etcd.endpoints[0])
             seen = proxy.seen().count()
-            wait_until(lambda: proxy.seen().count() > seen + 4, 20, "refreshes at the old place")
+            wait_until(lambda: proxy.seen().count() > seen + 4, "refreshes at the old place")
             assert helper.stderr == ""
             end(proxy)
-            wait_until(lambda: READ_AGAIN in helper.stderr, 20, "the file to be read again")
+            wait_until(lambda: READ_AGAIN in helper.stderr, "the file to be read again")
             outlive(helper)
             assert [key["key"] for key in keys()] == [key["key"] for key in before]
 
@@ -97,14 +97,14 @@ def test_broken_file_is_logged_once_and_the_old_values_stay(conf, etcd):
             assert helper.status() == "0"
             path.write_text("host = \nnonsense\n")
             proxy.refuse()
-            wait_until(lambda: "nonsense" in helper.stderr or "line 2" in helper.stderr, 20, "the fault")
+            wait_until(lambda: "nonsense" in helper.stderr or "line 2" in helper.stderr, "the fault")
             time.sleep(1)
             proxy.forward()
             outlive(helper)
             assert helper.stderr.count("going on with what the file said before") == 1, helper.describe()
             path.unlink()
             proxy.refuse()
-            wait_until(lambda: "No such file" in helper.stderr, 20, "the fault")
+            wait_until(lambda: "No such file" in helper.stderr, "the fault")
             proxy.forward()
             outlive(helper)
 
@@ -131,7 +131,7 @@ def test_changed_settings_of_the_lock_are_ignored_and_logged_once(conf, etcd, ke
 def wait_answers(helper):
     """Wait until a refresh is answered."""
     answered = helper.stderr.count(": 200 from")
-    wait_until(lambda: helper.stderr.count(": 200 from") > answered + 1, 20, "a refresh")
+    wait_until(lambda: helper.stderr.count(": 200 from") > answered + 1, "a refresh")
 
 
 def test_file_that_blocks_the_reader_does_not_delay_the_fence(conf, etcd):

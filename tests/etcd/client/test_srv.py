@@ -119,7 +119,7 @@ def test_dead_target_of_several_delays_only_briefly(both, names, helper_conf, ho
 def test_silent_name_server_is_waited_for_until_the_deadline(names, helper_conf):
     names.fall_silent()
     with names.helper(srv_conf(helper_conf, acquire_timeout=5)) as helper:
-        wait_until(lambda: helper.stderr, 20, "a line after the first round")
+        wait_until(lambda: helper.stderr, "a line after the first round")
         assert "srv_domain cluster.test: the name servers give no answer" in helper.stderr
         assert helper.status() == "2"
         helper.wait_exit()
@@ -134,7 +134,7 @@ def test_silent_name_server_is_waited_for_until_the_deadline(names, helper_conf)
 def test_a_name_server_that_answers_late_still_gives_the_lock(etcd, names, helper_conf):
     names.fall_silent()
     with names.helper(srv_conf(helper_conf, api="3")) as helper:
-        wait_until(lambda: helper.stderr, 20, "a line after the first round")
+        wait_until(lambda: helper.stderr, "a line after the first round")
         names.serve(record(port_of(etcd)), HOST)
         assert helper.status() == "0"
 
@@ -145,7 +145,7 @@ def test_a_name_server_that_answers_late_still_gives_the_lock(etcd, names, helpe
 def test_domain_without_records_is_named_and_tried_again(etcd, names, helper_conf, served):
     names.serve(*served)
     with names.helper(srv_conf(helper_conf, api="3")) as helper:
-        wait_until(lambda: helper.stderr, 20, "a line after the first round")
+        wait_until(lambda: helper.stderr, "a line after the first round")
         expected = "there are no SRV records _etcd-client._tcp.cluster.test or _etcd._tcp.cluster.test"
         assert expected in helper.stderr
         names.serve(record(port_of(etcd)), HOST)

@@ -135,7 +135,7 @@ def test_sigterm_ends_the_wait_for_a_testparm_that_has_closed_its_output(etcd, t
         f"#!/bin/sh\ntrap '' ALRM TERM\nexec >&- 2>&-\ntouch {tmp_path}/closed\nsleep 60\n"
     )
     with Helper(path, env=env) as helper:
-        wait_until((tmp_path / "closed").exists, 20, "testparm to close its output")
+        wait_until((tmp_path / "closed").exists, "testparm to close its output")
         helper.terminate()
         asked = time.monotonic()
         assert helper.wait_exit() - asked < 2.5 and helper.stdout == b""

@@ -138,7 +138,7 @@ def test_descriptors_that_ctdbd_leaks_are_closed(helper_conf):
             assert not ours & theirs
             # stdin, stdout, stderr, both ends of the wake-up pipe, the parent's pidfd, the connection and the watch's.
             # More are open for a moment: the nonce file after the `0`, and sometimes one during a renewal.
-            wait_until(lambda: len(os.listdir(f"/proc/{helper.pid}/fd")) == 8, 20, "eight descriptors")
+            wait_until(lambda: len(os.listdir(f"/proc/{helper.pid}/fd")) == 8, "eight descriptors")
     finally:
         os.close(leaked)
         os.close(other)

@@ -38,7 +38,7 @@ def test_start_without_descriptors_gives_2_and_one_line(helper_conf, keys):
     answers = set()
     for limit in range(4, 16):
         with Helper(None, f"--nofile={limit}", PROGRAM, "-c", str(helper_conf()), program="prlimit") as helper:
-            wait_until(lambda: helper.output or not helper.alive, 20, "a character or the end")
+            wait_until(lambda: helper.output or not helper.alive, "a character or the end")
             if not helper.output:
                 assert "ctdb_etcd_lock: " not in helper.stderr, helper.describe()
                 continue
@@ -87,10 +87,10 @@ def test_pause_while_a_renewal_sets_the_timer_does_not_move_the_end(helper_conf,
     delay = ["-o", "/dev/null", "-e", "inject=setitimer:delay_exit=1200000:when=3"]
     with Helper(helper_conf(lock_ttl=TTL, refresh=0.2), strace=delay) as helper:
         assert helper.status() == "0"
-        wait_until(lambda: time.monotonic() - helper.started > 2.2, 20, "the renewal")
+        wait_until(lambda: time.monotonic() - helper.started > 2.2, "the renewal")
         helper.stop()
         stopped = time.monotonic()
-        wait_until(lambda: not keys(), TTL + 3, "the lease to end")
+        wait_until(lambda: not keys(), "the lease to end", timeout=TTL + 3)
         assert time.monotonic() - stopped < TTL + 2
         helper.cont()
         helper.wait_exit()

@@ -40,7 +40,7 @@ def lead(etcd, member):
     if leader is not member:
         # Only the leader can hand over its role.
         etcd.etcdctl(f"--endpoints={leader.endpoint}", "move-leader", f"{int(member.ids()[0]):x}")
-        wait_until(member.is_leader, 15, "the leader to move")
+        wait_until(member.is_leader, "the leader to move")
 
 
 def life_of_a_v2_key(etcd, asked):
@@ -48,7 +48,7 @@ def life_of_a_v2_key(etcd, asked):
     asked.request("PUT", f"/v2/keys/skew?value=x&ttl={TTL}", timeout=10)
     made = time.monotonic()
     observer = etcd.members[2]
-    wait_until(lambda: observer.request("GET", "/v2/keys/skew?quorum=true", 10).get("errorCode") == 100, 30, "its end")
+    wait_until(lambda: observer.request("GET", "/v2/keys/skew?quorum=true", 10).get("errorCode") == 100, "its end")
     return time.monotonic() - made
 
 
@@ -58,7 +58,7 @@ def test_leader_whose_clock_is_ahead_shortens_v2_keys_but_no_v3_lease(etcd):
     assert TTL - AHEAD - 1 < life_of_a_v2_key(etcd, normal) < TTL - AHEAD + 1.5
     lease = etcd.grant(TTL)
     granted = time.monotonic()
-    wait_until(lambda: etcd.lease_left(lease) < 0, 30, "the lease to end")
+    wait_until(lambda: etcd.lease_left(lease) < 0, "the lease to end")
     assert TTL - 0.5 < time.monotonic() - granted
 
 

@@ -149,7 +149,7 @@ def test_loss_of_one_member_of_three_keeps_the_lock(helper_conf, lock_name, apis
 def test_unreachable_etcd_gives_2_after_acquire_timeout(proxy, conf, how):
     getattr(proxy, how)()
     with Helper(conf(host=proxy.endpoint, acquire_timeout=6)) as helper:
-        wait_until(lambda: helper.stderr, 20, "a line after the first round")
+        wait_until(lambda: helper.stderr, "a line after the first round")
         assert len(helper.stderr.splitlines()) == 1 and proxy.endpoint in helper.stderr
         assert helper.alive and helper.stdout == b""
         assert helper.status() == "2"
@@ -162,7 +162,7 @@ def test_unreachable_etcd_gives_2_after_acquire_timeout(proxy, conf, how):
 def test_etcd_that_comes_back_during_a_try_gives_the_lock(proxy, conf):
     proxy.refuse()
     with Helper(conf(host=proxy.endpoint)) as helper:
-        wait_until(lambda: helper.stderr, 20, "a line after the first round")
+        wait_until(lambda: helper.stderr, "a line after the first round")
         proxy.forward()
         assert helper.status() == "0"
         assert "answers again" in helper.stderr

@@ -89,7 +89,7 @@ def test_a_late_answer_gives_no_lock(etcd, proxy, helper_conf, lock_name):
         proxy.wait_held()
         proxy.freeze_answers()
         proxy.release()
-        wait_until(lambda: keys(etcd, lock_name), 20, "the transaction to reach etcd")
+        wait_until(lambda: keys(etcd, lock_name), "the transaction to reach etcd")
         (key,) = keys(etcd, lock_name)
         etcd.revoke(key["lease"])
         with Helper(helper_conf()) as other:
@@ -113,7 +113,7 @@ def test_a_late_answer_gives_no_lock(etcd, proxy, helper_conf, lock_name):
 def test_temporary_error_of_any_etcd_release_is_waited_out(etcd, proxy, helper_conf, body):
     proxy.answer_with(503, body)
     with Helper(helper_conf(host=proxy.endpoint)) as helper:
-        wait_until(lambda: helper.stderr, 20, "a line after the first round")
+        wait_until(lambda: helper.stderr, "a line after the first round")
         assert "etcd reports: etcdserver: no leader" in helper.stderr
         proxy.forward()
         assert helper.status() == "0"
@@ -180,7 +180,7 @@ def test_etcd_leader_that_was_paused_does_not_renew_our_lease(etcd3, helper_conf
             assert helper.status() == "0"
             leader.pause()
             paused = time.monotonic()
-            wait_until(lambda: any(member.is_leader() for member in others), 15, "another leader")
+            wait_until(lambda: any(member.is_leader() for member in others), "another leader")
             # The helper sends its renewal 4 s after the lease was granted.
             time.sleep(max(0.0, paused + 5.2 - time.monotonic()))
             leader.resume()

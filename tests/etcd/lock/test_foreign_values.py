@@ -65,7 +65,7 @@ def is_reported(conf, key):
 
 def report(conf, codes, *options):
     """A report with one of these exit statuses: the longest values take a busy machine longer than a report waits."""
-    return wait_until(lambda: (view := View(conf, *options)).code in codes and view, 30, f"{options} to give {codes}")
+    return wait_until(lambda: (view := View(conf, *options)).code in codes and view, f"{options} to give {codes}")
 
 
 @EACH

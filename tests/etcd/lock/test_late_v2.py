@@ -39,7 +39,7 @@ class Isolated:
     def part(self):
         for other in self.others:
             other.pause()
-        wait_until(self._has_no_leader, 20, "no leader")
+        wait_until(self._has_no_leader, "no leader")
 
     def _has_no_leader(self):
         own, leader = self.member.ids()
@@ -88,10 +88,10 @@ def test_no_late_renewal_shortens_the_lease_of_a_holder(etcd, helper_conf, lock_
             time.sleep(2)
             isolated.part()
             swaps = lambda: [line for _, line in proxy.seen().requests if line.startswith("PUT")]  # noqa: E731
-            wait_until(swaps, 20, "a renewal at the member without a leader")
+            wait_until(swaps, "a renewal at the member without a leader")
             isolated.keep()
             index = lambda: node(isolated.leader, lock_name)["modifiedIndex"]  # noqa: E731
-            wait_until(lambda: index() > first["modifiedIndex"], 20, "a renewal")
+            wait_until(lambda: index() > first["modifiedIndex"], "a renewal")
             renewed = node(isolated.leader, lock_name)
             isolated.member.resume()
             until = time.monotonic() + KEPT

@@ -25,7 +25,7 @@ def keys(etcd, lock_name):
 
 
 def watching(helper):
-    wait_until(lambda: "/v3/watch" in helper.stderr, 20, "the watch")
+    wait_until(lambda: "/v3/watch" in helper.stderr, "the watch")
     time.sleep(0.2)
 
 
@@ -52,7 +52,7 @@ def test_end_of_the_idle_connection_renews_the_lock_at_once(etcd, helper_conf, k
             watching(helper)
             before = proxy.seen().count("lease/keepalive")
             proxy.reset()
-            wait_until(lambda: proxy.seen().count("lease/keepalive") > before, 20, "a renewal")
+            wait_until(lambda: proxy.seen().count("lease/keepalive") > before, "a renewal")
             assert helper.alive and keys()
 
 
@@ -83,10 +83,10 @@ def test_end_of_the_connection_of_v2_renews_the_lock_at_once(etcd_v2, helper_con
     with Proxy(etcd_v2.endpoints[0]) as proxy:
         with Helper(helper_conf(host=proxy.endpoint, api="2", **SLOW), "-vv") as helper:
             assert helper.status() == "0"
-            wait_until(lambda: "holding" in helper.stderr, 20, "the line about the lock")
+            wait_until(lambda: "holding" in helper.stderr, "the line about the lock")
             assert "v2 renew" not in helper.stderr
             proxy.reset()
-            wait_until(lambda: "v2 renew: 200" in helper.stderr, 20, "a renewal")
+            wait_until(lambda: "v2 renew: 200" in helper.stderr, "a renewal")
             assert helper.alive
 
 
@@ -107,7 +107,7 @@ def test_watch_that_makes_no_sense_is_ignored(etcd, helper_conf, keys, body):
         proxy.answer_with(200, body, matching=b"/v3/watch")
         with Helper(helper_conf(host=proxy.endpoint, api="3", lock_ttl=5, refresh=1)) as helper:
             assert helper.status() == "0"
-            wait_until(lambda: proxy.seen().count("lease/keepalive") > 1, 20, "two renewals")
+            wait_until(lambda: proxy.seen().count("lease/keepalive") > 1, "two renewals")
             assert helper.alive and keys() and helper.stderr == ""
 
 

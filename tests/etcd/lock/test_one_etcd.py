@@ -189,7 +189,7 @@ def test_removed_member_started_by_itself_is_refused(helper_conf):
             with contextlib.suppress(AssertionError):
                 return number not in etcd.etcdctl("member", "list")
 
-        wait_until(removed, 60, "the removal of a member", pause=0.5)
+        wait_until(removed, "the removal of a member", timeout=60, pause=0.5)
         shutil.rmtree(stray.data)
         stray.extra_args += ["--initial-cluster", f"{stray.name}={stray.peer_url}"]
         stray.start()
@@ -204,7 +204,7 @@ def test_all_members_are_queried_but_only_before_0(etcd3, helper_conf):
     conf = helper_conf(host=etcd3.endpoints, api="3")
     with Helper(conf, "-vv") as holder:
         assert holder.status() == "0"
-        wait_until(lambda: "holding" in holder.stderr, 20, "the line about the lock")
+        wait_until(lambda: "holding" in holder.stderr, "the line about the lock")
         asked = [line for line in holder.stderr.partition("holding")[0].splitlines() if " kv/range: 200 from " in line]
         assert {endpoint for endpoint in etcd3.endpoints for line in asked if endpoint in line} == set(etcd3.endpoints)
         character, stderr = ends(conf, "-vv")
@@ -219,7 +219,7 @@ def test_dead_member_delays_by_far_less_than_read_timeout(etcd3, helper_conf, ho
     with Helper(helper_conf(host=etcd3.endpoints, api="3", read_timeout=20), "-v") as helper:
         assert helper.status() == "0", helper.describe()
         assert seconds <= helper.answered_after < 10
-        wait_until(lambda: "holding" in helper.stderr, 20, "the line about the lock")
+        wait_until(lambda: "holding" in helper.stderr, "the line about the lock")
         assert f"{etcd3.endpoints[2]} is not known to be of the same etcd cluster" in helper.stderr
 
 
@@ -232,7 +232,7 @@ def test_sigterm_while_other_endpoints_are_queried_leaves_nothing(two, helper_co
         silent.freeze()
         with Helper(helper_conf(host=[one.endpoints[0], silent.endpoint], api=api)) as helper:
             keys = one.keys if api != "2" else one.keys_v2
-            wait_until(lambda: keys(path), 20, "the key", pause=0.001)
+            wait_until(lambda: keys(path), "the key", pause=0.001)
             helper.terminate()
             helper.wait_exit()
         assert keys(path) == []
@@ -250,7 +250,7 @@ def test_holder_of_v3_only_ends_when_etcd_serves_v2_again(helper_conf, lock_name
             assert holder.status() == "0"
             member.restart()
             etcd.wait_healthy()
-            wait_until(lambda: "answers again" in holder.stderr or holder.returncode is not None, 20, "the connection")
+            wait_until(lambda: "answers again" in holder.stderr or holder.returncode is not None, "the connection")
             assert holder.alive, holder.describe()
             member.extra_args += release.v2_flags()
             member.restart()

@@ -152,7 +152,7 @@ def _live(life, holder):
         with Helper(life.path) as contender:
             assert contender.status() == "1", f"{contender.describe()}\n{holder.describe()}"
         sent = life.sent()
-        wait_until(lambda: life.sent() > sent + SOME_RENEWALS or not holder.alive, 20, "renewals")
+        wait_until(lambda: life.sent() > sent + SOME_RENEWALS or not holder.alive, "renewals")
         assert holder.alive, holder.describe()
         uses.append(used(holder.pid))
     return uses

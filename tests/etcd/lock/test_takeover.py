@@ -58,7 +58,7 @@ def test_a_killed_holder_of_this_machine_is_replaced_at_once(etcd, conf, keys, n
         crash(holder, nonce_file)
         with Helper(conf(), "-v") as successor:
             assert successor.status() == "0" and keys() != before, successor.describe()
-            wait_until(lambda: "holding" in successor.stderr, 20, "the line that says so")
+            wait_until(lambda: "holding" in successor.stderr, "the line that says so")
             assert successor.stderr.count(f"its process is gone: node {os.uname().nodename}") == len(before)
             assert len(keys()) == len(before)
             assert not {key["lease"] for key in before if "lease" in key} & set(etcd.leases())
@@ -67,7 +67,7 @@ def test_a_killed_holder_of_this_machine_is_replaced_at_once(etcd, conf, keys, n
 def test_release_removes_the_nonce_file_of_the_holder(conf, nonce_file):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
-        wait_until(nonce_file.exists, 20, "the holder's nonce file")
+        wait_until(nonce_file.exists, "the holder's nonce file")
         holder.terminate()
         holder.wait_exit()
         assert not nonce_file.exists()
@@ -76,7 +76,7 @@ def test_release_removes_the_nonce_file_of_the_holder(conf, nonce_file):
 def test_a_stopped_holder_is_not_dead(conf, nonce_file):
     with Helper(conf()) as holder:
         assert holder.status() == "0"
-        wait_until(nonce_file.exists, 20, "the holder's nonce file")
+        wait_until(nonce_file.exists, "the holder's nonce file")
         holder.stop()
         assert answer(conf()) == "1"
 
@@ -139,7 +139,7 @@ def test_a_process_whose_first_thread_has_ended_is_not_dead(lock_name, nonce_fil
     with Watched([sys.executable, "-c", code, root, lock_name]) as process:
         who = eval(process.wait_output())
         state = Path(f"/proc/{process.pid}/stat")
-        wait_until(lambda: state.read_text().rpartition(") ")[2][0] == "Z", 20, "the first thread's end")
+        wait_until(lambda: state.read_text().rpartition(") ")[2][0] == "Z", "the first thread's end")
         assert not NonceFile(lock_name, "").proves_dead(who)
         process.kill()
         process.wait_exit()
@@ -166,7 +166,7 @@ def test_a_dead_holder_is_not_replaced_ahead_of_a_waiting_client(etcd, conf, non
     with Helper(conf(), own_parent=True) as holder:
         assert holder.status() == "0"
         with etcd.lock_process(f"/_locks/_ctdb/{lock_name}") as waiting:
-            wait_until(lambda: len(etcd.keys(f"/_locks/_ctdb/{lock_name}/")) == 2, 20, "etcdctl to wait")
+            wait_until(lambda: len(etcd.keys(f"/_locks/_ctdb/{lock_name}/")) == 2, "etcdctl to wait")
             crash(holder, nonce_file)
             assert answer(conf()) == "1" and not waiting.acquired
             waiting.wait_acquired(TTL + 3)
@@ -182,7 +182,7 @@ def test_replacement_with_a_lost_answer_is_recognized_by_its_key(etcd, conf, key
             crash(holder, nonce_file)
             count = len(keys())
             with Helper(conf(host=proxy.endpoint)) as successor:
-                wait_until(lambda: proxy.seen().connections or successor.output, 20, "its first connection")
+                wait_until(lambda: proxy.seen().connections or successor.output, "its first connection")
                 time.sleep(step * 0.004)
                 getattr(proxy, how)()
                 time.sleep(0.05)

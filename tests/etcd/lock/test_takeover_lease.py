@@ -39,7 +39,7 @@ def test_lease_renewed_while_it_is_waited_for_is_contention(conf, nonce_file, el
         holder.stop()
         time.sleep(5)
         with Helper(longer, "-v") as waiting:
-            wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 20, "it to wait")
+            wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, "it to wait")
             assert not waiting.output
             holder.cont()
             continued = time.monotonic()
@@ -80,7 +80,7 @@ def test_sigterm_ends_the_wait_for_a_lease_at_once(conf, nonce_file, elected):
         crash(holder, nonce_file, elsewhere=True)
         time.sleep(6.5)
         with Helper(conf(lock_ttl=20), "-v") as waiting:
-            wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, 20, "it to wait")
+            wait_until(lambda: "waiting for the end of a lease" in waiting.stderr, "it to wait")
             waiting.terminate()
             asked = time.monotonic()
             assert waiting.wait_exit() - asked < 5 and not waiting.output

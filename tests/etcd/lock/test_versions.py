@@ -89,7 +89,7 @@ def test_no_version_evicts_the_other_and_each_follows_its_lease(conf, keys, nonc
     first, second = versions
     with Helper(conf(lock_ttl=TTL), program=first) as holder:
         assert holder.status() == "0"
-        wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), 20, "the holder's nonce file")
+        wait_until(lambda: nonce_file.exists() and nonce_file.read_text(), "the holder's nonce file")
         holder.kill()
         holder.wait_exit()
         killed = time.monotonic()

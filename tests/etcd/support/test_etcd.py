@@ -67,7 +67,7 @@ def test_etcdctl_lock_takes_turns(etcd: Etcd, lock_name: str) -> None:
         key = first.wait_acquired()
         assert [held["key"] for held in etcd.keys(f"/x/{lock_name}")] == [key]
         with etcd.lock_process(f"/x/{lock_name}") as second:
-            wait_until(lambda: len(etcd.keys(f"/x/{lock_name}")) == 2, 20, "the second in the queue")
+            wait_until(lambda: len(etcd.keys(f"/x/{lock_name}")) == 2, "the second in the queue")
             assert not second.acquired
             first.release()
             assert second.wait_acquired() != key
@@ -96,5 +96,5 @@ input()
         directory, *pids = run.stdout.readline().split()
         assert Path(directory).exists() and len(pids) == 5 and not any(gone(int(pid)) for pid in pids)
         run.kill()
-    wait_until(lambda: all(gone(int(pid)) for pid in pids), 20, "the end of all processes")
-    wait_until(lambda: not Path(directory).exists(), 20, "the removal of the directory")
+    wait_until(lambda: all(gone(int(pid)) for pid in pids), "the end of all processes")
+    wait_until(lambda: not Path(directory).exists(), "the removal of the directory")

@@ -85,7 +85,7 @@ def test_frozen_proxy_holds_requests_until_it_is_thawed(proxy: Proxy) -> None:
     before = proxy.seen().bytes_to_etcd
     asked = Asked(proxy.endpoint)
     connection.request("POST", "/v3/kv/range", RANGE)
-    wait_until(lambda: proxy.seen().count() == 3, 20, "both requests")
+    wait_until(lambda: proxy.seen().count() == 3, "both requests")
     with pytest.raises(socket.timeout):
         connection.sock.settimeout(0.2)
         connection.getresponse()
@@ -100,7 +100,7 @@ def test_frozen_proxy_holds_requests_until_it_is_thawed(proxy: Proxy) -> None:
 def test_answer_held_by_a_frozen_proxy_can_be_dropped(proxy: Proxy) -> None:
     proxy.freeze()
     asked = Asked(proxy.endpoint)
-    wait_until(lambda: proxy.seen().count() == 1, 20, "the request")
+    wait_until(lambda: proxy.seen().count() == 1, "the request")
     proxy.forward(drop_held=True)
     assert ask(proxy.endpoint)[0] == 200
     assert asked.is_alive() and asked.result is None
@@ -114,7 +114,7 @@ def test_requests_with_frozen_answers_are_carried_out_by_etcd(proxy: Proxy, etcd
     revision = etcd.revision()
     connection = http.client.HTTPConnection(proxy.endpoint, timeout=5)
     connection.request("POST", "/v3/kv/put", json.dumps({"key": "L3g=", "value": "eA=="}))
-    wait_until(lambda: etcd.revision() == revision + 1, 20, "the write")
+    wait_until(lambda: etcd.revision() == revision + 1, "the write")
     assert proxy.seen().bytes_to_client == 0
     proxy.forward()
     assert connection.getresponse().status == 200
@@ -172,7 +172,7 @@ def test_one_request_is_held_while_others_pass_and_arrives_late(
     proxy: Proxy, etcd: Etcd
 ) -> None:
     lease = etcd.grant(60)
-    wait_until(lambda: etcd.lease_left(lease) < 59, 20, "a second of the lease")
+    wait_until(lambda: etcd.lease_left(lease) < 59, "a second of the lease")
     proxy.hold_next_request(b"/v3/lease/keepalive")
     connection = http.client.HTTPConnection(proxy.endpoint, timeout=5)
     connection.request("POST", "/v3/lease/keepalive", json.dumps({"ID": str(lease)}))
@@ -181,7 +181,7 @@ def test_one_request_is_held_while_others_pass_and_arrives_late(
     assert ask(proxy.endpoint)[0] == 200
     assert etcd.lease_left(lease) < 59
     proxy.release()
-    wait_until(lambda: etcd.lease_left(lease) >= 59, 20, "the late renewal")
+    wait_until(lambda: etcd.lease_left(lease) >= 59, "the late renewal")
     etcd.revoke(lease)
 
 

@@ -168,7 +168,7 @@ def test_parent_that_dies_during_start_ends_helper_before_etcd_is_asked(fifo):
             # open() returns when the helper opens the file for reading.
             with open(fifo, "w", encoding="ascii") as file:
                 helper.kill_parent()
-                wait_until(lambda: parent_of(helper.pid) != helper.parent_pid, 5, "another parent")
+                wait_until(lambda: parent_of(helper.pid) != helper.parent_pid, "another parent")
                 file.write(f"netbios_name = X\nport = {etcd.getsockname()[1]}\napi = 3\nacquire_timeout = 1\n")
             helper.wait_exit()
             assert (helper.stdout, helper.stderr) == (b"", "")

@@ -163,7 +163,7 @@ def test_process_whose_first_thread_alone_has_ended_is_alive(nonce_file):
         ctypes.CDLL(None).pthread_exit(None)
 
     other = Other(end_first_thread)
-    wait_until(lambda: process_state(str(other.pid))[0] == "Z", 5, "the first thread's end")
+    wait_until(lambda: process_state(str(other.pid))[0] == "Z", "the first thread's end")
     assert nonce_file.proves_dead(other.who) is False
     other.end(reap=False)
     assert nonce_file.proves_dead(other.who) is True

@@ -62,7 +62,7 @@ def test_child_of_the_program_does_not_survive_its_end(program: str, own_parent:
         assert not gone(child)
         helper.kill()
         helper.wait_exit()
-    wait_until(lambda: gone(child) and gone(helper.pid), 5, "the end of all")
+    wait_until(lambda: gone(child) and gone(helper.pid), "the end of all")
 
 
 def test_parent_of_the_program_can_be_killed_alone(program: str) -> None:
@@ -70,7 +70,7 @@ def test_parent_of_the_program_can_be_killed_alone(program: str) -> None:
         assert helper.status() == "0"
         assert helper.parent_pid and os.readlink(f"/proc/{helper.pid}/fd/0") == "/dev/null"
         helper.kill_parent()
-        wait_until(lambda: gone(helper.parent_pid or 0), 5, "the end of the parent")
+        wait_until(lambda: gone(helper.parent_pid or 0), "the end of the parent")
         assert helper.alive and helper.eof is None
         parent = int(Path(f"/proc/{helper.pid}/stat").read_text().rpartition(") ")[2].split()[1])
         assert parent not in (helper.parent_pid, os.getpid())
