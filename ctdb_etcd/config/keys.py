@@ -186,7 +186,7 @@ SPEC: dict[str, Key] = {
     "username": (secret, None, _QUOTED),
     "password": (secret, None, _QUOTED),
     "srv_domain": (dns_name, None, "a DNS domain"),
-    "expected_cluster_id": (cluster_id, None, "at most 16 hexadecimal digits, as etcd's v2 API shows it"),
+    "expected_cluster_id": (cluster_id, None, "at most 16 hexadecimal digits"),
     "version_prefix": (prefix, "/v2", "a slash and " + _PATH_ALLOWED),
     "allow_redirect": (boolean, True, _YES_NO),
     "allow_reconnect": (boolean, False, _YES_NO),

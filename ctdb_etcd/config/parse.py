@@ -163,8 +163,10 @@ def _lines(text: str) -> list[str]:
 
 def _read(lines: list[str], faults: list[str]) -> ConfigObj:
     # It takes a third of a start, so testparm, which depends on what read() returns, is started before.
-    from configobj import ConfigObj, ConfigObjError
-
+    try:
+        from configobj import ConfigObj, ConfigObjError
+    except ImportError as error:
+        raise Refused(f"configobj cannot be imported ({error}): install python3-configobj") from None
     try:
         values = ConfigObj(lines, interpolation=False)
     except ConfigObjError as error:

@@ -61,11 +61,8 @@ class Check:
         directory = config.directory(name)
         try:
             seen, config = endpoint_health.endpoints(config, directory, waiter, self._log)
-        except Unavailable as failure:
+        except LockError as failure:
             self.note("fault", "endpoints", str(failure))
-            return
-        except Refused as refusal:
-            self.note("fault", "tls", str(refusal))
             return
         self._endpoints(seen)
         if not config.hosts:

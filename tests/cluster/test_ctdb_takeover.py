@@ -32,10 +32,10 @@ def lose(cluster, what):
 @pytest.mark.parametrize(
     "what, machines, most, by",
     [
-        ("helper", False, 2, "its process is gone"),
+        ("helper", False, 6, "its process is gone"),
         # CTDB notices the loss of its leader after 5 s.
-        ("leader", False, 7, "its process is gone"),
-        ("leader", True, TTL + 2, "waiting for the end of a lease"),
+        ("leader", False, 10, "its process is gone"),
+        ("leader", True, TTL + 6, "waiting for the end of a lease"),
     ],
     ids=["the helper is killed", "all of the leader's processes are killed", "all on the leader's machine is killed"],
 )

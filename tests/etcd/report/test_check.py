@@ -228,5 +228,6 @@ def test_wrong_tls_is_distinguished_from_good_tls(etcd_tls, certificates, helper
     view, status = check(conf), View(conf, "--status", "--json")
     assert (view.code, status.code) == ((1, 3) if advice else (0, 1)), view.text + status.text
     if advice:
+        assert "fault" in (view.levels().get("endpoints"), view.levels().get("etcd")), view.text
         assert advice in view.text, view.text
         assert any(advice in problem for problem in status.json["problems"]), status.text

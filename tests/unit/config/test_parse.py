@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
@@ -32,6 +33,12 @@ def test_the_shipped_file_shows_every_key_with_its_default():
         assert shown.pop(key) == ""
     uncommented = "\n".join(f"{key} = {value}" for key, value in shown.items())
     assert vars(parse(uncommented)) == vars(parse("")) == vars(parse(text))
+
+
+def test_missing_configobj_is_named_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "configobj", None)
+    (fault,) = refused("port = 1")
+    assert re.fullmatch(r"configobj cannot be imported \(.*\): install python3-configobj", fault)
 
 
 def test_comments_quotes_lists_and_blank_lines_are_parsed():
