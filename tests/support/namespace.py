@@ -193,12 +193,16 @@ class NamespaceEtcd:
         self._namespace.run(*daemonise, *command, *self.args)
 
     def kill_member(self, port: int) -> None:
-        """Send SIGKILL to the member that listens at `port`."""
-        self._namespace.kill(self._pids(port))
+        """Send SIGKILL to the member that listens at `port`, and wait for its end."""
+        self._end_member(port, "KILL")
 
     def stop_member(self, port: int) -> None:
         """Send SIGTERM, as a service manager does, and wait for the member's end. A leader hands over first."""
-        self._namespace.kill(self._pids(port), "TERM")
+        self._end_member(port, "TERM")
+
+    def _end_member(self, port: int, signal: str) -> None:
+        self._namespace.kill(self._pids(port), signal)
+        # Until then a new one could not listen.
         wait_until(lambda: not self._pids(port), f"the end of the etcd at {port}")
 
     def replace_member(self, port: int, new: int) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 
@@ -20,14 +21,12 @@ def keys(etcd, lock_name):
     return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/")
 
 
-def descriptors(helper, limit):
-    resource.prlimit(helper.pid, resource.RLIMIT_NOFILE, (limit, limit))
-
-
 def test_sigterm_without_a_free_descriptor_releases_the_lock(helper_conf, keys):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0"
-        descriptors(helper, 3)
+        used = {int(fd) for fd in os.listdir(f"/proc/{helper.pid}/fd")}
+        limit = min(set(range(len(used) + 1)) - used)
+        resource.prlimit(helper.pid, resource.RLIMIT_NOFILE, (limit, limit))
         helper.terminate()
         helper.wait_exit()
         assert not keys() and "bug" not in helper.stderr
