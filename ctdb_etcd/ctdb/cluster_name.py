@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _OWN_NAME = "set netbios_name in the configuration file, the same on all nodes"
 # SELinux forbids root too. testparm reports it as an error in the file.
 _FORBIDDEN = "reading it is not permitted (SELinux?): see SELINUX in ctdb-etcd(7)"
-_IN_SMB_CONF = rb"(?im)^\s*netbios\s*name\s*=\s*\S"
+_IN_SMB_CONF = rb"(?im)^[ \t]*netbios[ \t]*name[ \t]*=[ \t]*(.*?)[ \t\r]*$"
 
 
 def find(started: Command | None, waiter: Waiter, deadline: float) -> str:
@@ -50,11 +50,13 @@ def find(started: Command | None, waiter: Waiter, deadline: float) -> str:
     except ValueError as error:
         fault = f"the netbios name {name[:64]!r} cannot name a lock, which takes {error}"
         raise Refused(f"{fault}: {_OWN_NAME}") from None
-    # A cluster may have the name of one of its hosts: then smb.conf must set it.
-    if name == _default_name() and not re.search(_IN_SMB_CONF, _smb_conf(err) or b""):
+    # A cluster may have the name of one of its hosts: then smb.conf must set just that. Samba ignores a name that
+    # stands in the section of a share.
+    set_there = re.findall(_IN_SMB_CONF, _smb_conf(err) or b"")
+    if name == _default_name() and name.encode() not in map(bytes.upper, set_there):
         raise Refused(
-            f"smb.conf sets no netbios name, and {name} is this host's own name, which differs on every node:"
-            f" set 'netbios name' in smb.conf on all nodes, or {_OWN_NAME}"
+            f"smb.conf sets no netbios name in [global], and {name} is this host's own name, which differs on every"
+            f" node: set 'netbios name' there on all nodes, or {_OWN_NAME}"
         )
     return name
 

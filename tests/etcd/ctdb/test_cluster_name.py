@@ -63,9 +63,10 @@ def test_testparm_is_not_run_with_netbios_name_set(etcd, tmp_path, helper_conf):
         assert not ran.exists()
 
 
-def test_smb_conf_without_a_netbios_name_is_refused_with_the_reason(etcd, tmp_path, with_smb_conf):
-    line = refusal(conf_without_name(tmp_path, etcd), with_smb_conf("[global]\n  workgroup = X\n"))
-    assert f"smb.conf sets no netbios name, and {HOST} is this host's own name" in line
+@pytest.mark.parametrize("more", ["", "[share]\n  path = /\n  netbios name = CLUSTER\n"], ids=["no name", "in a share"])
+def test_smb_conf_without_a_netbios_name_is_refused_with_the_reason(etcd, tmp_path, with_smb_conf, more):
+    line = refusal(conf_without_name(tmp_path, etcd), with_smb_conf("[global]\n  workgroup = X\n" + more))
+    assert f"smb.conf sets no netbios name in [global], and {HOST} is this host's own name" in line
 
 
 def test_cluster_may_have_a_host_name_that_is_set_in_smb_conf(etcd, tmp_path, with_smb_conf):

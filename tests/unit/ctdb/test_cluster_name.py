@@ -63,8 +63,10 @@ def test_truncated_names_of_two_similar_hosts_are_both_refused(monkeypatch):
             name(f"fileserver-no-{number}{number}", f"FILESERVER-NO-{number}", monkeypatch)
 
 
-SET = ["netbios name = FS1", "  NetBIOS Name=FS1", "[global]\n\tnetbiosname = FS1", "x = y\nnetbios  name = a"]
-NOT_SET = ["", "# netbios name = FS1", "; netbios name = FS1", "netbios name =", "netbios aliases = FS1", "name = FS1"]
+SET = ["netbios name = FS1", "  NetBIOS Name=fs1 ", "[global]\n\tnetbiosname = FS1\r", "x = y\nnetbios  name = FS1"]
+NOT_SET = ["", "# netbios name = FS1", "; netbios name = FS1", "netbios name =\nFS1", "netbios aliases = FS1"]
+# Samba ignores what stands in the section of a share, and answers with the host's name.
+NOT_SET += ["name = FS1", "[global]\n[share]\nnetbios name = CLUSTER", "netbios name = FS12", "netbios name = FS"]
 
 
 @pytest.mark.parametrize("text, is_set", [(text, True) for text in SET] + [(text, False) for text in NOT_SET])
