@@ -9,13 +9,10 @@ address: it may be temporary.
 from __future__ import annotations
 
 import random
+from typing import Any, Iterable
 
 from ..config.keys import dns_name
 from ..errors import Refused
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Iterable
 
 # Seconds for which dnspython may ask one name server after the other.
 _LIFETIME = 10.0

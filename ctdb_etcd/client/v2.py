@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any, Callable
 
 import etcd
 
 from ..errors import EndpointRefused, LockError, Refused, Stopped, Unavailable
-from .endpoints import CLOSED, NO_LEADER
+from .endpoints import CLOSED, NO_LEADER, Endpoints
 from .http1 import Disconnected, HttpError
 from .race import ConnectFailed
 from .retry import Retry, reason, share
 from .v2_http import Http
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable
-
-    from .endpoints import Endpoints
 
 # etcd's codes of the two errors that a call may raise.
 _CODES = {etcd.EtcdKeyNotFound: 100, etcd.EtcdCompareFailed: 101}

@@ -14,14 +14,10 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ..config.keys import hosts
 from ..errors import EndpointRefused
-from .http1 import HttpError
+from .endpoints import Endpoints
+from .http1 import Connection, HttpError
 from .login import masked
 from .retry import reason
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .endpoints import Endpoints
-    from .http1 import Connection
 
 # Those that keep method and body. The others turn a write into a GET, which looks as if the write had worked.
 _REDIRECTS = (307, 308)

@@ -53,25 +53,15 @@ def _text(value: object) -> str:
     return value
 
 
-def seconds(least: float, most: float, default: float) -> Key:
+def number(kind: Callable[[str], float], least: float, most: float, default: float, what: str) -> Key:
     def check(value: object) -> float:
-        return _between(least, float(_text(value)), most)
-
-    return check, default, f"seconds from {least} to {most}"
-
-
-def integer(least: int, most: int, default: int, what: str = "a whole number") -> Key:
-    def check(value: object) -> int:
-        return int(_between(least, int(_text(value)), most))
+        found = kind(_text(value))
+        # So that nan is not.
+        if not least <= found <= most:
+            raise ValueError("out of range")
+        return found
 
     return check, default, f"{what} from {least} to {most}"
-
-
-def _between(least: float, number: float, most: float) -> float:
-    # So that nan is not.
-    if not least <= number <= most:
-        raise ValueError("out of range")
-    return number
 
 
 def option(*allowed: str) -> Check:
@@ -171,14 +161,14 @@ _FILE = "the absolute path of a PEM file"
 
 SPEC: dict[str, Key] = {
     "host": (hosts, [("127.0.0.1", None)], "host, host:port, [IPv6]:port, or a list of them with commas"),
-    "port": integer(1, 65535, 2379),
-    "lock_ttl": integer(3, 3600, 9, "whole seconds"),
-    "refresh": seconds(0.2, 1800, 2.0),
+    "port": number(int, 1, 65535, 2379, "a whole number"),
+    "lock_ttl": number(int, 3, 3600, 9, "whole seconds"),
+    "refresh": number(float, 0.2, 1800, 2.0, "seconds"),
     "locks_dir": (lock_path, "_ctdb", _PATH_ALLOWED),
     "lock_prefix": (prefix, "/_locks", "a slash and " + _PATH_ALLOWED),
     "netbios_name": (name, None, NAME_ALLOWED),
-    "acquire_timeout": seconds(1, 110, 4.0),
-    "read_timeout": seconds(0.2, 3600, 3.0),
+    "acquire_timeout": number(float, 1, 110, 4.0, "seconds"),
+    "read_timeout": number(float, 0.2, 3600, 3.0, "seconds"),
     "api": (option("auto", "3", "2"), "auto", "auto, 3 or 2"),
     "protocol": (option("http", "https"), "http", "http or https"),
     "ca_cert": (file, None, _FILE),
@@ -191,7 +181,7 @@ SPEC: dict[str, Key] = {
     "allow_redirect": (boolean, True, _YES_NO),
     "allow_reconnect": (boolean, False, _YES_NO),
     "use_proxies": (boolean, False, _YES_NO),
-    "per_host_pool_size": integer(1, 1000, 10),
+    "per_host_pool_size": number(int, 1, 1000, 10, "a whole number"),
 }
 
 SECRET = "password"

@@ -47,14 +47,7 @@ class Key:
     """
 
     def __init__(
-        self,
-        name: str,
-        value: str,
-        revision: int,
-        modified: int,
-        lease: int | None = None,
-        left: int | None = None,
-        ttl: int | None = None,
+        self, name: str, value: str, revision: int, modified: int, lease: int | None = None, left: int | None = None
     ) -> None:
         self.name = name
         self.value = value
@@ -62,7 +55,7 @@ class Key:
         self.modified = modified
         self.lease = lease
         self.left = left
-        self.ttl = ttl
+        self.ttl: int | None = None
 
 
 class Holder:
@@ -106,10 +99,6 @@ def _is_number(found: object) -> bool:
     return type(found) is int and 0 <= found < 1 << 63
 
 
-def _is_number_if_known(found: object) -> bool:
-    return found is None or _is_number(found)
-
-
 def _is_seconds(found: object) -> bool:
     # So that nan is not, and no arithmetic with it can fail.
     return type(found) in (int, float) and 0 < found <= _SECONDS_MAX  # type: ignore[operator]
@@ -117,7 +106,7 @@ def _is_seconds(found: object) -> bool:
 
 _FIELDS = {
     "node": _is_text,
-    "pnn": _is_number_if_known,
+    "pnn": lambda found: found is None or _is_number(found),
     "pid": _is_number,
     "since": _is_text,
     "version": _is_text,

@@ -32,94 +32,92 @@ _ANSWER_TIME = 0.5
 _LEAST_TIME = 0.1
 
 
-class OneEtcd:
-    """The endpoints, and `elsewhere`: the address of another machine that takes part in the lock, or an empty text."""
+def confirm(endpoints: Endpoints, elsewhere: Callable[[], str], lock: ApiLock, deadline: float) -> None:
+    """Ask all endpoints for this lock, which is taken, or its lease. Raises Refused, Lost, Unavailable, Stopped.
 
-    def __init__(self, endpoints: Endpoints, elsewhere: Callable[[], str]) -> None:
-        self._endpoints = endpoints
-        self._elsewhere = elsewhere
+    `elsewhere` returns the address of another machine that takes part in the lock, or an empty text.
+    """
+    _shared(endpoints, elsewhere, lock, deadline)
+    now = time.monotonic()
+    until = max(min(deadline, now + _ANSWER_TIME), now + _LEAST_TIME)
+    seen = _ask_others(endpoints, lock, until)
+    own = endpoints.cluster or 0
+    clusters = {own: [lock.endpoint]}
+    for endpoint in endpoints.names():
+        if endpoint in seen:
+            clusters.setdefault(seen[endpoint][0], []).append(endpoint)
+    if len(clusters) > 1:
+        named = "; ".join(f"{', '.join(found)} of cluster {cluster:x}" for cluster, found in clusters.items())
+        raise Refused(f"the endpoints are of different etcd clusters: {named}: check {endpoints.source}")
+    apart = [endpoint for endpoint, (_, known) in seen.items() if not known]
+    if apart:
+        _look_again(lock, until)
+        raise Refused(
+            f"what {lock.endpoint} has stored is not known at {', '.join(apart)}, though all say that they are of"
+            f" cluster {own:x}: they are separate etcds with the same settings: check {endpoints.source}"
+        )
 
-    def confirm(self, lock: ApiLock, deadline: float) -> None:
-        """Ask all endpoints for this lock, which is taken, or its lease. Raises Refused, Lost, Unavailable, Stopped."""
-        self._shared(lock, deadline)
-        now = time.monotonic()
-        until = max(min(deadline, now + _ANSWER_TIME), now + _LEAST_TIME)
-        seen = self._ask_others(lock, until)
-        own = self._endpoints.cluster or 0
-        clusters = {own: [lock.endpoint]}
-        for endpoint in self._endpoints.names():
-            if endpoint in seen:
-                clusters.setdefault(seen[endpoint][0], []).append(endpoint)
-        if len(clusters) > 1:
-            named = "; ".join(f"{', '.join(found)} of cluster {cluster:x}" for cluster, found in clusters.items())
-            raise Refused(f"the endpoints are of different etcd clusters: {named}: check {self._endpoints.source}")
-        apart = [endpoint for endpoint, (_, known) in seen.items() if not known]
-        if apart:
-            self._look_again(lock, until)
-            raise Refused(
-                f"what {lock.endpoint} has stored is not known at {', '.join(apart)}, though all say that they are of"
-                f" cluster {own:x}: they are separate etcds with the same settings: check {self._endpoints.source}"
-            )
 
-    def _ask_others(self, lock: ApiLock, until: float) -> dict[str, tuple[int, bool]]:
-        """What known_at returns, by endpoint, without those that give no answer."""
-        tasks: dict[int, tuple[str, Task]] = {}
-        seen: dict[str, tuple[int, bool]] = {}
-        missing: dict[str, str] = {}
-        for endpoint in self._endpoints.names():
-            if endpoint != lock.endpoint:
-                try:
-                    task = Task(partial(lock.known_at, endpoint, until))
-                    tasks[task.done] = endpoint, task
-                except OSError as error:
-                    missing[endpoint] = reason(error)
-        while tasks:
+def _ask_others(endpoints: Endpoints, lock: ApiLock, until: float) -> dict[str, tuple[int, bool]]:
+    """What known_at returns, by endpoint, without those that give no answer."""
+    tasks: dict[int, tuple[str, Task]] = {}
+    seen: dict[str, tuple[int, bool]] = {}
+    missing: dict[str, str] = {}
+    for endpoint in endpoints.names():
+        if endpoint != lock.endpoint:
             try:
-                ready = self._endpoints.waiter.wait(dict.fromkeys(tasks, select.POLLIN), until)
-            except TimeoutError:
-                break
-            for done in ready:
-                endpoint, task = tasks.pop(done)
-                try:
-                    seen[endpoint] = task.result()
-                except (OSError, HttpError, LockError) as error:
-                    missing[endpoint] = reason(error)
-        for endpoint, task in tasks.values():
-            task.leave()
-            missing[endpoint] = "no answer in time"
-        for endpoint, why in missing.items():
-            self._endpoints.log.info(f"{endpoint} is not known to be of the same etcd cluster: {why}")
-        return seen
-
-    @staticmethod
-    def _look_again(lock: ApiLock, until: float) -> None:
-        """Raise Lost if what is not known elsewhere is not known here either, Unavailable if that cannot be learned."""
+                task = Task(partial(lock.known_at, endpoint, until))
+                tasks[task.done] = endpoint, task
+            except OSError as error:
+                missing[endpoint] = reason(error)
+    while tasks:
         try:
-            _, known = lock.known_at(lock.endpoint, until)
-        except (OSError, HttpError) as error:
-            raise Unavailable(f"{lock.endpoint} no longer answers: {reason(error)}") from None
-        if not known:
-            raise Lost("it disappeared at once: it was deleted, or its lease was revoked")
+            ready = endpoints.waiter.wait(dict.fromkeys(tasks, select.POLLIN), until)
+        except TimeoutError:
+            break
+        for done in ready:
+            endpoint, task = tasks.pop(done)
+            try:
+                seen[endpoint] = task.result()
+            except (OSError, HttpError, LockError) as error:
+                missing[endpoint] = reason(error)
+    for endpoint, task in tasks.values():
+        task.leave()
+        missing[endpoint] = "no answer in time"
+    for endpoint, why in missing.items():
+        endpoints.log.info(f"{endpoint} is not known to be of the same etcd cluster: {why}")
+    return seen
 
-    def _shared(self, lock: ApiLock, deadline: float) -> None:
-        if not _is_local(self._endpoints.address(lock.endpoint)):
-            return
-        other = self._elsewhere()
-        if not other:
-            return
-        try:
-            members = lock.members(deadline)
-        except PermissionDenied:
-            # It has users, so it is not an etcd that a package has just installed.
-            why = "does not let us list its members: check that all nodes share it"
-            self._endpoints.log.error(f"{lock.endpoint} {why}")
-            return
-        if len(members) == 1 and members[0] and all(map(_is_local_url, members[0])):
-            raise Refused(
-                f"etcd at {lock.endpoint} can be this machine's alone: it has no other member, and clients are to reach"
-                f" it at {', '.join(members[0])}; but {other} takes part in the lock as well: set host to addresses of"
-                " an etcd that all nodes share"
-            )
+
+def _look_again(lock: ApiLock, until: float) -> None:
+    """Raise Lost if what is not known elsewhere is not known here either, Unavailable if that cannot be learned."""
+    try:
+        _, known = lock.known_at(lock.endpoint, until)
+    except (OSError, HttpError) as error:
+        raise Unavailable(f"{lock.endpoint} no longer answers: {reason(error)}") from None
+    if not known:
+        raise Lost("it disappeared at once: it was deleted, or its lease was revoked")
+
+
+def _shared(endpoints: Endpoints, elsewhere: Callable[[], str], lock: ApiLock, deadline: float) -> None:
+    if not _is_local(endpoints.address(lock.endpoint)):
+        return
+    other = elsewhere()
+    if not other:
+        return
+    try:
+        members = lock.members(deadline)
+    except PermissionDenied:
+        # It has users, so it is not an etcd that a package has just installed.
+        why = "does not let us list its members: check that all nodes share it"
+        endpoints.log.error(f"{lock.endpoint} {why}")
+        return
+    if len(members) == 1 and members[0] and all(map(_is_local_url, members[0])):
+        raise Refused(
+            f"etcd at {lock.endpoint} can be this machine's alone: it has no other member, and clients are to reach"
+            f" it at {', '.join(members[0])}; but {other} takes part in the lock as well: set host to addresses of"
+            " an etcd that all nodes share"
+        )
 
 
 def _is_local(host: str) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 
 from ..client.endpoints import Endpoints
-from ..errors import GivenUp, LockError, Refused, Unavailable
+from ..errors import GivenUp, LockError, Lost, OtherCluster, Refused, Unavailable
 from ..fence import Grant
 
 TYPE_CHECKING = False
@@ -141,9 +141,9 @@ class Terms:
 
     def confirm(self, deadline: float) -> None:
         """Find out whether the lock, once taken, must not be held. Raises Refused, Lost, Unavailable."""
-        from .one_etcd import OneEtcd
+        from .one_etcd import confirm
 
-        OneEtcd(self._endpoints, self._elsewhere).confirm(self.first, deadline)
+        confirm(self._endpoints, self._elsewhere, self.first, deadline)
 
     def recheck(self, deadline: float) -> None:
         """Raise GivenUp if etcd serves v2 by now, where a node with Samba's helper could take the lock as well.
@@ -220,7 +220,10 @@ class JointLock:
         return grant if grant.fresh() else self.refresh(deadline)
 
     def refresh(self, deadline: float) -> Grant:
-        grant = _first_to_end([lock.refresh(deadline) for lock in self._locks])
+        try:
+            grant = _first_to_end([lock.refresh(deadline) for lock in self._locks])
+        except OtherCluster as refusal:
+            raise Lost(f"this is not the etcd that granted it: {refusal}") from None
         self._terms.recheck(deadline)
         return grant
 

@@ -19,23 +19,17 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
+from typing import Any, Callable
 
 import etcd
 
-from ..client.v2 import Unanswered
+from ..client.v2 import Client, Unanswered
 from ..client.v3_answers import is_int64
-from ..errors import Contended, Lost, OtherCluster, Refused, Unavailable
+from ..errors import Contended, Lost, Refused, Unavailable
 from ..fence import TTL_MAX, Grant, Moment
+from ..log import Log
 from .holder import Key, describe
-from .takeover import Rival
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable
-
-    from ..client.v2 import Client
-    from ..log import Log
-    from .takeover import Contender
+from .takeover import Contender, Rival
 
 # How often one refresh renews because an earlier renewal, without an answer, took effect before it.
 _RENEWALS = 3
@@ -72,12 +66,6 @@ class Lock:
                 raise Unavailable("etcd did not answer the creation of a key in time")
 
     def refresh(self, deadline: float) -> Grant:
-        try:
-            return self._refresh(deadline)
-        except OtherCluster as refusal:
-            raise Lost(f"this is not the etcd that granted it: {refusal}") from None
-
-    def _refresh(self, deadline: float) -> Grant:
         grant = self._renew(deadline)
         keys = self._keys(deadline)
         if not keys or keys[0].name != self._key:

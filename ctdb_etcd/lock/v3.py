@@ -13,7 +13,7 @@ import os
 import time
 
 from ..client.v3_answers import base64, cluster_of, int64, items, mapping, raft_term, text
-from ..errors import Contended, LeaseNotFound, LockError, Lost, OtherCluster, Refused, TooLong, Unavailable
+from ..errors import Contended, LeaseNotFound, LockError, Lost, Refused, TooLong, Unavailable
 from .holder import TOO_LONG, Key, describe
 from .takeover import Rival
 
@@ -64,12 +64,6 @@ class Lock:
                 contender.pause(deadline)
 
     def refresh(self, deadline: float) -> Grant:
-        try:
-            return self._refresh(deadline)
-        except OtherCluster as refusal:
-            raise Lost(f"this is not the etcd that granted it: {refusal}") from None
-
-    def _refresh(self, deadline: float) -> Grant:
         assert self._lease
         for _ in range(_TERMS):
             grant, term = self._lease.keep_alive(deadline)

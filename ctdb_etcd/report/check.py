@@ -16,7 +16,7 @@ from ..client.endpoints import Endpoints
 from ..ctdb.settings import elsewhere, leader_timeout
 from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import LEAST_TRY, fits
-from ..lock.one_etcd import OneEtcd
+from ..lock import one_etcd
 from ..lock.open import apis_in_use, open_api
 from ..lock.v2_served import V2_UNKNOWN, V2_UNKNOWN_ADVICE, is_denied
 from ..log import printable
@@ -77,8 +77,8 @@ class Check:
             except Refused as refusal:
                 self.note("fault", f"v{api}", str(refusal))
             else:
-                one_etcd = OneEtcd(endpoints, elsewhere) if api == apis[0] else None
-                _Trial(self, config, api, client, lock, one_etcd).run(directory if name else "")
+                to_confirm = endpoints if api == apis[0] else None
+                _Trial(self, config, api, client, lock, to_confirm).run(directory if name else "")
         self._clocks(seen)
 
     def verdict(self) -> int:
@@ -143,14 +143,14 @@ class _Trial:
     """What the lock needs in one API, tried in the order of the lock; the first fault ends it."""
 
     def __init__(
-        self, check: Check, config: Config, api: str, client: Client, lock: ApiLock, one_etcd: OneEtcd | None
+        self, check: Check, config: Config, api: str, client: Client, lock: ApiLock, to_confirm: Endpoints | None
     ) -> None:
         self._check = check
         self._config = config
         self._api = f"v{api}"
         self._client = client
         self._lock = lock
-        self._one_etcd = one_etcd
+        self._to_confirm = to_confirm
 
     def run(self, directory: str) -> None:
         if not self._step(f"{self._api} lease", self._lease):
@@ -186,15 +186,15 @@ class _Trial:
 
     def _confirm(self) -> None:
         """Once, while there is a lease, if there are any."""
-        if not self._one_etcd:
+        if not self._to_confirm:
             return
         try:
-            self._one_etcd.confirm(self._lock, time.monotonic() + _CALL)
+            one_etcd.confirm(self._to_confirm, elsewhere, self._lock, time.monotonic() + _CALL)
         except (LockError, TypeError, ValueError) as error:
             self._check.note("fault", "cluster", str(error))
         else:
             self._check.note("ok", "cluster", "all endpoints that answer are of one etcd cluster")
-        self._one_etcd = None
+        self._to_confirm = None
 
     def _login(self) -> None:
         user = self._config.username

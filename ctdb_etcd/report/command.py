@@ -14,7 +14,7 @@ import sys
 import time
 
 from ..config import file
-from ..config.parse import parse
+from ..config.parse import Config, parse
 from ..ctdb import cluster_name
 from ..ctdb.commands import TESTPARM_SECONDS
 from ..errors import LockError, Refused
@@ -26,7 +26,6 @@ from .status import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..config.parse import Config
     from ..main import Options
 
 

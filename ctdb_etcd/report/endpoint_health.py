@@ -14,22 +14,17 @@ import os
 import select
 import time
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from ..client.endpoints import Endpoints
 from ..client.http1 import Disconnected, HttpError
 from ..client.retry import reason
+from ..config.parse import Config
 from ..errors import LockError, Unavailable
 from ..lock.open import apis_in_use, load, open_api
 from ..lock.v2_served import serves_v2
-from ..log import printable
+from ..log import Log, printable
 from ..waiting import Patient, Task
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ..config.parse import Config
-    from ..log import Log
 
 # A member that needs more than this many seconds for an answer is of no use to the lock either.
 ANSWER_TIME = 2.0

@@ -10,14 +10,9 @@ from __future__ import annotations
 import calendar
 import re
 import time
+from typing import Any
 
-from ..lock.holder import SINCE, read
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ..lock.holder import Key
+from ..lock.holder import SINCE, Key, read
 
 # Nobody reads more keys than this; the holder's is the first.
 MOST = 100

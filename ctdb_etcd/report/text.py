@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from ..log import printable
 from .status import who
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 _VERDICTS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 _GREEN, _YELLOW, _RED, _DIM = 32, 33, 31, 2

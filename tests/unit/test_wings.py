@@ -126,7 +126,7 @@ def test_a_contender_imports_no_report_and_no_rare_module(tmp_path):
     code = (
         "from ctdb_etcd.main import main\n"
         "from ctdb_etcd.config import keys\n"
-        "keys.SPEC['acquire_timeout'] = keys.seconds(0.1, 1, 0.1)\n"
+        "keys.SPEC['acquire_timeout'] = keys.number(float, 0.1, 1, 0.1, 'seconds')\n"
         "main(['-c', sys.argv[2]])\n"
         "print(*sys.modules, file=sys.stderr)"
     )

@@ -141,7 +141,7 @@ def test_report_shows_any_values_of_the_lock(values, api):
     status = Status("the.conf", Log())
     status.report["lock"] = {"path": "/l/", "api": "auto", "name_from": "netbios_name"}
     status._read = True
-    keys = [Key(f"/l/{number}", value, 1, 1, 7, 5, 9) for number, value in enumerate(values)]
+    keys = [Key(f"/l/{number}", value, 1, 1, 7, 5) for number, value in enumerate(values)]
     status._name_holder([[lock_keys.describe(key, api, time.time()) for key in keys] for _ in range(2)])
     assert status.verdict() in (OK, WARNING)
     shown = text.status(status.report)

@@ -94,8 +94,8 @@ def test_times_over_a_day_or_not_positive_are_ignored(seconds):
 
 
 def test_key_has_the_given_values():
-    key = Key("/x/1", "v", 2, 3, 4, 5, 6)
-    assert vars(key) == {"name": "/x/1", "value": "v", "revision": 2, "modified": 3, "lease": 4, "left": 5, "ttl": 6}
+    key = vars(Key("/x/1", "v", 2, 3, 4, 5))
+    assert key == {"name": "/x/1", "value": "v", "revision": 2, "modified": 3, "lease": 4, "left": 5, "ttl": None}
 
 
 def test_proof_without_proc_has_only_the_pid(monkeypatch):

@@ -8,13 +8,13 @@ import os
 import select
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from ctdb_etcd.client.http1 import HttpError
 from ctdb_etcd.errors import GrpcOnly, Lost, PermissionDenied, Refused, Stopped, Unavailable
 from ctdb_etcd.lock import one_etcd
-from ctdb_etcd.lock.one_etcd import OneEtcd
 from ctdb_etcd.waiting import Patient
 from tests.support.fakes import Clock, Log, Waiter
 
@@ -61,7 +61,8 @@ class Etcd:
         return self.lists
 
     def confirm(self, seconds=10.0):
-        OneEtcd(self, lambda: self.other).confirm(self, time.monotonic() + seconds)
+        lock = SimpleNamespace(endpoint=self.endpoint, known_at=self.known_at, members=self.members)
+        one_etcd.confirm(self, lambda: self.other, lock, time.monotonic() + seconds)
 
 
 def refusal(etcd):

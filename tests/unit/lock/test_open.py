@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.errors import Contended, Lost, Refused, Stopped, Unavailable
+from ctdb_etcd.errors import Contended, Lost, OtherCluster, Refused, Stopped, Unavailable
 from ctdb_etcd.fence import Grant, Moment
 from ctdb_etcd.lock.open import JointLock
 from tests.support.fakes import Clock, Lock
@@ -144,6 +144,13 @@ def test_error_at_one_lock_is_raised_without_asking_the_next(seen, which, verb, 
     with pytest.raises(error):
         seen.do(verb, seen.clock.now + 60)
     assert seen.events[-1] == f"{which} {verb}"
+
+
+@pytest.mark.parametrize("which", ["a", "b"])
+def test_another_cluster_at_a_refresh_is_a_loss(seen, which):
+    getattr(seen, which).plan("refresh", OtherCluster("x"))
+    with pytest.raises(Lost, match="this is not the etcd that granted it: x"):
+        seen.both.refresh(seen.clock.now + 60)
 
 
 def test_release_is_in_reverse_and_leaves_time_after_a_hanging_one(seen):

@@ -48,8 +48,8 @@ MEANING = {
     ("take", "POST"): {Unavailable: FINE, NOT_FOUND: FINE, CHANGED: FINE},
     ("take", "GET"): {},
     ("take", "DELETE"): {NOT_FOUND: FINE, CHANGED: Contended},
-    ("refresh", "PUT"): {NOT_FOUND: Lost, CHANGED: FINE, OtherCluster: Lost},
-    ("refresh", "GET"): {NOT_FOUND: Lost, OtherCluster: Lost},
+    ("refresh", "PUT"): {NOT_FOUND: Lost, CHANGED: FINE},
+    ("refresh", "GET"): {NOT_FOUND: Lost},
     ("release", "GET"): {NOT_FOUND: FINE},
     ("release", "DELETE"): {NOT_FOUND: FINE, CHANGED: FINE},
 }

@@ -98,8 +98,8 @@ MEANING = {
     ("take", "kv/txn 2"): {LeaseNotFound: TAKEN},
     ("take", "lease/revoke"): {Unavailable: TAKEN, Refused: TAKEN, PermissionDenied: TAKEN, OtherCluster: TAKEN}
     | {LeaseNotFound: TAKEN},
-    ("refresh", "lease/keepalive"): {LeaseNotFound: Lost, OtherCluster: Lost},
-    ("refresh", "kv/range"): {OtherCluster: Lost},
+    ("refresh", "lease/keepalive"): {LeaseNotFound: Lost},
+    ("refresh", "kv/range"): {},
     ("release", "lease/revoke"): {LeaseNotFound: TAKEN},
 }
 
