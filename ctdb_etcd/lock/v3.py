@@ -44,6 +44,7 @@ class Lock:
         self._lease: Lease | None = None
         self._key = ""
         self._revision = 0
+        self._seen: int  # the revision of etcd in which our key was last seen
         # All keys that begin with the directory: up to the byte after its slash.
         self._all = {"key": base64(directory), "range_end": base64(directory[:-1] + "0")}
         self._oldest: dict[str, Any] = {**self._all, "sort_order": "ASCEND", "sort_target": "CREATE", "limit": 1}
@@ -71,6 +72,7 @@ class Lock:
             answer = self._client.call("kv/range", self._own, deadline)
             if not self._is_there(answer):
                 raise Lost("its key is gone: it was deleted, or its lease was revoked")
+            self._seen = int64(answer.get("header"), "revision")
             # A deposed leader that does not know it yet renews leases that the new leader lets expire. No release of
             # etcd prevents that reliably (up to 3.7.1 at least). The read is linearizable: its term is the term of the
             # leader that counts now. The renewal counts only if the same term answered it.
@@ -90,7 +92,8 @@ class Lock:
 
     def changes(self, until: float) -> dict[int, int]:
         """The key's deletion, by its owner's hand or with its lease."""
-        own = {"key": base64(self._key), "start_revision": self._revision + 1, "filters": ["NOPUT"]}
+        # Not from the key's own revision: etcd ends a watch that would begin in what it has compacted.
+        own = {"key": base64(self._key), "start_revision": self._seen + 1, "filters": ["NOPUT"]}
         return self._client.changes(own, until)
 
     def release(self, deadline: float) -> None:
@@ -234,7 +237,7 @@ class Lock:
         except LeaseNotFound:
             raise Lost("the lease ended before it was used") from None
         if answer.get("succeeded"):
-            self._revision = int64(answer.get("header"), "revision")
+            self._revision = self._seen = int64(answer.get("header"), "revision")
             return None
         parts = items(answer.get("responses"))
         if len(parts) != 2:
@@ -242,7 +245,7 @@ class Lock:
         mine, first = (_keys(mapping(part).get("response_range")) for part in parts)
         if mine:
             # An earlier try of ours had succeeded.
-            self._revision = mine[0].revision
+            self._revision = self._seen = mine[0].revision
             return None
         if not first:
             raise Lost("the holder seen a moment ago is gone")

@@ -78,6 +78,25 @@ def test_etcd_restored_from_a_backup_ends_the_holder_at_once(helper_conf):
             assert "lost" in helper.stderr and "its lease is gone" in helper.stderr
 
 
+@pytest.mark.slow
+def test_watch_opened_again_after_a_compaction_notices_the_loss(etcd, helper_conf, keys):
+    with Proxy(etcd.endpoints[0]) as proxy:
+        conf = helper_conf(host=proxy.endpoint, api="3", lock_ttl=40, refresh=10)
+        with Helper(conf, "-vvv") as helper:
+            assert helper.status() == "0"
+            watching(helper)
+            for value in "1", "2":
+                etcd.etcdctl("put", "x", value)
+            etcd.etcdctl("compact", str(etcd.revision()))
+            proxy.reset()
+            wait_until(lambda: helper.stderr.count("POST /v3/watch") == 2, "another watch")
+            time.sleep(0.2)
+            etcd.delete(keys()[0]["key"])
+            lost = time.monotonic()
+            assert helper.wait_exit() - lost < 5
+            assert "lost" in helper.stderr
+
+
 @pytest.mark.v2
 def test_end_of_the_connection_of_v2_renews_the_lock_at_once(etcd_v2, helper_conf):
     with Proxy(etcd_v2.endpoints[0]) as proxy:

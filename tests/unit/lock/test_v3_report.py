@@ -33,6 +33,15 @@ def test_watch_is_for_deletion_of_our_key_after_its_revision(rig):
     assert (body["start_revision"], body["filters"]) == (rig.etcd.revision + 1, ["NOPUT"])
 
 
+def test_watch_begins_after_the_last_look_at_the_key(rig):
+    rig.take()
+    rig.etcd.revision += 10
+    rig.lock.refresh(rig.clock.now + 4)
+    rig.lock.changes(rig.clock.now + 0.5)
+    ((body, _),) = rig.gateway.watched
+    assert body["start_revision"] == rig.etcd.revision + 1
+
+
 # Whether one endpoint knows our lock
 
 
