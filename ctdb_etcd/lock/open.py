@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     Makers = tuple[Callable[[Endpoints], Client], Callable[[Any, str, int, Log], ApiLock]]
 
 # Seconds that the import of python-etcd takes on a busy machine.
-_IMPORT = 0.75
+_IMPORT = 1.0
 
 
 def apis_in_use(config: Config, served: bool | None) -> list[str]:
@@ -206,9 +206,10 @@ class JointLock:
     def look(self, contender: Contender, deadline: float) -> None:
         for lock in self._locks:
             lock.look(contender, deadline)
-        further = self._terms.further(deadline)
+        # Waiting for the end of a lease may have taken all the time until the deadline.
+        further = self._terms.further(contender.latest)
         for lock in further:
-            lock.look(contender, deadline)
+            lock.look(contender, contender.latest)
         self._locks += further
 
     def take(self, contender: Contender, deadline: float) -> Grant:

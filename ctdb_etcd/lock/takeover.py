@@ -59,7 +59,7 @@ class Contender:
         self.holder = holder
         self.nonce_file = nonce_file
         self._electing = electing
-        self._latest = latest
+        self.latest = latest
         self._waiter = waiter
         self._log = log
 
@@ -73,15 +73,15 @@ class Contender:
         while rival and not self.is_dead(rival.value):
             now = time.monotonic()
             left = self._running_out(rival, max(deadline, until)) if self._electing else None
-            if left is None or now + left > self._latest or (until and now >= until):
+            if left is None or now + left > self.latest or (until and now >= until):
                 raise Contended(rival.value)
             if not until:
-                until = min(self._latest, now + left + _EXPIRY_DELAY)
+                until = min(self.latest, now + left + _EXPIRY_DELAY)
                 self._log.info(f"waiting for the end of a lease that is not renewed: {describe(rival.value)}")
             rest(self._waiter, min(until, now + _PAUSE))
             seen = rival.value
             try:
-                rival = front(self._latest)
+                rival = front(self.latest)
             except Unavailable:
                 raise Contended(seen) from None  # held when last seen
 

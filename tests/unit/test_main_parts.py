@@ -196,7 +196,7 @@ def test_lock_of_the_file_is_opened_and_held(parts):
     assert contender.holder._lease == {"lock_ttl": 20, "refresh": 1.5}
     assert contender.holder._nonce == contender.nonce_file._nonce and len(contender.holder._nonce) == 16
     assert contender.nonce_file._path.endswith(".N")
-    assert (contender._electing, contender._latest) == ("electing", limit.latest)
+    assert (contender._electing, contender.latest) == ("electing", limit.latest)
     assert (contender._waiter, contender._log) == (parts.watch, parts.log)
     assert contender.holder._ask_pnn() == "asked" and parts.given["pnn"] == (parts.watch, limit.latest)
     assert "testparm" not in parts.given and "find" not in parts.given and not parts.log.lines
