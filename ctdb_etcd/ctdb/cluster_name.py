@@ -53,17 +53,19 @@ def find(started: Command | None, waiter: Waiter, deadline: float) -> str:
     # A cluster may have the name of one of its hosts: then smb.conf must set just that. Samba ignores a name that
     # stands in the section of a share.
     set_there = re.findall(_IN_SMB_CONF, _smb_conf(err) or b"")
-    if name == _default_name() and name.encode() not in map(bytes.upper, set_there):
+    if is_hosts_own(name) and name.encode() not in map(bytes.upper, set_there):
         raise Refused(
-            f"smb.conf sets no netbios name in [global], and {name} is this host's own name, which differs on every"
-            f" node: set 'netbios name' there on all nodes, or {_OWN_NAME}"
+            f"smb.conf itself sets no netbios name in [global], and {name} is this host's own name, which differs on"
+            f" every node: set 'netbios name' there on all nodes, or {_OWN_NAME}"
         )
     return name
 
 
-def _default_name() -> str:
-    """What Samba uses for the netbios name where none is set."""
-    return os.uname().nodename.split(".")[0][:15].upper()
+def is_hosts_own(name: str) -> bool:
+    """Whether Samba uses this netbios name on this host where none is set."""
+    host = os.uname().nodename.split(".")[0].upper()
+    # testparm of 4.17 prints a long one in full; NetBIOS cuts it.
+    return name in (host, host[:15])
 
 
 def _smb_conf(messages: str) -> bytes | None:

@@ -13,6 +13,7 @@ import os
 import time
 
 from ..client.endpoints import Endpoints
+from ..ctdb.cluster_name import is_hosts_own
 from ..ctdb.settings import elsewhere, leader_timeout
 from ..errors import GrpcOnly, LockError, Refused, Unavailable
 from ..fence import LEAST_TRY, fits
@@ -58,6 +59,8 @@ class Check:
             return
         if name:
             self.note("ok", "name", f"{name}, from {subject.name_from}")
+            if subject.name_from == "testparm" and is_hosts_own(name):
+                self.note("warning", "name", f"{name} is this host's own name: see that smb.conf sets it on all nodes")
         directory = config.directory(name)
         try:
             seen, config = endpoint_health.endpoints(config, directory, waiter, self._log)

@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from tests.support.helper import PATH, Helper
+from tests.support.helper import PATH, PROGRAM, Helper
 
-HOST = socket.gethostname().split(".")[0][:15].upper()
+HOST = socket.gethostname().split(".")[0].upper()
 
 
 @pytest.fixture
@@ -66,7 +66,30 @@ def test_testparm_is_not_run_with_netbios_name_set(etcd, tmp_path, helper_conf):
 @pytest.mark.parametrize("more", ["", "[share]\n  path = /\n  netbios name = CLUSTER\n"], ids=["no name", "in a share"])
 def test_smb_conf_without_a_netbios_name_is_refused_with_the_reason(etcd, tmp_path, with_smb_conf, more):
     line = refusal(conf_without_name(tmp_path, etcd), with_smb_conf("[global]\n  workgroup = X\n" + more))
-    assert f"smb.conf sets no netbios name in [global], and {HOST} is this host's own name" in line
+    assert f"smb.conf itself sets no netbios name in [global], and {HOST} is this host's own name" in line
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("host", ["A23456789012345", "A234567890123456", "node-of-the-north-01.example.org"])
+def test_a_long_host_name_is_refused_too(etcd, tmp_path, with_smb_conf, host):
+    inside = ["--uts", "sh", "-c", 'hostname "$0" && exec "$@"', host, PROGRAM]
+    env = with_smb_conf("[global]\n  workgroup = X\n")
+    with Helper(None, *inside, "-c", str(conf_without_name(tmp_path, etcd)), program="unshare", env=env) as helper:
+        assert helper.status() == "3", helper.describe()
+        helper.wait_exit()
+        assert "is this host's own name" in helper.stderr
+
+
+def test_other_faults_of_smb_conf_do_not_matter(etcd, tmp_path, with_smb_conf, lock_name):
+    env = with_smb_conf(f"[global]\n  netbios name = {lock_name}\n  state directory = /nonexistent\n")
+    with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
+        assert helper.status() == "0", helper.describe()
+
+
+def test_many_warnings_of_testparm_do_not_matter(etcd, tmp_path, lock_name):
+    script = f"#!/bin/sh\nhead -c 200000 /dev/zero | tr '\\0' x >&2\necho {lock_name}\n"
+    with Helper(conf_without_name(tmp_path, etcd), env=with_testparm(tmp_path, script)) as helper:
+        assert helper.status() == "0", helper.describe()
 
 
 def test_cluster_may_have_a_host_name_that_is_set_in_smb_conf(etcd, tmp_path, with_smb_conf):

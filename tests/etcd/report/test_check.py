@@ -71,6 +71,10 @@ def test_check_shows_the_name_from_testparm_and_its_source(helper_conf, tmp_path
     smb.write_text("[global]\nnetbios name = FROMSMB\n")
     view = check(helper_conf(netbios_name=None), SMB_CONF_PATH=str(smb))
     assert view.code == 0 and texts(view, "name") == "FROMSMB, from testparm"
+    host = os.uname().nodename.split(".")[0]
+    smb.write_text(f"[global]\nnetbios name = {host}\n")
+    view = check(helper_conf(netbios_name=None), SMB_CONF_PATH=str(smb))
+    assert view.code == 0 and f"{host.upper()} is this host's own name: see that" in texts(view, "name")
     smb.write_text("[global]\n")
     view = check(helper_conf(netbios_name=None), SMB_CONF_PATH=str(smb))
     assert view.code == 1 and view.levels()["name"] == "fault" and "netbios_name" in texts(view, "name")

@@ -203,7 +203,7 @@ def test_testparm_is_run_for_the_netbios_name_only(monkeypatch):
     made = []
     monkeypatch.setattr(commands, "Command", lambda *args: made.append(args))
     ask_testparm()
-    assert made == [(["testparm", "-s", "--parameter-name=netbios name"], 11.0)]
+    assert made == [(["testparm", "-s", "-l", "--parameter-name=netbios name"], 11.0)]
 
 
 class Ctdb:
