@@ -46,16 +46,21 @@ def leader_timeout() -> float:
 
 def _cluster(option: str) -> str:
     """An option of ctdb.conf's section for the cluster; empty if it is not there or cannot be read."""
-    # Slow to import; few who take the lock need it.
-    import configparser
-
-    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), allow_no_value=True)
     try:
         with open(in_ctdb_base("ctdb.conf"), encoding="utf-8", errors="replace") as file:
-            parser.read_file(file)
-        return parser.get("cluster", option) or ""
-    except (OSError, configparser.Error):
+            text = file.read()
+    except OSError:
         return ""
+    # By CTDB's rules (lib/util/tini.c). For configparser an indented line would continue the one before.
+    section = found = ""
+    for line in text.replace("\\\n", "").split("\n"):
+        line = " ".join(line.split())
+        if line.startswith("["):
+            section = line[1:].partition("]")[0].strip().lower()
+        key, _, value = line.partition("=")
+        if section == "cluster" and key.rstrip() == option:
+            found = value.lstrip()
+    return found
 
 
 def _is_ours(address: str) -> bool:

@@ -153,12 +153,12 @@ def test_own_address_is_one_that_is_reached_from_itself(monkeypatch, tmp_path, a
     assert Socket.last[1:] == ["connect"]
 
 
-# How long CTDB waits
+# How long CTDB waits; tests/etcd/ctdb/test_settings.py compares with CTDB's own reading
 
 
 TEXTS = [
     ("[cluster]\n    leader timeout = 12\n", 12),
-    ("[logging]\nlocation = syslog\n[cluster]\ncluster lock = !/x -v\nLeader Timeout=3\n", 3),
+    ("[logging]\nlocation = syslog\n[cluster]\ncluster lock = !/x -v\nleader timeout=3\n", 3),
     ("# [cluster]\n# leader timeout = 3\n", 5),
     ("[cluster]\nleader timeout = soon\n", 5),
     ("[cluster]\nleader timeout\n", 5),
@@ -168,6 +168,9 @@ TEXTS = [
     ("# \udcff\n[cluster]\nleader timeout = 7\n", 7),
     ("[cluster]\nleader timeout = 3\n[cluster]\nleader timeout = 4\n", 4),
     ("[cluster]\nany word\nleader timeout = 8\n", 8),
+    ("[cluster]\ncluster lock = !/x\n  leader timeout = 9\n", 9),
+    ("[ Cluster ]\nleader \t timeout = \\\n 6\n", 6),
+    ("[cluster]\nLeader Timeout = 3\n", 5),
     (None, 5),
 ]
 
