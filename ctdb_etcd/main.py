@@ -146,7 +146,8 @@ def _unexpected(error: Exception) -> str:
     from .ctdb.process import is_scarcity
 
     if is_scarcity(error):
-        return f"this machine has no resources left: {error}: raise its limits or find what uses them up"
+        what = str(error) or "no memory"
+        return f"this machine has no resources left: {what}: raise its limits or find what uses them up"
     at = error.__traceback__
     while at and at.tb_next:
         at = at.tb_next

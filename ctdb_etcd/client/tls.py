@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # OpenSSL's verification results (x509_vfy.h) that have a remedy of their own.
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _WRONG_NAME = (62, 64)
+# X509_V_FLAG_PARTIAL_CHAIN, which ssl names from Python 3.10 on.
+_PARTIAL_CHAIN = ssl.VerifyFlags(0x80000)
 
 # Seconds in which a server that speaks gRPC only has ended a connection without ALPN.
 _CLOSES_WITHIN = 0.5
@@ -119,6 +121,8 @@ def context(config: Config) -> ssl.SSLContext:
             made.load_verify_locations(cafile=config.ca_cert.encode())
         except ssl.SSLError:
             raise Refused(f"ca_cert: {config.ca_cert} holds no certificate in PEM form") from None
+        # An intermediate authority is enough, as for etcd's own clients.
+        made.verify_flags |= _PARTIAL_CHAIN
     else:
         made.load_default_certs()
     if config.cert:
@@ -203,6 +207,9 @@ class TlsStream(Stream):
 def explain(error: ssl.SSLError, host: str, config: Config) -> Exception:
     """Return what went wrong in words that say what to do; EndpointRefused if waiting does not help."""
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code == _NOT_YET_VALID:
+            # This machine's clock may not be set yet after its start.
+            return OSError("its certificate is not valid yet: set this machine's clock, or renew the certificate")
         return EndpointRefused(_unverified(error.verify_code, error.verify_message, host, config))
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return OSError("the connection was closed: it may require a certificate (set cert), or protocol = http")
@@ -222,8 +229,6 @@ def explain(error: ssl.SSLError, host: str, config: Config) -> Exception:
 def _unverified(code: int, message: str, host: str, config: Config) -> str:
     if code == _EXPIRED:
         return "its certificate has expired: renew it, or set this machine's clock"
-    if code == _NOT_YET_VALID:
-        return "its certificate is not valid yet: set this machine's clock, or renew the certificate"
     if code in _WRONG_NAME:
         return f"its certificate is not for {host}: name in host what it is for, or have {host} added to it"
     store = config.ca_cert or "the system's store"

@@ -27,8 +27,8 @@ NAME_ALLOWED = "at most 63 ASCII letters, digits and any of !@$&()_'{}~^.-, but 
 
 # Not compiled before they are used: few files have all keys.
 _NAME = r"[A-Za-z0-9!@$&()_'{}~^.-]{1,63}"
-_HOST = r"(\[(?P<v6>[0-9A-Fa-f:.]+(%\w+)?)\]|(?P<name>[^:\[\]]+))(:(?P<port>\d{1,5}))?"
-_BARE_V6 = r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%\w+)?"
+_HOST = r"(\[(?P<v6>[0-9A-Fa-f:.]+(%[\w.-]+)?)\]|(?P<name>[^:\[\]]+))(:(?P<port>\d{1,5}))?"
+_BARE_V6 = r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?"
 _DNS_NAME = r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?"
 # That of DNS, in characters.
 _DNS_NAME_MAX = 253

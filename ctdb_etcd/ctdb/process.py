@@ -65,7 +65,7 @@ def elects(parent: int) -> bool:
 
 def is_scarcity(error: Exception) -> bool:
     """Whether this machine is short of descriptors or memory: waiting may help."""
-    return isinstance(error, OSError) and error.errno in _SCARCITY
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SCARCITY)
 
 
 class Status:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 from .member import Tls
 
@@ -29,38 +29,59 @@ commonName = optional
 
 
 class Authority:
-    """A CA with the files `NAME.pem` and `NAME.key` in a directory; `issue` makes signed certificates there."""
+    """A CA with the files `NAME.pem` and `NAME.key` in a directory; `issue` makes signed certificates there.
 
-    def __init__(self, directory: Path, name: str = "ca") -> None:
+    It is a root, or an intermediate authority of the one in `below`.
+    """
+
+    def __init__(self, directory: Path, name: str = "ca", below: Optional[Authority] = None) -> None:
         self._directory = directory
         self.ca = str(directory / f"{name}.pem")
         self._key = str(directory / f"{name}.key")
         self._conf = directory / f"{name}.conf"
         self._conf.write_text(_CONF.format(directory=directory, name=name))
         (directory / f"{name}.index").touch()
-        self._openssl(
-            *"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30".split(),
-            *("-subj", f"/O=ctdb-etcd tests/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign"),
-            *("-keyout", self._key, "-out", self.ca),
-        )
+        subject = f"/O=ctdb-etcd tests/CN={name}"
+        if below:
+            extensions = "basicConstraints = critical,CA:true\nkeyUsage = critical,keyCertSign,cRLSign\n"
+            self.ca, self._key = below._sign(name, subject, extensions)
+        else:
+            self._openssl(
+                *"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30".split(),
+                *("-subj", subject, "-addext", "keyUsage=critical,keyCertSign,cRLSign"),
+                *("-keyout", self._key, "-out", self.ca),
+            )
 
-    def issue(self, name: str, san: str = "IP:127.0.0.1", subject: str = "/O=test", expired: bool = False) -> Tls:
+    def issue(
+        self,
+        name: str,
+        san: str = "IP:127.0.0.1",
+        subject: str = "/O=test",
+        expired: bool = False,
+        future: bool = False,
+    ) -> Tls:
         """Issue a certificate for the names and addresses in `san`."""
+        dates = ["-startdate", "20250101000000Z", "-enddate", "20250102000000Z"] if expired else []
+        if future:
+            dates = ["-startdate", "20980101000000Z", "-enddate", "20990101000000Z"]
+        names = f"subjectAltName = {san}\n" if san else ""
+        cert, key = self._sign(name, subject, f"{names}extendedKeyUsage = serverAuth, clientAuth\n", dates)
+        return Tls(cert, key, self.ca)
+
+    def _sign(self, name: str, subject: str, extensions: str, dates: Sequence[str] = ()) -> tuple[str, str]:
+        """Make a key and a certificate; return their files."""
         cert, key, request = (str(self._directory / f"{name}.{suffix}") for suffix in ("pem", "key", "csr"))
-        extensions = self._directory / f"{name}.ext"
-        extensions.write_text(
-            f"{f'subjectAltName = {san}' if san else ''}\nextendedKeyUsage = serverAuth, clientAuth\n"
-        )
+        file = self._directory / f"{name}.ext"
+        file.write_text(extensions)
         self._openssl(
             *"req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes".split(),
             *("-subj", subject, "-keyout", key, "-out", request),
         )
-        dates = ["-startdate", "20250101000000Z", "-enddate", "20250102000000Z"] if expired else ["-days", "30"]
         self._openssl(
             *("ca", "-batch", "-config", str(self._conf), "-cert", self.ca, "-keyfile", self._key),
-            *("-in", request, *dates, "-extfile", str(extensions), "-notext", "-out", cert),
+            *("-in", request, *(dates or ["-days", "30"]), "-extfile", str(file), "-notext", "-out", cert),
         )
-        return Tls(cert, key, self.ca)
+        return cert, key
 
     @staticmethod
     def _openssl(*args: str) -> None:

@@ -75,6 +75,10 @@ def test_the_server_and_its_name_are_always_verified(tmp_path, name):
     assert context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname is True
 
 
+def test_an_intermediate_authority_is_enough(tmp_path):
+    assert made(tmp_path / "two.pem").verify_flags & 0x80000 and not made().verify_flags & 0x80000
+
+
 def test_unusable_ca_cert_is_refused_with_its_name(tmp_path):
     (tmp_path / "x").write_text("x")
     for path, says in (tmp_path / "x", "holds no certificate"), (tmp_path / "y", "No such file"):
@@ -96,7 +100,7 @@ def alert(reason):
 
 CASES = [
     (failure(10), None, None, EndpointRefused, "has expired"),
-    (failure(9), None, None, EndpointRefused, "is not valid yet"),
+    (failure(9), None, None, OSError, "is not valid yet"),
     (failure(62), None, None, EndpointRefused, "is not for etcd1"),
     (failure(64), None, None, EndpointRefused, "is not for etcd1"),
     (failure(20), None, None, EndpointRefused, "none of the authorities in the system's store"),
@@ -112,6 +116,6 @@ CASES = [
 
 
 @pytest.mark.parametrize("error, ca_cert, cert, kind, says", CASES)
-def test_permanent_tls_error_is_a_fault_of_the_endpoint(error, ca_cert, cert, kind, says):
+def test_tls_error_is_a_fault_of_the_endpoint_unless_waiting_may_help(error, ca_cert, cert, kind, says):
     meaning = explain(error, "etcd1", SimpleNamespace(ca_cert=ca_cert, cert=cert))
     assert type(meaning) is kind and says in str(meaning)

@@ -16,9 +16,9 @@ from tests.support.forks import in_child
 SCARCE = [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS]
 
 
-@pytest.mark.parametrize("number", SCARCE)
-def test_lack_of_descriptors_or_memory_is_scarcity(number):
-    assert is_scarcity(OSError(number, "x")) is True
+@pytest.mark.parametrize("error", [*(OSError(number, "x") for number in SCARCE), MemoryError()])
+def test_lack_of_descriptors_or_memory_is_scarcity(error):
+    assert is_scarcity(error) is True
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOENT, "x"), OSError("x"), ValueError("x"), KeyError(errno.EMFILE)])
