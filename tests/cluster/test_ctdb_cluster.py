@@ -187,7 +187,7 @@ def test_leader_shut_down_gives_the_lock_to_another_and_rejoins(watch):
 
 
 @ends
-def test_dead_leader_is_succeeded_after_its_lease_and_rejoins(watch):
+def test_dead_leader_is_succeeded_and_rejoins(watch):
     cluster = watch.cluster
     life = wait_all_is_well(watch)
     node = cluster.nodes[life.node - 1]

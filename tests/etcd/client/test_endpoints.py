@@ -73,7 +73,7 @@ def test_start_without_free_descriptors_is_idle_until_its_deadline(both, helper_
     with Helper(conf, strace=without_sockets) as helper:
         assert helper.status() == "2"
         helper.wait_exit()
-        assert helper.answered_after < 10
+        assert 1.5 < helper.answered_after < 10
         assert "Too many open files" in helper.stderr
     # Each round makes only a few attempts.
     assert (tmp_path / "trace").read_text().count("EMFILE") < 50
@@ -128,11 +128,11 @@ def test_a_name_server_that_hangs_is_waited_for_until_the_deadline(names, helper
         assert helper.status() == "2"
         helper.wait_exit()
         assert 4 < helper.answered_after < 9
-    with names.helper(helper_conf(host="m.test")) as helper:
+    with names.helper(helper_conf(host="m.test", read_timeout=20)) as helper:
         time.sleep(1.5)
         helper.terminate()
         asked = time.monotonic()
-        assert helper.wait_exit() - asked < 10
+        assert helper.wait_exit() - asked < 5
 
 
 @pytest.mark.root

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.support.helper import PROGRAM, Helper, full_pipe, terminated_at_any_moment
+from tests.support.helper import PATH, PROGRAM, Helper, full_pipe, terminated_at_any_moment
 from tests.support.machine import wait_until
 
 TTL = 9
@@ -31,15 +31,20 @@ def test_sigterm_at_any_moment_of_the_start_leaves_nothing(etcd, helper_conf, ke
 @pytest.mark.slow
 def test_a_parent_killed_at_any_moment_of_the_start_leaves_no_helper(etcd, helper_conf, keys):
     leases = etcd.leases()
+    with Helper(helper_conf()) as helper:
+        assert helper.status() == "0"
+        usual = helper.answered_after
+        helper.terminate()
+        helper.wait_exit()
     for step in range(20):
         with Helper(helper_conf(), own_parent=True) as helper:
-            time.sleep(step * 0.012)
+            time.sleep(step / 15 * usual)
             helper.kill_parent()
             # ctdbd is also the reader of stdout.
             helper.close_stdout()
             helper.wait_exit()
             assert "Traceback" not in helper.stderr and "bug" not in helper.stderr
-        assert not keys() and set(etcd.leases()) <= set(leases), f"at {step * 12} ms"
+        assert not keys() and set(etcd.leases()) <= set(leases), f"at step {step}"
 
 
 def test_ctrl_c_on_a_helper_run_by_hand_releases_the_lock(helper_conf, keys):
@@ -161,10 +166,14 @@ def test_unread_log_stops_neither_the_holder_nor_the_release(helper_conf, keys):
 
 
 def test_no_child_remains_or_has_our_stdout(helper_conf, lock_name, tmp_path):
-    smb_conf = tmp_path / "smb.conf"
-    smb_conf.write_text(f"[global]\nnetbios name = {lock_name}\n")
-    with Helper(helper_conf()) as helper:
+    stdout = tmp_path / "stdout"
+    testparm = tmp_path / "testparm"
+    testparm.write_text(f"#!/bin/sh\nreadlink /proc/$PPID/fd/1 /proc/$$/fd/1 >{stdout}\necho {lock_name}\n")
+    testparm.chmod(0o755)
+    with Helper(helper_conf(netbios_name=None), env={"PATH": f"{tmp_path}:{PATH}"}) as helper:
         assert helper.status() == "0"
+        ours, theirs = stdout.read_text().splitlines()
+        assert ours.startswith("pipe:") and theirs != ours
         with open(f"/proc/{helper.pid}/task/{helper.pid}/children", encoding="ascii") as children:
             assert children.read() == ""
 

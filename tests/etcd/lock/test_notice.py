@@ -47,12 +47,14 @@ def test_lost_key_ends_the_holder_long_before_its_refresh(etcd, helper_conf, key
 
 def test_end_of_the_idle_connection_renews_the_lock_at_once(etcd, helper_conf, keys):
     with Proxy(etcd.endpoints[0]) as proxy:
+        # The end of a watch would do the same.
+        proxy.hold_next_request(b"/v3/watch", every=True)
         with Helper(helper_conf(host=proxy.endpoint, api="3", **SLOW), "-vvv") as helper:
             assert helper.status() == "0"
-            watching(helper)
+            wait_until(lambda: "watch: none at" in helper.stderr, "no watch")
             before = proxy.seen().count("lease/keepalive")
             proxy.reset()
-            wait_until(lambda: proxy.seen().count("lease/keepalive") > before, "a renewal")
+            wait_until(lambda: proxy.seen().count("lease/keepalive") > before, "a renewal", timeout=REFRESH / 2)
             assert helper.alive and keys()
 
 
@@ -105,7 +107,7 @@ def test_end_of_the_connection_of_v2_renews_the_lock_at_once(etcd_v2, helper_con
             wait_until(lambda: "holding" in helper.stderr, "the line about the lock")
             assert "v2 renew" not in helper.stderr
             proxy.reset()
-            wait_until(lambda: "v2 renew: 200" in helper.stderr, "a renewal")
+            wait_until(lambda: "v2 renew: 200" in helper.stderr, "a renewal", timeout=REFRESH / 2)
             assert helper.alive
 
 

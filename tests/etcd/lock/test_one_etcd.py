@@ -142,6 +142,7 @@ def test_endpoints_of_two_clusters_are_refused_and_listed_by_cluster(two, helper
     assert fault_of_check(conf) in stderr
     path = f"/_locks/_ctdb/{lock_name}"
     assert one.keys(path) == other.keys(path) == []
+    assert one.keys_v2(path) == other.keys_v2(path) == []
 
 
 @APIS

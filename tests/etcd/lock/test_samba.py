@@ -139,12 +139,18 @@ def test_loss_of_either_lock_ends_the_holder(conf, etcd_v2, keys, api, key):
         assert "its key is gone" in helper.stderr
 
 
-def test_contention_on_the_v2_lock_releases_the_v3_lock(samba, conf, keys):
-    with samba.helper() as theirs:
-        assert theirs.status() == "0"
-        with Helper(conf("auto")) as ours:
-            assert ours.status() == "1"
-            assert keys()[1] == []
+def test_contention_on_the_v2_lock_releases_the_v3_lock(samba, conf, keys, etcd_v2):
+    with Proxy(etcd_v2.endpoints[0]) as proxy:
+        proxy.hold_next_request(b"lease/grant")
+        with Helper(conf("auto", host=proxy.endpoint, read_timeout=20)) as ours:
+            # It has seen both locks free.
+            proxy.wait_held()
+            with samba.helper() as theirs:
+                assert theirs.status() == "0"
+                proxy.release()
+                assert ours.status() == "1", ours.describe()
+                ours.wait_exit()
+                assert keys()[1] == []
 
 
 def test_api_3_takes_no_part_in_the_v2_lock(samba, conf, keys):
