@@ -27,7 +27,9 @@ from .peers import FCNTL, FCNTL_PROGRAM, SAMBAS
 OURS = "this helper"
 TABLE = "clusters"
 RECOVERY = "a recovery"
-HELPER_KILLED, NODE_KILLED, STOPPED = "helper killed", "all of the leader killed", "leader stopped"
+HELPER_KILLED, STOPPED = "helper killed", "leader stopped"
+# Which has the others' processes too, so that they see its helper's end.
+NODE_KILLED = "all of the leader killed, others on its machine"
 
 # s: a takeover that takes longer counts as failed.
 LONGEST = 30.0
@@ -45,7 +47,7 @@ class Bench:
             clusters = {OURS: _ours()}
             if release.serves_v2():
                 clusters[SAMBAS] = _sambas()
-            clusters[FCNTL] = Cluster(f"{FCNTL_PROGRAM} /run/lock-of-all", machines=True)
+            clusters[FCNTL] = Cluster(f"{FCNTL_PROGRAM} /run/lock-of-all")
             for name, cluster in clusters.items():
                 stack.enter_context(cluster)
                 self._watches[name] = HolderWatch(cluster)
@@ -117,7 +119,7 @@ def _takeover(watch: HolderWatch, fault: Callable[[Node], object]) -> float:
 
 def _ours() -> Cluster:
     link = "/run/ctdb_etcd_lock"
-    cluster = Cluster(link, lock_conf={"netbios_name": NAME}, machines=True)
+    cluster = Cluster(link, lock_conf={"netbios_name": NAME})
     cluster.namespace.outside(link).symlink_to(Path(PROGRAM).resolve())
     return cluster
 
@@ -125,7 +127,7 @@ def _ours() -> Cluster:
 def _sambas() -> Cluster:
     """Return Samba's cluster. ctdbd's environment has no SMB_CONF_PATH, so a wrapper sets it."""
     wrapper = "/run/helper"
-    cluster = Cluster(wrapper, etcd_args=release.v2_flags(), machines=True)
+    cluster = Cluster(wrapper, etcd_args=release.v2_flags())
     outside = cluster.namespace.outside
     outside("/run/smb.conf").write_text(f"[global]\nnetbios name = {NAME}\n")
     outside(wrapper).write_text(f"#!/bin/sh\nexport SMB_CONF_PATH=/run/smb.conf\nexec {SAMBAS_PROGRAM}\n")

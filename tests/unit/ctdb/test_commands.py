@@ -153,6 +153,11 @@ def test_longest_output_is_returned_and_its_command_not_killed(monkeypatch):
     assert (status, len(out), kills) == (0, 65536, [])
 
 
+def test_command_with_many_errors_is_not_killed_and_their_start_kept():
+    status, out, err = run("echo name; echo begin >&2; head -c 200000 /dev/zero >&2")
+    assert (status, out, len(err)) == (0, "name\n", 65537) and err.startswith("begin")
+
+
 def test_stop_ends_a_running_command(monkeypatch):
     command = Command(["sleep", "100"], 10)
     end_at_the_first_pause(monkeypatch, command)
