@@ -52,8 +52,7 @@ def find(started: Command | None, waiter: Waiter, deadline: float) -> str:
         raise Refused(f"{fault}: {_OWN_NAME}") from None
     # A cluster may have the name of one of its hosts: then smb.conf must set just that. Samba ignores a name that
     # stands in the section of a share.
-    set_there = re.findall(_IN_SMB_CONF, _smb_conf(err) or b"")
-    if is_hosts_own(name) and name.encode() not in map(bytes.upper, set_there):
+    if is_hosts_own(name) and name.encode() not in map(bytes.upper, re.findall(_IN_SMB_CONF, _smb_conf(err) or b"")):
         raise Refused(
             f"smb.conf itself sets no netbios name in [global], and {name} is this host's own name, which differs on"
             f" every node: set 'netbios name' there on all nodes, or {_OWN_NAME}"

@@ -207,17 +207,22 @@ def successor_of(
     raise AssertionError("nobody can take the lock")
 
 
+def usual_start(conf: Conf) -> float:
+    """Return the seconds that a helper needs to report `0`."""
+    with Helper(conf) as helper:
+        assert helper.status() == "0", helper.describe()
+        helper.terminate()
+        helper.wait_exit()
+        return helper.answered_after
+
+
 def terminated_at_any_moment(conf: Callable[[], Conf], parts: int, exit_within: float) -> Iterator[Helper]:
     """Start helpers one after the other and send each SIGTERM, later each time; yield each once it has exited.
 
     A step is one of `parts` of the time that a first helper needs to report `0`. The last one comes half of that time
     after it, or later: some helpers were terminated before `0`, some after.
     """
-    with Helper(conf()) as helper:
-        assert helper.status() == "0", helper.describe()
-        usual = helper.answered_after
-        helper.terminate()
-        helper.wait_exit()
+    usual = usual_start(conf())
     answers = set()
     for step in range(10 * parts):
         with Helper(conf()) as helper:

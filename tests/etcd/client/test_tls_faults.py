@@ -12,27 +12,17 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support import release
-from tests.support.certs import Authority
 from tests.support.etcd import Etcd, Tls
 from tests.support.helper import Helper
 from tests.support.machine import wait_until
 from tests.support.proxy import Proxy
 from tests.support.side_by_side import side_by_side
 
+from . import test_tls
 from .test_tls import refusal
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
-def server(pki):
-    """One etcd with https on 127.0.0.1 and both APIs."""
-    with Etcd(1, release.v2_flags(), tls=pki.issue("server")) as etcd:
-        yield etcd
+pki, server = test_tls.pki, test_tls.server
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.support.helper import PATH, PROGRAM, Helper, full_pipe, terminated_at_any_moment
+from tests.support.helper import PATH, PROGRAM, Helper, full_pipe, terminated_at_any_moment, usual_start
 from tests.support.machine import wait_until
 
 TTL = 9
@@ -31,11 +31,7 @@ def test_sigterm_at_any_moment_of_the_start_leaves_nothing(etcd, helper_conf, ke
 @pytest.mark.slow
 def test_a_parent_killed_at_any_moment_of_the_start_leaves_no_helper(etcd, helper_conf, keys):
     leases = etcd.leases()
-    with Helper(helper_conf()) as helper:
-        assert helper.status() == "0"
-        usual = helper.answered_after
-        helper.terminate()
-        helper.wait_exit()
+    usual = usual_start(helper_conf())
     for step in range(20):
         with Helper(helper_conf(), own_parent=True) as helper:
             time.sleep(step / 15 * usual)
