@@ -14,19 +14,11 @@ class LockError(Exception):
 
 
 class Contended(LockError):
-    """Somebody else holds the lock; `value` is what stands in their key."""
-
-    def __init__(self, value: str) -> None:
-        super().__init__(value)
-        self.value = value
+    """Somebody else holds the lock; the text is the value in their key, not a line."""
 
 
 class Lost(LockError):
-    """The lock was ours and definitely no longer is."""
-
-
-class GivenUp(Lost):
-    """The lock is still ours, but must not be held any longer: release it."""
+    """The lock was ours and definitely no longer is, or must not be held any longer."""
 
 
 class Unavailable(LockError):

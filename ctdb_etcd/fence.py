@@ -25,30 +25,24 @@ TTL_MAX = 9_000_000_000
 _LATE = 0.05
 
 
-class Moment:
-    """A point in time, in seconds on two clocks: only the second one runs while the machine sleeps."""
-
-    def __init__(self, monotonic: float, boottime: float) -> None:
-        self.monotonic = monotonic
-        self.boottime = boottime
-
-    @classmethod
-    def now(cls) -> Moment:
-        return cls(time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
+def now() -> float:
+    """Seconds on the clock that leases count by: CLOCK_MONOTONIC plus the time that the machine has slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Grant:
-    """A lease as the server granted it: ttl seconds, counted from before the request was sent."""
+    """A lease as the server granted it: ttl seconds, counted from before the request was sent, by now()."""
 
-    def __init__(self, sent: Moment, ttl: float) -> None:
+    def __init__(self, sent: float, ttl: float) -> None:
         self.sent = sent
         self.ttl = ttl
 
+    def age(self) -> float:
+        return now() - self.sent
+
     def left(self) -> float:
-        """Seconds until the lease may end (negative: it may have), by the clock that ends it sooner."""
-        now = Moment.now()
-        passed = max(now.monotonic - self.sent.monotonic, now.boottime - self.sent.boottime)
-        return self.ttl - passed
+        """Seconds until the lease may end (negative: it may have)."""
+        return self.ttl - self.age()
 
     def usable(self) -> float:
         """Seconds for which a lock under this lease is ours."""

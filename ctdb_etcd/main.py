@@ -17,9 +17,8 @@ from .errors import Refused, Stopped, Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Callable, NoReturn
 
-    from .ctdb.commands import NodeNumber
     from .ctdb.process import Status
     from .log import Log
 
@@ -84,25 +83,26 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
     for note in config.notes:
         log.info(note)
     watch = process.Watch(parent)
-    limit = hold.Limit(started, config.acquire_timeout)
+    deadline = started + config.acquire_timeout
+    latest = deadline + hold.LAST_CHANCE
     # testparm runs meanwhile.
     load(apis_in_use(config, None)[0])
     name = config.netbios_name
     if not name:
         from .ctdb import cluster_name
 
-        name = cluster_name.find(testparm, watch, limit.etcd)
+        name = cluster_name.find(testparm, watch, deadline)
 
-    def ask_pnn() -> NodeNumber:
+    def ask_pnn() -> Callable[[], int | None]:
         from .ctdb import commands
 
-        return commands.NodeNumber(watch, limit.latest)
+        return commands.node_number(watch, latest)
 
     nonce = os.urandom(8).hex()
     holder = Holder(config.lock_ttl, config.refresh, nonce, ask_pnn)
-    contender = Contender(holder, NonceFile(name, nonce), process.elects(parent), limit.latest, watch, log)
+    contender = Contender(holder, NonceFile(name, nonce), process.elects(parent), latest, watch, log)
     lock = open_lock(config, name, _elsewhere, watch, log)
-    hold.run(config.refresh, lock, contender, limit, watch, status, log)
+    hold.run(config.refresh, lock, contender, deadline, watch, status, log)
 
 
 def _elsewhere() -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from ..errors import GrpcOnly, OtherCluster, Refused
 from ..waiting import Patient, Task
-from .http1 import Connection, Stream
+from .http1 import Connection, Disconnected, Stream, exchange
 from .race import Address, ConnectFailed, race
 
 TYPE_CHECKING = False
@@ -189,16 +189,13 @@ class Endpoints:
 
     def get(self, endpoint: str, path: str, until: float) -> tuple[int, bytes]:
         """HTTP status and body of a GET at this one endpoint. Raises as dial()."""
-        began = time.monotonic()
         with self.dial(endpoint, until) as connection:
-            status, body = connection.ask("GET", path, None, {}, until)
-        self.log.debug(f"GET {path}: {status} from {endpoint} in {time.monotonic() - began:.4f} s")
-        return status, body
+            return exchange(connection, self.log, f"GET {path}", "GET", path, None, {}, until)
 
     def explain(self, error: Exception, endpoint: str, until: float) -> Exception:
-        """Return the error of a new connection in words that say what to do, if it is one of TLS. Raises Stopped."""
+        """Return the error of a new connection in words that say what to do, if it is known what. Raises Stopped."""
         if not self._tls:
-            return error
+            return OSError(CLOSED) if isinstance(error, Disconnected) else error
         host = self.host(endpoint)[0]
         if isinstance(error, ConnectionError):
             try:

@@ -13,12 +13,15 @@ import select
 import time
 
 from ..errors import GrpcOnly, TooLong
+from .login import masked
+from .retry import reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from typing import Callable, TypeVar
 
+    from ..log import Log
     from ..waiting import Waiter
 
     Result = TypeVar("Result")
@@ -232,6 +235,33 @@ class Connection:
         if self._length > _HEAD_MAX + _BODY_MAX:
             raise TooLong(_TOO_LONG)
         return not self._ended
+
+
+def exchange(
+    connection: Connection,
+    log: Log,
+    name: str,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    until: float,
+    secret: bool = False,
+) -> tuple[int, bytes]:
+    """As Connection.ask, logged under this name, `secret` without the bodies."""
+    began = time.monotonic()
+    log.wire(f"> {method} {path} {masked(headers)} {'***' if secret else (body or b'').decode()}")
+    try:
+        status, answer = connection.ask(method, path, body, headers, until)
+    except (OSError, HttpError) as error:
+        took = time.monotonic() - began
+        log.debug(f"{name}: no answer from {connection.endpoint} in {took:.4f} s: {reason(error)}")
+        if isinstance(error, TimeoutError):
+            raise TimeoutError(f"no answer in {took:.1f} s") from None
+        raise
+    log.debug(f"{name}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
+    log.wire(f"< {status} {'***' if secret else answer.decode('utf-8', 'backslashreplace')}")
+    return status, answer
 
 
 def begins_http2(data: bytes | bytearray) -> bool:

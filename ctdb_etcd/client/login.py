@@ -38,12 +38,6 @@ class Login:
         self._not_needed = False
         self._log = log
 
-    def copy(self) -> Login:
-        """The same user and token, for a thread of its own."""
-        own = Login.__new__(Login)
-        own.__dict__.update(self.__dict__)
-        return own
-
     def headers(self) -> dict[str, str]:
         """The headers with the token there is, if any."""
         # The raw token: "Bearer" is understood only from 3.5.32, 3.6.13 and 3.7.0 on.

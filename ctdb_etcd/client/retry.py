@@ -82,17 +82,16 @@ class Retry:
 
     def _failed(self, text: str) -> None:
         now = time.monotonic()
-        if self._failing_since is not None:
-            self._log.debug(text)
-            return
-        self._failing_since = now
-        if now >= self._log_again_at:
+        begins = self._failing_since is None
+        if begins and now >= self._log_again_at:
             more = f" (and {self._unlogged} times since it was last logged)" if self._unlogged else ""
             self._log.error(text + more)
             self._log_again_at, self._unlogged = now + _LOG_INTERVAL, 0
         else:
             self._log.debug(text)
-            self._unlogged += 1
+            self._unlogged += begins
+        if begins:
+            self._failing_since = now
 
     def _answered(self) -> None:
         if self._failing_since is not None:

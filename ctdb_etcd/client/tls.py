@@ -36,10 +36,6 @@ _PARTIAL_CHAIN = ssl.VerifyFlags(0x80000)
 _CLOSES_WITHIN = 0.5
 
 
-class _Encrypted(Exception):
-    pass
-
-
 class Tls:
     """How connections are secured: by the files as they are when the connection is made."""
 
@@ -136,12 +132,10 @@ def _load_cert(made: ssl.SSLContext, files: tuple[str, ...]) -> None:
 
     def password() -> str:
         # OpenSSL would ask for a passphrase at the terminal.
-        raise _Encrypted
+        raise Refused(f"cert: the key in {key} is encrypted: store it without a passphrase")
 
     try:
         made.load_cert_chain(cert.encode(), key.encode(), password)
-    except _Encrypted:
-        raise Refused(f"cert: the key in {key} is encrypted: store it without a passphrase") from None
     except ssl.SSLError as error:
         if b"-----BEGIN CERTIFICATE-----" not in texts[0]:
             fault = f"{cert} holds no certificate in PEM form"

@@ -15,8 +15,8 @@ from typing import Any, Callable
 import etcd
 
 from ..errors import EndpointRefused, LockError, Refused, Stopped, Unavailable
-from .endpoints import CLOSED, NO_LEADER, Endpoints
-from .http1 import Disconnected, HttpError
+from .endpoints import NO_LEADER, Endpoints
+from .http1 import HttpError
 from .race import ConnectFailed
 from .retry import Retry, reason, share
 from .v2_http import Http
@@ -193,9 +193,7 @@ class Client:
 
     def _explain(self, error: Exception, endpoint: str, until: float) -> Exception:
         if isinstance(error, ConnectFailed):
-            error = error.reasons[endpoint]
-        elif isinstance(error, Disconnected) and self._config.protocol == "http":
-            error = OSError(CLOSED)
+            return Unavailable(reason(error.reasons[endpoint]))
         explained = self._endpoints.explain(error, endpoint, until)
         return explained if isinstance(explained, LockError) else Unavailable(reason(explained))
 

@@ -8,16 +8,13 @@ and it follows redirects anywhere, from https to http as well.
 
 from __future__ import annotations
 
-import time
 from select import POLLIN
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ..config.keys import hosts
 from ..errors import EndpointRefused
 from .endpoints import Endpoints
-from .http1 import Connection, HttpError
-from .login import masked
-from .retry import reason
+from .http1 import Connection, HttpError, exchange
 
 # Those that keep method and body. The others turn a write into a GET, which looks as if the write had worked.
 _REDIRECTS = (307, 308)
@@ -49,7 +46,6 @@ class Http:
         self._endpoints = endpoints
         self._endpoint = endpoint
         self._protocol = endpoints.config.protocol
-        self._log = endpoints.log
         self._connection: Connection | None = None
         self._operation = ""
         self._until = 0.0
@@ -132,19 +128,8 @@ class Http:
     def _ask(
         self, connection: Connection, method: str, target: str, body: bytes | None, headers: dict[str, str]
     ) -> Answer:
-        began = time.monotonic()
-        name = f"v2 {self._operation}"
-        self._log.wire(f"> {method} {target} {masked(headers)} {(body or b'').decode()}")
-        try:
-            status, data = connection.ask(method, target, body, headers, self._until)
-        except (OSError, HttpError) as error:
-            took = time.monotonic() - began
-            self._log.debug(f"{name}: no answer from {connection.endpoint} in {took:.4f} s: {reason(error)}")
-            if isinstance(error, TimeoutError):
-                raise TimeoutError(f"no answer in {took:.1f} s") from None
-            raise
-        self._log.debug(f"{name}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
-        self._log.wire(f"< {status} {data.decode('utf-8', 'backslashreplace')}")
+        request = method, target, body, headers, self._until
+        status, data = exchange(connection, self._endpoints.log, f"v2 {self._operation}", *request)
         try:
             cluster = int(connection.fields.get("x-etcd-cluster-id", ""), 16)
         except ValueError:

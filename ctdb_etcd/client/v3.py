@@ -15,8 +15,8 @@ from select import POLLIN
 
 from ..errors import EndpointRefused, LockError, PermissionDenied, Refused, Stopped, Unauthenticated, Unavailable
 from . import login
-from .endpoints import CLOSED, NO_LEADER
-from .http1 import Disconnected, HttpError
+from .endpoints import NO_LEADER
+from .http1 import HttpError, exchange
 from .race import ConnectFailed
 from .retry import Retry, reason, share
 from .v3_answers import advice, cluster_of, understand
@@ -77,7 +77,7 @@ class Client:
     def apart(self, endpoint: str) -> Client:
         """The same for a thread of its own, only for `ask` at this endpoint, of whatever cluster."""
         own = Client(self._endpoints.apart(endpoint))
-        own._login = self._login.copy()
+        vars(own._login).update(vars(self._login))
         return own
 
     def changes(self, body: dict[str, Any], until: float) -> dict[int, int]:
@@ -218,7 +218,7 @@ class Client:
                     # It may have closed an idle connection, which says nothing about the endpoint.
                     if kept:
                         continue
-                failures[endpoint] = self._explain(error, endpoint, until)
+                failures[endpoint] = self._endpoints.explain(error, endpoint, until)
             if endpoint in untried:
                 untried.remove(endpoint)
         self._endpoints.failed()
@@ -237,31 +237,16 @@ class Client:
         self._login.ensure(lambda body: self._post(connection, login.PATH, body, until))
 
     def _post(self, connection: Connection, path: str, data: str, until: float) -> dict[str, Any]:
-        began = time.monotonic()
         at_login = path == login.PATH
         headers = {**self._login.headers(), "Content-Type": "application/json"}
-        self._log.wire(f"> POST /v3/{path} {login.masked(headers)} {'***' if at_login else data}")
-        try:
-            status, body = connection.ask("POST", f"/v3/{path}", data.encode(), headers, self._at_most(until))
-        except (OSError, HttpError) as error:
-            took = time.monotonic() - began
-            self._log.debug(f"{path}: no answer from {connection.endpoint} in {took:.4f} s: {reason(error)}")
-            if isinstance(error, TimeoutError):
-                raise TimeoutError(f"no answer in {took:.1f} s") from None
-            raise
-        self._log.debug(f"{path}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
-        self._log.wire(f"< {status} {'***' if at_login else body.decode('utf-8', 'backslashreplace')}")
+        request = "POST", f"/v3/{path}", data.encode(), headers, self._at_most(until)
+        status, body = exchange(connection, self._log, path, *request, secret=at_login)
         answer = understand(status, body, at_login)
         self._endpoints.stay_with(cluster_of(answer))
         return answer
 
     def _at_most(self, until: float) -> float:
         return min(until, time.monotonic() + self._config.read_timeout)
-
-    def _explain(self, error: Exception, endpoint: str, until: float) -> Exception:
-        if isinstance(error, Disconnected) and self._config.protocol == "http":
-            return OSError(CLOSED)
-        return self._endpoints.explain(error, endpoint, until)
 
     def _drop(self) -> None:
         if self._connection:

@@ -202,17 +202,14 @@ def faults_between(values: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _timing(ttl: int, refresh: float, read_timeout: float) -> list[tuple[str, str]]:
     """The safety rule's inequality, for an etcd that answers within LEAST_TRY seconds."""
-
-    def good(ttl: int, refresh: float, read_timeout: float) -> bool:
-        return fits(ttl, refresh, min(read_timeout, LEAST_TRY))
-
-    if good(ttl, refresh, read_timeout):
+    one_try = min(read_timeout, LEAST_TRY)
+    if fits(ttl, refresh, one_try):
         return []
-    longer = next(f"lock_ttl = {n}" for n in itertools.count(ttl) if good(n, refresh, read_timeout))
+    longer = next(f"lock_ttl = {n}" for n in itertools.count(ttl) if fits(n, refresh, one_try))
     # Values to lower, by as little as possible: what is not lower is not good.
     tenths = [tenth / 10 for tenth in range(2, 18000)]
-    more_often = [f"refresh = {n:g}" for n in tenths if good(ttl, n, read_timeout)]
-    quicker = [f"read_timeout = {n:g}" for n in tenths if good(ttl, refresh, n)]
+    more_often = [f"refresh = {n:g}" for n in tenths if fits(ttl, n, one_try)]
+    quicker = [f"read_timeout = {n:g}" for n in tenths if fits(ttl, refresh, n)]
     ways = " or ".join([longer, *more_often[-1:], *quicker[-1:]])
     return [
         (

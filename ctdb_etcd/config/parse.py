@@ -66,7 +66,10 @@ class Config:
     notes: list[str]
     # How often the values have changed since the start of the process.
     edition = 0
-    _followed: Followed | None = None
+    _path = ""
+    _data = b""
+    _log: Log
+    _logged = ""
 
     def __init__(self, values: dict[str, object], warnings: list[str], notes: list[str]) -> None:
         self.__dict__.update(values)
@@ -75,52 +78,38 @@ class Config:
 
     def follow(self, path: str, data: bytes, log: Log) -> None:
         """Let again() read this file, whose contents are known to be `data`."""
-        self._followed = Followed(path, data, log)
+        self._path, self._data, self._log = path, data, log
 
     def again(self) -> bool:
         """Read the file again, if it is followed, and take over what may change. Returns whether anything has changed.
 
-        What makes the lock stays as it is, which is logged. So is a file that cannot be used: all values stay.
+        What makes the lock stays as it is, which is logged. So is a file that cannot be used: all values stay. A fault
+        is logged once, however often the file is read. It may block.
         """
-        found = self._followed and self._followed.changed(self)
-        if not found:
+        if not self._path:
             return False
-        self.__dict__.update({key: value for key, value in vars(found).items() if key not in _OF_THE_LOCK})
+        try:
+            data = read(self._path)
+            if data == self._data:
+                return False
+            found = vars(parse(self._path, data))
+        except Refused as refusal:
+            # There may never have been one.
+            if self._data:
+                self._log_once(f"going on with what the file said before: {refusal}")
+            return False
+        self._data = data
+        self._log.error(f"{self._path} has changed and was read again")
+        kept = [key for key in _OF_THE_LOCK if getattr(self, key) != found[key]]
+        if kept:
+            self._log_once(f"{self._path}: a running helper keeps {', '.join(kept)} as before")
+        self.__dict__.update({key: value for key, value in found.items() if key not in _OF_THE_LOCK})
         self.edition += 1
         return True
 
     def directory(self, name: str) -> str:
         """The lock's directory in etcd for the cluster of this name, ending in a slash."""
         return f"{self.lock_prefix}/{self.locks_dir}/{name}/"
-
-
-class Followed:
-    """The file of a running helper. A fault is logged once, however often the file is read meanwhile."""
-
-    def __init__(self, path: str, data: bytes, log: Log) -> None:
-        self._path = path
-        self._data = data
-        self._log = log
-        self._logged = ""
-
-    def changed(self, old: Config) -> Config | None:
-        """The new values, if the file holds anything but what was taken over last. It may block."""
-        try:
-            data = read(self._path)
-            if data == self._data:
-                return None
-            found = parse(self._path, data)
-        except Refused as refusal:
-            # There may never have been one.
-            if self._data:
-                self._log_once(f"going on with what the file said before: {refusal}")
-            return None
-        self._data = data
-        self._log.error(f"{self._path} has changed and was read again")
-        kept = [key for key in _OF_THE_LOCK if getattr(old, key) != getattr(found, key)]
-        if kept:
-            self._log_once(f"{self._path}: a running helper keeps {', '.join(kept)} as before")
-        return found
 
     def _log_once(self, text: str) -> None:
         if text != self._logged:

@@ -16,6 +16,8 @@ from ..waiting import rest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Callable
+
     from ..waiting import Waiter
 
 NOT_RUN = 127
@@ -46,14 +48,16 @@ class Command:
         self.argv = argv
         # If SIGCHLD were ignored, the kernel would discard the command's exit status.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._out, out = os.pipe()
+        pipes: list[int] = []
         try:
-            self._err, err = os.pipe()
+            pipes += os.pipe()
+            pipes += os.pipe()
+            self._pid = os.fork()
         except OSError:
-            os.close(self._out)
-            os.close(out)
+            for end in pipes:
+                os.close(end)
             raise
-        self._pid = os.fork()
+        self._out, out, self._err, err = pipes
         if self._pid == 0:
             self._become(out, err, seconds)
         os.close(out)
@@ -121,25 +125,23 @@ class Command:
             pause = min(2 * pause, longest)
 
 
-class NodeNumber:
-    """The number that CTDB gives this node (its PNN); CTDB is asked for it from now on."""
+def node_number(waiter: Waiter, latest: float) -> Callable[[], int | None]:
+    """Start to ask CTDB for this node's number (its PNN). What is returned waits for the answer: None if there is none.
 
-    def __init__(self, waiter: Waiter, latest: float) -> None:
-        """`latest` is the moment (monotonic) after which nobody waits for the answer any more."""
-        self._waiter = waiter
-        self._deadline = min(latest, time.monotonic() + _PNN_SECONDS)
-        try:
-            self._command: Command | None = Command(["ctdb", "pnn"], _PNN_SECONDS + 1)
-        except OSError:
-            self._command = None
+    `latest` is the moment (monotonic) after which nobody waits for it any more. The wait raises Stopped.
+    """
+    deadline = min(latest, time.monotonic() + _PNN_SECONDS)
+    try:
+        command = Command(["ctdb", "pnn"], _PNN_SECONDS + 1)
+    except OSError:
+        return lambda: None
 
-    def __call__(self) -> int | None:
-        """Wait for the answer; None if there is none in time. Raises Stopped."""
-        if not self._command:
-            return None
+    def wait() -> int | None:
         try:
-            status, out, _ = self._command.output(self._waiter, self._deadline)
+            status, out, _ = command.output(waiter, deadline)
         except TimeoutError:
             return None
         number = out.strip()
         return int(number) if status == 0 and number.isdecimal() else None
+
+    return wait

@@ -11,7 +11,7 @@ import gc
 import os
 import time
 
-from ..errors import Contended, GivenUp, Lost, Refused, Stopped, Unavailable
+from ..errors import Contended, Lost, Refused, Stopped, Unavailable
 from ..fence import Fence
 from ..lock.holder import describe
 from ..waiting import rest
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # CTDB 4.22 and others ban a node whose helper answers anything but `0` later than 5 s after the election began
 # (Samba's bugs 15892 and 16152). So every answer but `0` comes within acquire_timeout and half a second, 4.5 s by
 # default, counted from the process's start. This much of the half second is for a dying lease and for taking the lock.
-_LAST_CHANCE = 0.3
+LAST_CHANCE = 0.3
 # Seconds for the release.
 _RELEASE = 1.2
 # A loss ends the process this many seconds before the kernel would, so that the log says why.
@@ -37,27 +37,23 @@ _TO_LOG = 0.2
 _RETRY = 0.5
 # Seconds that opening a watch may take out of the rest between two refreshes.
 _WATCH = 0.5
+# Seconds between two looks at the clock: a wait does not end earlier because the machine has slept meanwhile.
+_ASLEEP = 1.0
 # With fewer seconds left only the loss is logged, which gives the reason.
 _LAST_LINE = 1.5
 
 
-class Limit:
-    """Until when to wait (monotonic seconds), counted from the start of the process.
+def run(
+    refresh: float, lock: Lock, contender: Contender, deadline: float, watch: Watch, status: Status, log: Log
+) -> None:
+    """Take the lock, report to CTDB, and hold the lock, renewed every `refresh` seconds, until its end.
 
-    `etcd`: for an etcd that cannot be reached; `latest`: for anything.
+    No etcd out of reach is waited for after the deadline (monotonic seconds).
     """
-
-    def __init__(self, started: float, acquire_timeout: float) -> None:
-        self.etcd = started + acquire_timeout
-        self.latest = self.etcd + _LAST_CHANCE
-
-
-def run(refresh: float, lock: Lock, contender: Contender, limit: Limit, watch: Watch, status: Status, log: Log) -> None:
-    """Take the lock, report to CTDB, and hold the lock, renewed every `refresh` seconds, until its end."""
     began = time.monotonic()
     try:
-        lock.look(contender, limit.etcd)
-        grant = lock.take(contender, limit.latest)
+        lock.look(contender, deadline)
+        grant = lock.take(contender, contender.latest)
         watch.check()
         # Nothing that can wait may come between this and the character.
         fence = Fence(grant)
@@ -75,20 +71,20 @@ def run(refresh: float, lock: Lock, contender: Contender, limit: Limit, watch: W
     except Contended as contention:
         status.write(CONTENTION)
         _release_lock(lock, watch, log)
-        who = describe(contention.value)
+        who = describe(str(contention))
         log.info(f"contention: {lock} is held by {who}; asked {lock.endpoint}, {time.monotonic() - began:.3f} s")
     except Lost as loss:
         log.error(f"lost {lock} at {lock.endpoint} after {time.monotonic() - began:.0f} s: {loss}")
-        if not status.written:
+        if status.written:
+            status.end()
+        else:
             # It came too late; or there are two locks, and the first ended while the second was taken.
             status.write(TIMEOUT)
-            _release_lock(lock, watch, log)
-        elif isinstance(loss, GivenUp):
-            status.end()
-            _release_lock(lock, watch, log)
-            contender.nonce_file.remove()
+        # What is left of it must not wait for its lease's end.
+        _release_lock(lock, watch, log)
+        contender.nonce_file.remove()
     except (Unavailable, Refused) as failure:
-        # First: CTDB waits for the character no longer than Limit says.
+        # First: CTDB waits for the character.
         status.write(TIMEOUT if isinstance(failure, Unavailable) else ERROR)
         log.error(str(failure))
         _release_lock(lock, watch, log)
@@ -109,10 +105,11 @@ def run(refresh: float, lock: Lock, contender: Contender, limit: Limit, watch: W
 def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, log: Log) -> None:
     early = False
     while True:
-        due = grant.sent.monotonic + refresh
         # News causes a renewal at once, but not twice in a row: news without a reason must not keep us busy.
-        events = {} if early else lock.changes(min(due, time.monotonic() + _WATCH))
-        early = watch.rest(events, due)
+        events = {} if early else lock.changes(time.monotonic() + min(refresh - grant.age(), _WATCH))
+        early = False
+        while not early and (left := refresh - grant.age()) > 0:
+            early = watch.rest(events, time.monotonic() + min(left, _ASLEEP))
         grant = _renew(lock, fence, watch, log)
         fence.arm(grant)
 

@@ -5,14 +5,8 @@
 Anybody with access to etcd may write anything there. So every value goes through `read`, which accepts any text: it
 leaves out a field with an impossible content, and a value without its fields is a holder about whom nothing is known.
 
-The value is a protocol between versions of this program, which meet while a cluster is upgraded node by node. Allowed
-from one version to the next:
-- new fields, which older versions ignore;
-- any change to the proof (pid and start_time with it) and to the times of the lease: they count only between processes
-  of one and the same `version`. So a holder of another version is never evicted, and its lease is waited for only by
-  those of its own version;
-- not: another meaning or type of node, pnn, pid, since and version, which every version shows; a value that is not one
-  JSON object, or longer than 4096 characters; another meaning of the key itself, which excludes whatever it holds.
+The value is a protocol between versions of this program, which meet while a cluster is upgraded node by node:
+docs/DESIGN.md says what may change.
 """
 
 from __future__ import annotations

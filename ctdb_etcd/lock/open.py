@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 
 from ..client.endpoints import Endpoints
-from ..errors import GivenUp, LockError, Lost, OtherCluster, Refused, Unavailable
+from ..errors import LockError, Lost, OtherCluster, Refused, Unavailable
 from ..fence import Grant
 
 TYPE_CHECKING = False
@@ -117,12 +117,9 @@ class Terms:
         self._directory = directory
         self._endpoints = endpoints
         self._elsewhere = elsewhere
-        self.first = self._lock(apis_in_use(endpoints.config, None)[0])
+        _, self.first = open_api(apis_in_use(endpoints.config, None)[0], directory, endpoints)
         # The number of the connection on which v2 was found not to be served; None if that does not matter.
         self._without_v2: int | None = None
-
-    def _lock(self, api: str) -> ApiLock:
-        return open_api(api, self._directory, self._endpoints)[1]
 
     def further(self, deadline: float) -> Sequence[Lock]:
         """The other locks, to be asked for once the first one is seen to be free. Raises Unavailable, Refused."""
@@ -137,7 +134,7 @@ class Terms:
             return []
         if time.monotonic() + _IMPORT > deadline:
             raise Unavailable("too little time is left to load python-etcd for the v2 API")
-        return [self._lock("2")]
+        return [open_api("2", self._directory, self._endpoints)[1]]
 
     def confirm(self, deadline: float) -> None:
         """Find out whether the lock, once taken, must not be held. Raises Refused, Lost, Unavailable."""
@@ -146,7 +143,7 @@ class Terms:
         confirm(self._endpoints, self._elsewhere, self.first, deadline)
 
     def recheck(self, deadline: float) -> None:
-        """Raise GivenUp if etcd serves v2 by now, where a node with Samba's helper could take the lock as well.
+        """Raise Lost if etcd serves v2 by now, where a node with Samba's helper could take the lock as well.
 
         Asked for each new connection: v2 comes and goes with a restart of the member.
         """
@@ -158,7 +155,7 @@ class Terms:
         endpoint = self.first.endpoint
         served = serves_v2_now(self._directory, self._endpoints, endpoint, deadline)
         if served:
-            raise GivenUp(f"{endpoint} now serves the v2 API, where a node with Samba's helper could hold the lock")
+            raise Lost(f"{endpoint} now serves the v2 API, where a node with Samba's helper could hold the lock")
         if served is False:
             self._without_v2 = connection
 

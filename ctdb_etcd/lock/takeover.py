@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..log import Log
     from ..waiting import Waiter
-    from .holder import Holder
+    from .holder import Holder, Key
 
 # A directory of CTDB's that is empty after each boot.
 _RUN = "/run/ctdb"
@@ -35,14 +35,6 @@ _LATE = 1.0
 # etcd looks for expired leases twice a second, and reports up to a second less than is left.
 _EXPIRY_DELAY = 2.0
 _PAUSE = 0.2
-
-
-class Rival:
-    """The owner of the key in front: its value, and a function that asks for the seconds left of its lease."""
-
-    def __init__(self, value: str, left: Callable[[float], float]) -> None:
-        self.value = value
-        self.left = left
 
 
 class Contender:
@@ -63,8 +55,12 @@ class Contender:
         self._waiter = waiter
         self._log = log
 
-    def contend(self, front: Callable[[float], Rival | None], deadline: float) -> None:
-        """Return once nobody is in front (asked by a deadline), or only a dead process of this machine.
+    def contend(
+        self, front: Callable[[float], Key | None], left_of: Callable[[Key, float], float], deadline: float
+    ) -> None:
+        """Return once nobody is in front, or only a dead process of this machine.
+
+        `front` asks for the key in front by a deadline, `left_of` for the seconds that are left of its lease.
 
         Raises Contended, Unavailable, Refused, Stopped.
         """
@@ -72,7 +68,7 @@ class Contender:
         until = 0.0
         while rival and not self.is_dead(rival.value):
             now = time.monotonic()
-            left = self._running_out(rival, max(deadline, until)) if self._electing else None
+            left = self._running_out(rival, left_of, max(deadline, until)) if self._electing else None
             if left is None or now + left > self.latest or (until and now >= until):
                 raise Contended(rival.value)
             if not until:
@@ -96,12 +92,12 @@ class Contender:
         except KeyError:
             return False
 
-    def _running_out(self, rival: Rival, deadline: float) -> float | None:
+    def _running_out(self, rival: Key, left_of: Callable[[Key, float], float], deadline: float) -> float | None:
         """Seconds that the lease has left, if that is less than a live holder's ever has; None otherwise."""
         who = _ours(rival.value)
         try:
             least = who["lock_ttl"] - who["refresh"] - _LATE
-            left = max(0.0, rival.left(deadline))
+            left = max(0.0, left_of(rival, deadline))
         except (KeyError, LockError):
             return None
         return left if left < least else None

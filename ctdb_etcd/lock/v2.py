@@ -6,9 +6,8 @@ It is the recipe of Samba's own helper, so that both exclude each other, without
 looks before it writes and deletes its key again, and a renewal is a compare-and-swap on a value that only this process
 writes. So no renewal, however late, brings back an expired key.
 
-A key's end is computed when a member receives the request, which it may pass on only once it has a leader, up to 7 s
-later. A renewal that came in so late would shorten what a later one has granted. So a renewal compares the key's index
-as well: of those under way only the first one has an effect.
+A renewal that a member passes on late would shorten what a later one has granted (docs/DESIGN.md). So a renewal
+compares the key's index as well: of those under way only the first one has an effect.
 
 The limit: a key expires by the wall clocks of etcd's members (the member that was asked sets the time, the leader
 enforces it), so a leader whose clock is ahead shortens every lease.
@@ -26,10 +25,10 @@ import etcd
 from ..client.v2 import Client, Unanswered
 from ..client.v3_answers import is_int64
 from ..errors import Contended, Lost, Refused, Unavailable
-from ..fence import TTL_MAX, Grant, Moment
+from ..fence import TTL_MAX, Grant, now
 from ..log import Log
 from .holder import Key, describe
-from .takeover import Contender, Rival
+from .takeover import Contender
 
 # How often one refresh renews because an earlier renewal, without an answer, took effect before it.
 _RENEWALS = 3
@@ -48,7 +47,8 @@ class Lock:
         self._index: int  # of its last change
 
     def look(self, contender: Contender, deadline: float) -> None:
-        contender.contend(self._front, deadline)
+        # An expired key has no TTL until etcd removes it.
+        contender.contend(self._front, lambda key, _: key.left or 0, deadline)
 
     def take(self, contender: Contender, deadline: float) -> Grant:
         self._value = contender.holder.text()
@@ -77,7 +77,7 @@ class Lock:
 
     def _renew(self, deadline: float) -> Grant:
         for _ in range(_RENEWALS):
-            sent = Moment.now()
+            sent = now()
             try:
                 ttl, self._index = self._client.call("renew", self._swap, deadline)
                 return Grant(sent, ttl)
@@ -145,10 +145,8 @@ class Lock:
     def __str__(self) -> str:
         return f"{self._directory}/" + (f" (v2, key {self._key.rpartition('/')[2].lstrip('0')})" if self._key else "")
 
-    def _front(self, deadline: float) -> Rival | None:
-        keys = self._keys(deadline)
-        # An expired key has no TTL until etcd removes it.
-        return Rival(keys[0].value, lambda _: keys[0].left or 0) if keys else None
+    def _front(self, deadline: float) -> Key | None:
+        return next(iter(self._keys(deadline)), None)
 
     def _evict(self, contender: Contender, ahead: list[Key], deadline: float) -> None:
         """Delete the keys of dead processes ahead of ours. Raises Contended at the first other key."""
@@ -159,7 +157,7 @@ class Lock:
 
     def _append(self, deadline: float) -> Grant | None:
         """Make a key; None if the outcome is unknown."""
-        sent = Moment.now()
+        sent = now()
         try:
             ttl, _ = self._client.call_once(
                 "append",

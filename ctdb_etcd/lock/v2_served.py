@@ -34,11 +34,9 @@ def v2_served(directory: str, endpoints: Endpoints, deadline: float) -> bool:
                 if serves_v2(directory, endpoints, endpoint, share(deadline, _PROBE)):
                     return True
                 denied += 1
-            except (ConnectionRefusedError, GrpcOnly) as error:
-                failures[endpoint] = error
             except (OSError, HttpError, LockError) as error:
                 failures[endpoint] = error
-                silent += 1
+                silent += not isinstance(error, (ConnectionRefusedError, GrpcOnly))
         if not is_denied(denied, silent, len(endpoints.names())):
             return None
         for endpoint, failure in failures.items():

@@ -15,7 +15,6 @@ import time
 from ..client.v3_answers import base64, cluster_of, int64, items, mapping, raft_term, text
 from ..errors import Contended, LeaseNotFound, LockError, Lost, Refused, TooLong, Unavailable
 from .holder import TOO_LONG, Key, describe
-from .takeover import Rival
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Lock:
         self._oldest: dict[str, Any] = {**self._all, "sort_order": "ASCEND", "sort_target": "CREATE", "limit": 1}
 
     def look(self, contender: Contender, deadline: float) -> None:
-        contender.contend(self._front, deadline)
+        contender.contend(self._front, self._left, deadline)
 
     def take(self, contender: Contender, deadline: float) -> Grant:
         while True:
@@ -172,6 +171,7 @@ class Lock:
 
     def _take(self, contender: Contender, deadline: float) -> Grant:
         contender.holder.begin()
+        self._revision = 0
         self._lease = self._make_lease()
         self._key = f"{self._directory}{self._lease.id:x}"
         grant = self._lease.grant(deadline)
@@ -189,9 +189,8 @@ class Lock:
 
         return Lease(self._client, self._ttl, existing)
 
-    def _front(self, deadline: float) -> Rival | None:
-        keys = self._range(self._oldest, deadline)
-        return Rival(keys[0].value, lambda until: self._left(keys[0], until)) if keys else None
+    def _front(self, deadline: float) -> Key | None:
+        return next(iter(self._range(self._oldest, deadline)), None)
 
     def _range(self, search: dict[str, Any], deadline: float) -> list[Key]:
         try:

@@ -2,7 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """The lease under the key on etcd's v3 API: from when it counts, and in which raft term it was renewed.
 
-We choose its ID, so each request can be repeated. A contender that finds the lock held does not import this module.
+We choose its ID, so each request can be repeated. Nothing is logged here. A contender that finds the lock held does not
+import this module.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 
 from ..client.v3_answers import int64, raft_term
 from ..errors import LeaseExists, LeaseNotFound, Lost, Refused, Unavailable
-from ..fence import TTL_MAX, Grant, Moment
+from ..fence import TTL_MAX, Grant, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Lease:
 
     def grant(self, deadline: float) -> Grant:
         """Ask for it. Raises Unavailable, Refused."""
-        sent = Moment.now()
+        sent = now()
         try:
             answer = self._client.call("lease/grant", {"ID": self.id, "TTL": self._ttl}, deadline)
         except LeaseExists:
@@ -39,7 +40,7 @@ class Lease:
 
     def keep_alive(self, deadline: float) -> tuple[Grant, int]:
         """Renew it; return the grant and the raft term of the answer. Raises Lost, Unavailable, Refused."""
-        sent = Moment.now()
+        sent = now()
         try:
             answer = self._client.call("lease/keepalive", {"ID": self.id}, deadline)
         except LeaseNotFound:

@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ..client.endpoints import Endpoints
-from ..client.http1 import Disconnected, HttpError
+from ..client.http1 import HttpError
 from ..client.retry import reason
 from ..config.parse import Config
 from ..errors import LockError, Unavailable
@@ -33,8 +33,7 @@ _CLOCK = 1.5
 
 # What an answer in JSON raises that is not what etcd answers.
 _NONSENSE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
-# etcd does this as well where it expects TLS and gets none: sometimes the one, sometimes the other.
-_CLOSED = "it closed the connection without an answer"
+# Where etcd expects TLS and gets none it closes the connection, or sometimes resets it.
 _RESET = os.strerror(errno.ECONNRESET)
 
 
@@ -106,13 +105,14 @@ def _task(api: str, config: Config, host: tuple[str, int], directory: str, log: 
             client.health(name, until, endpoint)
             endpoint["clock_offset"] = _offset(endpoint.pop("date", ""), wall, time.time())
         except (OSError, HttpError, LockError, *_NONSENSE) as error:
-            endpoint["error"] = _why(error)
+            nonsense = isinstance(error, _NONSENSE)
+            endpoint["error"] = "its answer makes no sense: is it etcd?" if nonsense else reason(error)
         if endpoint["reachable"] and config.api != "3":
             try:
                 endpoint["v2"] = serves_v2(directory, endpoints, name, until)
             except (OSError, HttpError, LockError):
                 pass
-        if not endpoint["reachable"] and endpoint["error"] in (_CLOSED, _RESET) and config.protocol == "http":
+        if not endpoint["reachable"] and endpoint["error"] == _RESET and config.protocol == "http":
             endpoint["error"] += ": if it speaks https, set protocol = https"
         for key in ("error", "note"):
             endpoint[key] = endpoint[key] and printable(endpoint[key])
@@ -136,14 +136,6 @@ def _blank(name: str) -> dict[str, Any]:
         "cluster_id": None,
         "v2": None,
     }
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, Disconnected):
-        return _CLOSED
-    if isinstance(error, _NONSENSE):
-        return "its answer makes no sense: is it etcd?"
-    return reason(error)
 
 
 def _offset(date: str, began: float, ended: float) -> float | None:

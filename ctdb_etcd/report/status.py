@@ -133,7 +133,7 @@ class Status:
         if not found:
             return
         holder = found[0][0]
-        same = [keys[0] for keys in found if keys[0] is holder or _same(holder, keys[0])]
+        same = [keys[0] for keys in found if keys[0] is holder or keys[0].get("written", "") == holder.get("written")]
         holder["apis"] = [api for key in same for api in key["apis"]]
         queue = [key for keys in found for key in keys if not any(key is one for one in same)]
         for key in [holder, *queue]:
@@ -183,7 +183,3 @@ def who(key: dict[str, Any]) -> str:
     if key["kind"] == "etcdctl":
         return f"etcdctl or a program like it (lease {key['lease']})"
     return f"something unknown, which wrote {key['value']!r}"
-
-
-def _same(key: dict[str, Any], other: dict[str, Any]) -> bool:
-    return bool(key["kind"] == other["kind"] == "ctdb-etcd" and key["written"] == other["written"])

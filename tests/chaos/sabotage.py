@@ -56,7 +56,7 @@ SABOTAGES = {
     ),
     "a negative margin": Sabotage([(FENCE, "return self.left() - margin(self.ttl)", "return self.left() + 1.5")]),
     "counted from receipt": Sabotage(
-        [(V3_LEASE, "return Grant(sent, ttl), raft_term", "return Grant(Moment.now(), ttl), raft_term")],
+        [(V3_LEASE, "return Grant(sent, ttl), raft_term", "return Grant(now(), ttl), raft_term")],
         # An answer must be later than the margin plus etcd's own delay, but not later than the helper waits for it.
         ttl=15,
         hosts=1,

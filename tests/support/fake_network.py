@@ -223,6 +223,8 @@ class NetworkWaiter(Waiter):
 
 A, B, C = "127.0.0.1:1", "127.0.0.2:2", "127.0.0.3:3"
 FINE = {"header": {"cluster_id": "77"}}
+# What a leader reports of itself.
+STATUS = {"header": {"cluster_id": "77", "member_id": "5"}, "leader": "5", "version": "3.5.9"}
 
 
 def fine(path: str, body: Dict[str, Any]) -> List[Tuple[float, Piece]]:
@@ -233,6 +235,17 @@ def fine(path: str, body: Dict[str, Any]) -> List[Tuple[float, Piece]]:
 def always(*pieces: Tuple[float, Piece]) -> Serve:
     """Return a server's function that gives the same answer to every request."""
     return lambda path, body: list(pieces)
+
+
+def by_path(**answers: Any) -> Serve:
+    """Return a function that answers by the last part of the path, with a given piece or function."""
+
+    def serve(path: str, body: Dict[str, Any]) -> List[Tuple[float, Piece]]:
+        found = answers[path.rpartition("/")[2]]
+        pieces: List[Tuple[float, Piece]] = found(path, body) if callable(found) else [(0.0, found)]
+        return pieces
+
+    return serve
 
 
 def says(message: str, status: int = 503) -> Serve:

@@ -15,9 +15,18 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple, TypeVar
 
 from ctdb_etcd.errors import Stopped
-from ctdb_etcd.fence import Grant, Moment
+from ctdb_etcd.fence import Grant, now
 
 Result = TypeVar("Result")
+
+
+# Seconds that the machine had slept before the test.
+SLEPT = 65536.0
+
+
+def sent(grant: Grant) -> float:
+    """Return the time on the monotonic clock at which a grant's request was sent, unless the machine slept since."""
+    return grant.sent - SLEPT
 
 
 class Killed(BaseException):
@@ -29,7 +38,7 @@ class Clock:
 
     def __init__(self, monkeypatch: Any) -> None:
         self.now = 1024.0
-        self.slept = 65536.0
+        self.slept = SLEPT
         # The times at which the timer was set, each with its seconds; and the time at which it is due.
         self.armed: List[Tuple[float, float]] = []
         self.alarm: Optional[float] = None
@@ -197,7 +206,7 @@ class Lock:
     def _do(self, verb: str, deadline: float) -> Any:
         self._events.append(f"{self.name} {verb}".strip())
         self.deadlines.setdefault(verb, []).append(deadline)
-        sent = Moment.now()
+        began = now()
         plans = self._plans.get(verb)
         outcome = plans.pop(0) if plans else None
         self._clock.until(min(self._clock.now + self.TOOK, deadline))
@@ -205,7 +214,7 @@ class Lock:
             outcome = outcome()
         if isinstance(outcome, BaseException):
             raise outcome
-        return outcome or Grant(sent, self.ttl)
+        return outcome or Grant(began, self.ttl)
 
     def look(self, contender: object, deadline: float) -> None:
         self._do("look", deadline)

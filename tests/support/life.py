@@ -13,10 +13,10 @@ from typing import Any, List, Optional
 
 import pytest
 
-from ctdb_etcd.ctdb.hold import Limit, run
-from ctdb_etcd.fence import Grant, Moment, margin
+from ctdb_etcd.ctdb.hold import LAST_CHANCE, run
+from ctdb_etcd.fence import Grant, margin, now
 
-from .fakes import Clock, Lock, Log, Waiter
+from .fakes import Clock, Lock, Log, Waiter, sent
 
 TTL, REFRESH, ACQUIRE = 9, 2.0, 4.0
 TOOK = Lock.TOOK
@@ -31,7 +31,8 @@ class Life:
         self.events: List[str] = []
         self.lock = Lock(self.clock, self.events, TTL)
         nonce_file = SimpleNamespace(leave=lambda: self.note("nonce file"), remove=lambda: self.note("no nonce file"))
-        self.contender = SimpleNamespace(nonce_file=nonce_file)
+        self.deadline = self.clock.now + ACQUIRE
+        self.contender = SimpleNamespace(nonce_file=nonce_file, latest=self.deadline + LAST_CHANCE)
         self.written = ""
         self.alarm_when_written: Optional[float] = None
 
@@ -52,13 +53,12 @@ class Life:
 
     def run(self, refresh: float = REFRESH) -> None:
         contender: Any = self.contender
-        parts: Any = self.lock, contender, Limit(self.clock.now, ACQUIRE), self.waiter, self, self.log
+        parts: Any = self.lock, contender, self.deadline, self.waiter, self, self.log
         run(refresh, *parts)
 
     def granted(self, ttl: float = TTL, age: float = 0.0) -> Grant:
         """Return a grant whose request was sent `age` seconds ago."""
-        now = Moment.now()
-        return Grant(Moment(now.monotonic - age, now.boottime - age), ttl)
+        return Grant(now() - age, ttl)
 
 
 @pytest.fixture
@@ -70,4 +70,4 @@ def life(monkeypatch: pytest.MonkeyPatch) -> Life:
 
 def end_of(grant: Grant) -> float:
     """Return the monotonic time at which the process must be gone."""
-    return grant.sent.monotonic + grant.ttl - margin(grant.ttl)
+    return sent(grant) + grant.ttl - margin(grant.ttl)

@@ -8,8 +8,7 @@ from ctdb_etcd.errors import Contended, GrpcOnly
 
 
 def test_contention_has_the_value_in_the_key_of_the_holder():
-    contended = Contended('{"node": "n1"}')
-    assert contended.value == str(contended) == '{"node": "n1"}'
+    assert str(Contended('{"node": "n1"}')) == '{"node": "n1"}'
 
 
 def test_endpoint_with_grpc_only_is_explained_with_what_to_do():

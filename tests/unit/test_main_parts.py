@@ -162,7 +162,7 @@ class Parts:
         monkeypatch.setattr(lock_open, "load", self._record("load", None))
         monkeypatch.setattr(lock_open, "open_lock", self._record("open_lock", self.lock))
         monkeypatch.setattr(commands, "testparm", self._record("testparm", "started"))
-        monkeypatch.setattr(commands, "NodeNumber", self._record("pnn", "asked"))
+        monkeypatch.setattr(commands, "node_number", self._record("pnn", "asked"))
         monkeypatch.setattr(cluster_name, "find", self._record("find", "FOUND"))
         monkeypatch.setattr(settings, "elsewhere", lambda: "192.0.2.1")
 
@@ -187,18 +187,18 @@ def parts(monkeypatch, tmp_path):
 def test_lock_of_the_file_is_opened_and_held(parts):
     given = parts.work("netbios_name = N\nrefresh = 1.5\nlock_ttl = 20\nacquire_timeout = 3\napi = 3\n", "-v", "-vv")
     assert parts.log.verbosity == 3 and given.watch == (77,) and given.elects == (77,)
-    refresh, lock, contender, limit, watch, status, log = given.run
+    refresh, lock, contender, deadline, watch, status, log = given.run
     assert (refresh, lock, watch, status, log) == (1.5, parts.lock, parts.watch, "status", parts.log)
-    assert vars(limit) == vars(hold.Limit(1000.0, 3.0))
+    assert deadline == 1003.0
     config, name, elsewhere, *rest = given.open_lock
     assert (name, rest, elsewhere()) == ("N", [parts.watch, parts.log], "192.0.2.1")
     assert given.load == (lock_open.apis_in_use(config, None)[0],)
     assert contender.holder._lease == {"lock_ttl": 20, "refresh": 1.5}
     assert contender.holder._nonce == contender.nonce_file._nonce and len(contender.holder._nonce) == 16
     assert contender.nonce_file._path.endswith(".N")
-    assert (contender._electing, contender.latest) == ("electing", limit.latest)
+    assert (contender._electing, contender.latest) == ("electing", 1003.0 + hold.LAST_CHANCE)
     assert (contender._waiter, contender._log) == (parts.watch, parts.log)
-    assert contender.holder._ask_pnn() == "asked" and parts.given["pnn"] == (parts.watch, limit.latest)
+    assert contender.holder._ask_pnn() == "asked" and parts.given["pnn"] == (parts.watch, contender.latest)
     assert "testparm" not in parts.given and "find" not in parts.given and not parts.log.lines
 
 
@@ -210,7 +210,7 @@ def test_each_process_has_a_nonce_of_its_own(parts):
 def test_name_is_asked_of_testparm_which_starts_first(parts):
     given = parts.work("api = 3\n")
     started, watch, deadline = given.find
-    assert (started, watch, deadline) == ("started", parts.watch, hold.Limit(1000.0, 4.0).etcd)
+    assert (started, watch, deadline) == ("started", parts.watch, 1004.0)
     assert given.testparm == () and given.open_lock[1] == "FOUND"
 
 

@@ -137,6 +137,9 @@ def test_loss_of_either_lock_ends_the_holder(conf, etcd_v2, keys, api, key):
         gone = time.monotonic()
         assert helper.wait_eof() - gone < 6
         assert "its key is gone" in helper.stderr
+        # The other lock does not wait for its lease's end.
+        helper.wait_exit()
+        assert keys() == ([], [])
 
 
 def test_contention_on_the_v2_lock_releases_the_v3_lock(samba, conf, keys, etcd_v2):

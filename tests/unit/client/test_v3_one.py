@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Tests of requests to one endpoint on a separate connection, of its health, and of the log lines."""
+"""Tests of requests to one endpoint on a separate connection, and of the log lines."""
 
 from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.client.endpoints import CLOSED, NO_LEADER
-from ctdb_etcd.client.http1 import Disconnected
-from ctdb_etcd.errors import EndpointRefused, Refused, Unavailable
+from ctdb_etcd.errors import Refused, Unavailable
 from ctdb_etcd.waiting import Patient
-from tests.support.fake_network import A, B, FINE, Cluster, always, answer, says
-
-STATUS = {"header": {"cluster_id": "77", "member_id": "5"}, "leader": "5", "version": "3.5.9"}
-DENIED = says("etcdserver: permission denied")
+from tests.support.fake_network import A, B, FINE, STATUS, Cluster, always, answer, by_path, says
 
 
 @pytest.fixture
@@ -23,16 +18,6 @@ def cluster(monkeypatch):
 
 def ask(cluster, seconds=8.0, endpoint=B):
     return cluster.client.ask(endpoint, "maintenance/status", {"a": 1}, cluster.clock.now + seconds)
-
-
-def by_path(**answers):
-    """Return a server that answers by the last part of the path, with a given piece or function."""
-
-    def serve(path, body):
-        found = answers[path.rpartition("/")[2]]
-        return found(path, body) if callable(found) else [(0.0, found)]
-
-    return serve
 
 
 def test_one_endpoint_is_asked_on_a_connection_of_its_own(cluster):
@@ -81,7 +66,7 @@ def test_error_of_one_endpoint_is_raised_at_once(cluster):
     cluster.b.serve = says("etcdserver: no leader")
     with pytest.raises(Unavailable, match="no leader"):
         ask(cluster)
-    cluster.b.serve = DENIED
+    cluster.b.serve = says("etcdserver: permission denied")
     with pytest.raises(Refused, match="permission denied"):
         ask(cluster)
 
@@ -160,97 +145,3 @@ def test_connection_is_made_again_once_after_the_file_was_read_again(cluster):
         cluster.client._config.edition = edition
         cluster.call()
     assert len(cluster.network.tried) == 2 and len(cluster.network.open()) == 1
-
-
-def test_connection_closed_without_an_answer_is_explained_by_the_protocol(cluster):
-    client = cluster.client
-    client._endpoints.explain = lambda *what: what
-    assert str(client._explain(Disconnected(), A, 7)) == CLOSED
-    error = OSError("x")
-    assert client._explain(error, A, 7) == (error, A, 7)
-    client._config.protocol = "https"
-    assert client._explain(error := Disconnected(), A, 7) == (error, A, 7)
-
-
-# Health
-
-
-def health(cluster, **answers):
-    found = {}
-    cluster.b.serve = by_path(**answers)
-    cluster.client.health(B, cluster.clock.now + 8, found)
-    return found
-
-
-def test_health_of_a_member_is_what_it_reports(cluster):
-    found = health(cluster, status=lambda path, body: [(0.1234567, answer(200, STATUS, "Date: today\r\n"))])
-    assert found == {
-        "reachable": True,
-        "version": "3.5.9",
-        "leader": True,
-        "cluster_id": "4d",
-        "latency": 0.123457,
-        "date": "today",
-        "alarms": [],
-        "error": None,
-    }
-
-
-@pytest.mark.parametrize(
-    "more, leader, alarms, error",
-    [
-        ({"leader": "6"}, False, [], None),
-        ({"leader": "0"}, None, [], NO_LEADER),
-        ({"leader": "0", "isLearner": True}, None, [], NO_LEADER),
-        ({"isLearner": True}, True, [], "it is a learner, which serves no lock: promote it, or take it out of host"),
-        ({"errors": ["memberID:1 alarm:NOSPACE ", "x", "y"]}, True, ["NOSPACE"], "x; y"),
-        ({"errors": ["memberID:2 alarm:B", "memberID:1 alarm:A", "memberID:3 alarm:A"]}, True, ["A", "B"], None),
-        ({"errors": None}, True, [], None),
-    ],
-)
-def test_leader_alarms_and_errors_of_a_member_are_told_apart(cluster, more, leader, alarms, error):
-    found = health(cluster, status=answer(200, {**STATUS, **more}))
-    assert (found["leader"], found["alarms"], found["error"]) == (leader, alarms, error)
-
-
-def test_member_that_names_no_leader_and_no_version_is_shown_so(cluster):
-    found = health(cluster, status=answer(200, {"header": {"cluster_id": "77"}}))
-    assert (found["version"], found["leader"], found["error"]) == (None, None, NO_LEADER)
-
-
-def test_health_of_an_endpoint_that_cannot_be_used_is_its_error(cluster):
-    with pytest.raises(EndpointRefused):
-        health(cluster, status=answer(404, b"404 page not found"))
-
-
-OPEN = {"status": DENIED, "version": answer(200, {"etcdserver": "3.4.0"}, "Date: today\r\n")}
-LIST = answer(200, {"header": {"cluster_id": "77"}})
-
-
-def test_member_that_lets_only_root_ask_reports_what_is_open(cluster):
-    slow = lambda path, body: [(0.1234567, OPEN["version"])]  # noqa: E731
-    found = health(cluster, **{**OPEN, "version": slow}, health=answer(200, {"health": "true"}), list=LIST)
-    assert found.pop("note").startswith("which member leads is not known: etcd reports: etcdserver: permission denied")
-    assert found == {
-        "reachable": True,
-        "version": "3.4.0",
-        "date": "today",
-        "latency": 0.123457,
-        "cluster_id": "4d",
-    }
-    assert cluster.b.methods == ["POST", "GET", "GET", "POST"]
-    assert cluster.b.paths[1:] == ["/version", "/health", "/v3/cluster/member/list"] and not cluster.network.open()
-
-
-@pytest.mark.parametrize(
-    "body, alarms, error",
-    [
-        ({"health": True}, None, None),
-        ({"health": "false", "reason": "ALARM NOSPACE"}, ["NOSPACE"], None),
-        ({"health": False, "reason": "x"}, [], "it reports that it is not healthy: x"),
-        ({"health": "false"}, [], "it reports that it is not healthy: it gives no reason"),
-    ],
-)
-def test_open_health_of_a_member_names_alarm_or_reason(cluster, body, alarms, error):
-    found = health(cluster, **OPEN, health=answer(200, body), list=DENIED)
-    assert (found.get("alarms"), found.get("error"), "cluster_id" in found) == (alarms, error, False)

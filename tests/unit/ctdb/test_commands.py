@@ -13,7 +13,7 @@ import time
 import pytest
 
 from ctdb_etcd.ctdb import commands
-from ctdb_etcd.ctdb.commands import Command, NodeNumber, testparm as ask_testparm
+from ctdb_etcd.ctdb.commands import Command, node_number, testparm as ask_testparm
 from ctdb_etcd.errors import Stopped
 from ctdb_etcd.waiting import Patient
 from tests.support.fakes import Clock, Waiter
@@ -187,6 +187,17 @@ def test_command_for_which_descriptors_are_lacking_keeps_none(monkeypatch):
     assert failure.value.errno == errno.EMFILE and set(os.listdir("/proc/self/fd")) == before
 
 
+def test_command_for_which_a_process_is_lacking_keeps_no_descriptors(monkeypatch):
+    def fork():
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(OSError):
+        Command(["true"], 10)
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
 def test_kernel_timer_ends_a_command_whose_output_is_never_read():
     # Nobody reads the output, as after a kill of the helper. The command must not inherit the ignored signal.
     before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
@@ -243,7 +254,7 @@ class Ctdb:
 )
 def test_node_number_is_that_of_ctdb_or_unknown(monkeypatch, outcome, number):
     Ctdb(monkeypatch, outcome)
-    assert NodeNumber(None, soon())() == number
+    assert node_number(None, soon())() == number
 
 
 def test_node_number_is_unknown_if_no_process_can_be_started(monkeypatch):
@@ -251,7 +262,7 @@ def test_node_number_is_unknown_if_no_process_can_be_started(monkeypatch):
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(commands, "Command", start)
-    assert NodeNumber(None, soon())() is None
+    assert node_number(None, soon())() is None
 
 
 @pytest.mark.parametrize("wanted, waited", [(4.0, 1.0), (0.25, 0.25)])
@@ -259,7 +270,7 @@ def test_node_number_is_waited_for_a_second_if_there_is_time(monkeypatch, wanted
     clock = Clock(monkeypatch)
     ctdb = Ctdb(monkeypatch, (0, "3\n", ""))
     waiter, began = Waiter(clock), clock.now
-    number = NodeNumber(waiter, began + wanted)
+    number = node_number(waiter, began + wanted)
     clock.pass_(0.125)
     number()
     assert ctdb.started == (["ctdb", "pnn"], 2.0) and ctdb.asked == (waiter, began + waited)

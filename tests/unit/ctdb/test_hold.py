@@ -13,6 +13,8 @@ from tests.support.life import life as life_fixture
 life = life_fixture
 
 
+LOST = ["end stdout", "release", "no nonce file"]
+
 # Before the status character
 
 
@@ -21,12 +23,12 @@ def test_fence_is_armed_for_the_grant_before_the_character_is_written(life):
     life.lock.plan("take", grant)
     life.lock.plan("refresh", Lost(""))
     life.run()
-    assert life.events == ["look", "take", "say 0", "gc", "nonce file", "refresh"]
+    assert life.events == ["look", "take", "say 0", "gc", "nonce file", "refresh", *LOST]
     assert life.alarm_when_written == end_of(grant)
     assert len(life.clock.armed) == 1
 
 
-@pytest.mark.parametrize("left, character", [(1.25, "0"), (1.0, "2"), (0.0, "2"), (-5.0, "2")])
+@pytest.mark.parametrize("left, character", [(2.0, "0"), (1.0, "2"), (0.0, "2"), (-5.0, "2")])
 def test_grant_with_only_the_margin_left_gives_no_lock(life, left, character):
     life.lock.plan("take", lambda: life.granted(TTL, TTL - left))
     life.lock.plan("refresh", Lost(""))
@@ -60,7 +62,7 @@ def test_pause_while_the_timer_is_set_moves_neither_timer_nor_end(life, stopped)
     if stopped < 8:
         assert life.written == "0" and life.alarm_when_written == pytest.approx(end_of(grant))
     else:
-        assert life.written == "2" and life.events[-1] == "release"
+        assert life.written == "2" and "release" in life.events
 
 
 def test_pause_while_a_renewal_sets_the_timer_does_not_move_it(life):
@@ -99,7 +101,8 @@ OUTCOMES = [
 def test_character_is_written_before_the_release_without_the_lock(life, verb, outcome, character):
     life.lock.plan(verb, outcome)
     life.run()
-    assert life.events == ["look", "take"][: 1 + (verb == "take")] + [f"say {character}", "release"]
+    said = ["look", "take"][: 1 + (verb == "take")] + [f"say {character}", "release"]
+    assert life.events[: len(said)] == said and life.events.count("release") == 1
     assert not life.clock.armed and life.waiter.releasing
 
 

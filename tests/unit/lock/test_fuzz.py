@@ -16,7 +16,7 @@ from ctdb_etcd.fence import Grant
 from ctdb_etcd.lock import v3
 from ctdb_etcd.log import Log
 from ctdb_etcd.lock.holder import Holder, Key, describe, proof, read
-from ctdb_etcd.lock.takeover import Contender, NonceFile, Rival
+from ctdb_etcd.lock.takeover import Contender, NonceFile
 from ctdb_etcd.report import lock_keys, text
 from ctdb_etcd.report.status import OK, WARNING, Status
 from tests.support.conf import parse
@@ -102,11 +102,11 @@ WHO = "node pnn since version pid start_time boot_id pid_namespace time_namespac
 )
 def test_rival_not_proven_dead_is_contention_whatever_its_value(fields, left, known):
     true = {**proof("a nonce"), "version": __version__, "lock_ttl": 9, "refresh": 2} if known else {}
-    rival = Rival(json.dumps({**true, **fields}, default=str), lambda deadline: left)
+    rival = Key("", json.dumps({**true, **fields}, default=str), 1, 1)
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(Contended):
         clock = Clock(monkeypatch)
         contender = Contender(None, NonceFile("X", "a nonce"), True, clock.now + 4, Waiter(clock), Log())
-        contender.contend(lambda deadline: rival, clock.now + 4)
+        contender.contend(lambda deadline: rival, lambda key, deadline: left, clock.now + 4)
 
 
 VALUES = st.one_of(

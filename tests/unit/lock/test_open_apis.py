@@ -12,7 +12,7 @@ pytest.importorskip("etcd", reason="python3-etcd is not installed")
 
 from urllib.parse import parse_qsl  # noqa: E402
 
-from ctdb_etcd.errors import Contended, GivenUp, Refused, Unavailable  # noqa: E402
+from ctdb_etcd.errors import Contended, Lost, Refused, Unavailable  # noqa: E402
 from ctdb_etcd.lock.open import apis_in_use, open_lock  # noqa: E402
 from ctdb_etcd.lock.takeover import Contender  # noqa: E402
 from tests.support.conf import parse  # noqa: E402
@@ -116,7 +116,7 @@ def test_lock_of_sambas_helper_is_contention_and_leaves_nothing_of_ours(both, te
     with pytest.raises(Contended) as contention:
         both.take(lock)
     lock.release(both.clock.now + 4)
-    assert contention.value.value == "uuid_0"
+    assert str(contention.value) == "uuid_0"
     assert not both.v3.keys and not both.v3.leases and list(both.v2.keys) == [SAMBA]
 
 
@@ -179,7 +179,7 @@ def test_holder_ends_if_a_new_connection_serves_v2(monkeypatch):
     lock.refresh(etcd.clock.now + 4)
     assert asked_for_v2(etcd) == 1
     etcd.a.end_idle()
-    with pytest.raises(GivenUp, match="127.0.0.1:1 now serves the v2 API, where a node with Samba's helper could hold"):
+    with pytest.raises(Lost, match="127.0.0.1:1 now serves the v2 API, where a node with Samba's helper could hold"):
         lock.refresh(etcd.clock.now + 4)
 
 
@@ -189,7 +189,7 @@ def test_lock_is_given_up_if_v2_comes_back_before_it_is_taken(monkeypatch):
     lock.look(etcd.contender(), etcd.clock.now + 4)
     etcd.both = True
     etcd.a.end_idle()
-    with pytest.raises(GivenUp, match="now serves the v2 API"):
+    with pytest.raises(Lost, match="now serves the v2 API"):
         lock.take(etcd.contender(), etcd.clock.now + 4)
 
 
@@ -210,7 +210,7 @@ def test_v2_is_queried_again_until_there_is_an_answer(monkeypatch):
     etcd.a.serve = lambda path, body: [(0.0, answer(500, b""))] if path.startswith("/v2/") else good(path, body)
     lock.refresh(etcd.clock.now + 4)
     etcd.a.serve, etcd.both = good, True
-    with pytest.raises(GivenUp, match="now serves the v2 API"):
+    with pytest.raises(Lost, match="now serves the v2 API"):
         lock.refresh(etcd.clock.now + 4)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from ctdb_etcd.errors import Unavailable
 from tests.support.fake_wire import Fault
+from tests.support.fakes import sent
 from tests.support.rigs import RigV2
 
 pytest.importorskip("etcd", reason="python3-etcd is not installed")
@@ -25,7 +26,7 @@ def test_renewal_whose_answer_was_lost_is_made_again_and_counts_from_then(rig):
     rig.wire.fault("PUT", Fault(lost="back"))
     grant = rig.refresh()
     assert rig.wire.names == ["PUT", "GET", *REFRESH]
-    assert grant.sent.monotonic == rig.asked("PUT")[1].sent[0]
+    assert sent(grant) == rig.asked("PUT")[1].sent[0]
     rig.refresh()
     assert rig.wire.names == ["PUT", "GET", *REFRESH * 2]
 
@@ -59,7 +60,7 @@ def test_renewal_that_comes_before_the_next_one_is_made_again(rig, stuck):
     grant = rig.refresh()
     (name,) = rig.etcd.keys
     assert rig.etcd.left(name) >= grant.left()
-    assert grant.sent.monotonic == rig.asked("PUT")[-1].sent[0] and rig.wire.names == ["PUT", "PUT", "GET", *REFRESH]
+    assert sent(grant) == rig.asked("PUT")[-1].sent[0] and rig.wire.names == ["PUT", "PUT", "GET", *REFRESH]
     # The next one has the index of the last.
     rig.refresh()
     assert rig.wire.names[5:] == REFRESH
@@ -71,7 +72,7 @@ def test_renewal_is_made_three_times_before_it_fails(rig, times, renewed):
     failed = Fault(effect=False, answer=(412, b'{"errorCode": 101, "message": "Compare failed"}'))
     rig.wire.fault("PUT", *[failed] * times)
     if renewed:
-        assert rig.refresh().sent.monotonic == rig.asked("PUT")[2].sent[0]
+        assert sent(rig.refresh()) == rig.asked("PUT")[2].sent[0]
     else:
         with pytest.raises(Unavailable, match="its key changes all the time"):
             rig.refresh()

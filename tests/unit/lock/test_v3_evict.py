@@ -8,6 +8,7 @@ import pytest
 
 from ctdb_etcd.errors import Contended
 from tests.support.fake_wire import Fault
+from tests.support.fakes import sent
 from tests.support.rigs import DEAD, ONE, RigV3, value
 
 
@@ -28,7 +29,7 @@ def test_a_dead_process_is_evicted_and_its_lease_ended(rig):
     grant = rig.take()
     assert rig.values() == ["us"] and 0xDEAD not in rig.etcd.leases
     assert rig.wire.names == ["kv/range", "lease/grant", "kv/txn", "kv/txn", "lease/revoke"]
-    assert grant.sent.monotonic == rig.asked("lease/grant")[0].sent[0]
+    assert sent(grant) == rig.asked("lease/grant")[0].sent[0]
     rig.refresh()
 
 

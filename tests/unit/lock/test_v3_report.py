@@ -24,24 +24,6 @@ def test_the_log_names_the_directory_and_once_it_is_held_the_revision(rig):
     assert str(rig.lock) == f"{rig.directory} (v3, revision 42)"
 
 
-def test_watch_is_for_deletion_of_our_key_after_its_revision(rig):
-    rig.take()
-    (name,) = rig.etcd.keys
-    assert rig.lock.changes(rig.clock.now + 0.5) == {7: 1}
-    ((body, until),) = rig.gateway.watched
-    assert until == rig.clock.now + 0.5 and decoded(body["key"]) == name
-    assert (body["start_revision"], body["filters"]) == (rig.etcd.revision + 1, ["NOPUT"])
-
-
-def test_watch_begins_after_the_last_look_at_the_key(rig):
-    rig.take()
-    rig.etcd.revision += 10
-    rig.lock.refresh(rig.clock.now + 4)
-    rig.lock.changes(rig.clock.now + 0.5)
-    ((body, _),) = rig.gateway.watched
-    assert body["start_revision"] == rig.etcd.revision + 1
-
-
 # Whether one endpoint knows our lock
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from ctdb_etcd.client.http1 import HttpError
 from ctdb_etcd.config.parse import parse
+from ctdb_etcd.client.retry import reason
 from ctdb_etcd.errors import LockError
 from ctdb_etcd.log import Log
 from ctdb_etcd.report import endpoint_health
@@ -36,7 +37,7 @@ def is_shown(monkeypatch, bodies):
     try:
         cluster.client.health(A, cluster.clock.now + 2, found)
     except (OSError, HttpError, LockError, *endpoint_health._NONSENSE) as error:
-        assert isinstance(endpoint_health._why(error), str)
+        assert isinstance(reason(error), str)
     json.dumps(found)
 
 
