@@ -44,6 +44,10 @@ class Disconnected(ConnectionResetError):
     """The connection was closed before the first byte of an answer."""
 
 
+class NotSent(Disconnected):
+    """The connection was closed before the request, of which nothing was sent."""
+
+
 class Stream:
     """A connected non-blocking socket that waits through the Waiter, until its deadline."""
 
@@ -130,7 +134,7 @@ class Connection:
     def _request(self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: float) -> int:
         """Send a request; status of the answer, whose header fields are in `fields` then."""
         if not self.usable:
-            raise Disconnected("the connection was closed")
+            raise NotSent("the connection was closed")
         self.usable = False
         self._length = 0
         self._stream.deadline = deadline

@@ -212,6 +212,9 @@ def explain(error: ssl.SSLError, host: str, config: Config) -> Exception:
         return EndpointRefused("it does not speak https: set protocol = http")
     if "ALERT" in reason:
         alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
+        if alert == "internal error":
+            # It reads both files at each handshake, and they may be replaced at this moment.
+            return OSError(f"it ended the TLS handshake ({alert}): it may be unable to use its own certificate or key")
         if config.cert:
             wants = f"it does not accept the certificate in {config.cert[0]}: have etcd's trusted-ca-file sign it"
         else:

@@ -16,7 +16,7 @@ from select import POLLIN
 from ..errors import EndpointRefused, LockError, PermissionDenied, Refused, Stopped, Unauthenticated, Unavailable
 from . import login
 from .endpoints import NO_LEADER
-from .http1 import HttpError, exchange
+from .http1 import HttpError, NotSent, exchange
 from .race import ConnectFailed
 from .retry import Retry, reason, share
 from .v3_answers import advice, cluster_of, understand
@@ -175,7 +175,7 @@ class Client:
     def _round(self, path: str, data: str, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
         """Try every endpoint once, the one in use first; None if all of them failed.
 
-        Every turn of the loop ends the connection in use or takes an endpoint from the list.
+        Every turn of the loop but one ends the connection in use or takes an endpoint from the list.
         """
         if self._edition != self._config.edition:
             # The file may name other endpoints and another user.
@@ -188,6 +188,7 @@ class Client:
             except OSError as error:
                 failures[f"srv_domain {self._config.srv_domain}"] = error
                 return None
+        again = True
         untried = [endpoint for endpoint in self._endpoints.names() if endpoint not in failures]
         while untried:
             until = share(deadline, float("inf"), len(untried))
@@ -212,6 +213,10 @@ class Client:
                 raise
             except (OSError, HttpError, Unavailable, EndpointRefused) as error:
                 self._drop()
+                if isinstance(error, NotSent) and again:
+                    # It closes each connection after one answer, here that to the login.
+                    again = False
+                    continue
                 if isinstance(error, (ConnectionError, HttpError)):
                     # Some builds of etcd close the connection when a token is no longer valid.
                     self._login.forget()

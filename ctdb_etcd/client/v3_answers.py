@@ -41,7 +41,10 @@ _MESSAGES = (
     ("Not Found", EndpointRefused, "the v3 API is not served: this needs etcd 3.4 or later"),
 )
 # What else it says to a login.
-_AT_LOGIN = ("no leader", "leader changed", "request timed out", "too many requests", "rpc not supported for learner")
+_AT_LOGIN = (
+    *("no leader", "leader changed", "request timed out", "too many requests", "rpc not supported for learner"),
+    *("server stopped", "transport is closing", "client connection is closing", "connection error"),
+)
 # Characters of a message that a line quotes: etcd's are shorter.
 _QUOTED_MAX = 400
 _COMMON_NAME = "CommonName of client"

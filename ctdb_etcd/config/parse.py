@@ -241,8 +241,8 @@ def _checked(lines: list[str], values: ConfigObj, faults: list[str]) -> dict[str
 def _shown(key: str, value: str | list[str]) -> str:
     """A value for a message, in one line."""
     text = ", ".join(value) if isinstance(value, list) else value
-    # host = http://user:secret@etcd1; username = "u", password = "secret"
-    if key == SECRET or "@" in text or SECRET in text.lower():
+    # host = http://user:secret@etcd1; username = u, secret; username = "u", password = "secret"
+    if key in ("username", SECRET) or "@" in text or SECRET in text.lower():
         return "the value"
     # In triple quotes it has several lines.
     return f"'{' '.join(text.splitlines())}'"

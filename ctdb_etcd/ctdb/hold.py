@@ -35,6 +35,8 @@ _RELEASE = 1.2
 _TO_LOG = 0.2
 # Seconds between two tries of a refresh that etcd refuses: a missing permission may be temporary.
 _RETRY = 0.5
+# Seconds after news in which there is none: news without a reason must not keep us busy.
+_DEAF = 1.0
 # Seconds that opening a watch may take out of the rest between two refreshes.
 _WATCH = 0.5
 # Seconds between two looks at the clock: a wait does not end earlier because the machine has slept meanwhile.
@@ -74,12 +76,12 @@ def run(
         who = describe(str(contention))
         log.info(f"contention: {lock} is held by {who}; asked {lock.endpoint}, {time.monotonic() - began:.3f} s")
     except Lost as loss:
-        log.error(f"lost {lock} at {lock.endpoint} after {time.monotonic() - began:.0f} s: {loss}")
         if status.written:
             status.end()
         else:
             # It came too late; or there are two locks, and the first ended while the second was taken.
             status.write(TIMEOUT)
+        log.error(f"lost {lock} at {lock.endpoint} after {time.monotonic() - began:.0f} s: {loss}")
         # What is left of it must not wait for its lease's end.
         _release_lock(lock, watch, log)
         contender.nonce_file.remove()
@@ -105,8 +107,9 @@ def run(
 def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, log: Log) -> None:
     early = False
     while True:
-        # News causes a renewal at once, but not twice in a row: news without a reason must not keep us busy.
-        events = {} if early else lock.changes(time.monotonic() + min(refresh - grant.age(), _WATCH))
+        if early:
+            watch.rest({}, time.monotonic() + min(refresh - grant.age(), _DEAF))
+        events = lock.changes(time.monotonic() + min(refresh - grant.age(), _WATCH))
         early = False
         while not early and (left := refresh - grant.age()) > 0:
             early = watch.rest(events, time.monotonic() + min(left, _ASLEEP))

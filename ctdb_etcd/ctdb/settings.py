@@ -27,7 +27,7 @@ def elsewhere() -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             lines = [line.strip() for line in file]
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a path with a NUL
         return ""
     # A deleted node has a # in front, and so is no address.
     return next((f"{address} (in {path})" for address in lines if not _is_ours(address)), "")

@@ -49,9 +49,12 @@ def confirm(endpoints: Endpoints, elsewhere: Callable[[], str], lock: ApiLock, d
     if len(clusters) > 1:
         named = "; ".join(f"{', '.join(found)} of cluster {cluster:x}" for cluster, found in clusters.items())
         raise Refused(f"the endpoints are of different etcd clusters: {named}: check {endpoints.source}")
+    if not all(known for _, known in seen.values()):
+        _look_again(lock, until)
+        # Some releases of etcd can answer from the past in rare cases (etcd issue 20418).
+        seen = _ask_others(endpoints, lock, time.monotonic() + _LEAST_TIME)
     apart = [endpoint for endpoint, (_, known) in seen.items() if not known]
     if apart:
-        _look_again(lock, until)
         raise Refused(
             f"what {lock.endpoint} has stored is not known at {', '.join(apart)}, though all say that they are of"
             f" cluster {own:x}: they are separate etcds with the same settings: check {endpoints.source}"

@@ -25,7 +25,7 @@ import etcd
 from ..client.v2 import Client, Unanswered
 from ..client.v3_answers import is_int64
 from ..errors import Contended, Lost, Refused, Unavailable
-from ..fence import TTL_MAX, Grant, now
+from ..fence import Grant, now
 from ..log import Log
 from .holder import Key, describe
 from .takeover import Contender
@@ -53,13 +53,15 @@ class Lock:
     def take(self, contender: Contender, deadline: float) -> Grant:
         self._value = contender.holder.text()
         while True:
-            grant = self._append(deadline)
+            granted = self._append(deadline)
             keys = self._keys(deadline)
             # More than one is ours if an append seemed to fail and had succeeded.
             mine = self._mine(keys)
             if mine:
                 self._key, self._index = mine[0].name, mine[0].modified
                 self._evict(contender, keys[: keys.index(mine[0])], deadline)
+                # The key of an earlier append may end before this grant.
+                grant = granted.get(self._index)
                 return grant if grant and grant.fresh() else self.refresh(deadline)
             contender.pause(deadline)
             if time.monotonic() >= deadline:
@@ -80,7 +82,8 @@ class Lock:
             sent = now()
             try:
                 ttl, self._index = self._client.call("renew", self._swap, deadline)
-                return Grant(sent, ttl)
+                # A member whose clock was set back while it kept the request reports more than was asked for.
+                return Grant(sent, min(ttl, self._ttl))
             except etcd.EtcdKeyNotFound:
                 raise Lost("its key is gone: it ran out, or was deleted") from None
             except etcd.EtcdCompareFailed:
@@ -155,19 +158,19 @@ class Lock:
                 raise Contended(key.value)
             self._log.info(f"evicted from {self._directory}/ (v2), its process is gone: {describe(key.value)}")
 
-    def _append(self, deadline: float) -> Grant | None:
-        """Make a key; None if the outcome is unknown."""
+    def _append(self, deadline: float) -> dict[int, Grant]:
+        """Make a key; return its grant by the index of its creation, nothing if the outcome is unknown."""
         sent = now()
         try:
-            ttl, _ = self._client.call_once(
+            ttl, index = self._client.call_once(
                 "append",
                 lambda client: _granted(client.write(self._directory, self._value, ttl=self._ttl, append=True)),
                 deadline,
             )
         except (Unanswered, etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed) as failure:
             self._log.info(f"not taken yet: {failure}")
-            return None
-        return Grant(sent, ttl)
+            return {}
+        return {index: Grant(sent, min(ttl, self._ttl))}
 
     def _keys(self, deadline: float) -> list[Key]:
         """All keys of the directory, the owner's first."""
@@ -211,6 +214,6 @@ def _key(leaf: Any) -> Key:
 def _granted(leaf: Any) -> tuple[int, int]:
     """The TTL of a key that was written, and the index of this change. Raises Unavailable."""
     key = _key(leaf)
-    if key.left is None or key.left > TTL_MAX:
+    if key.left is None:
         raise Unavailable("etcd's answer makes no sense: a key without its TTL")
     return key.left, key.modified

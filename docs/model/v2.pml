@@ -66,7 +66,7 @@ byte lasts[KEYS];           /* 1: may end at any moment; n: after n - 1 ticks */
 byte v3 = NOBODY;           /* the holder of the v3 lock; v3.pml shows that there is one at most */
 mtype late = none;
 byte late_of;
-byte late_lasts;            /* of a renewal: a member computed the key's end when it received it */
+byte late_lasts;            /* of an append or renewal: a member computed the key's end when it received it */
 bit  late_old;              /* of a renewal: the key has changed since it was sent */
 
 bit  calm;
@@ -163,7 +163,7 @@ inline gone() {             /* no late request is on its way */
 
 inline resend(i, request) {
     late = request; late_of = i;
-    if :: request == renew -> late_lasts = FULL :: else fi;
+    if :: request == renew || request == append -> late_lasts = FULL :: else fi;
     printf("#%d has no answer, and sends it again\n", i)
 }
 
@@ -211,7 +211,7 @@ active proctype world() {
     :: d_step { v3_dead ->
         printf("the v3 lease of #%d ends\n", v3); v3 = NOBODY }
     :: d_step { late == append && !calm && keys + lacking < KEYS ->
-        add(late_of, 0); printf("a late request for a v2 key of #%d arrives\n", late_of); gone() }
+        add(late_of, 0); lasts[keys - 1] = late_lasts; printf("a late request for a v2 key of #%d arrives\n", late_of); gone() }
     :: d_step { late == renew && !calm && !(INDEX && late_old) -> renew_key(late_of, late_lasts);
         printf("a late v2 renewal of #%d arrives\n", late_of); done }
     :: d_step { late == plain && !calm -> write_key(late_of, 1);

@@ -62,6 +62,7 @@ def test_holder_through_tls_outlasts_3_s_of_bad_network_and_ends_in_time(server,
                 proxy.freeze()
                 frozen = time.monotonic()
                 assert helper.wait_eof() - frozen < 8.5
+                helper.wait_exit()
                 assert "it was not renewed in time" in helper.stderr
 
     side_by_side(scenario, [("freeze",), ("reset",), ("truncate_answers",)])
@@ -85,6 +86,7 @@ def test_server_with_a_new_bad_certificate_is_lost_within_the_ttl(helper_conf, p
             etcd.members[0].restart()
             gone = time.monotonic()
             assert helper.wait_eof(12) - gone < 9
+            helper.wait_exit()
             assert "its certificate has expired" in helper.stderr and "lost " in helper.stderr
 
 

@@ -165,6 +165,7 @@ def test_renewal_by_a_deposed_etcd_leader_does_not_count(etcd, proxy, helper_con
         header = etcd.members[0].request("POST", "/v3/maintenance/status")["header"]
         stale = {"result": {"header": {**header, "raft_term": "1"}, "ID": "1", "TTL": str(TTL)}}
         proxy.answer_with(200, json.dumps(stale).encode(), matching=b"lease/keepalive")
+        proxy.hold_next_request(b"lease/revoke", every=True)
         gone = etcd.wait_gone(f"/_locks/_ctdb/{lock_name}/", TTL + 5)
         assert helper.eof is not None and helper.eof < gone, helper.describe()
         assert "renewed by a deposed leader" in helper.stderr

@@ -153,6 +153,7 @@ def test_lost_lock_is_noticed_at_the_next_refresh(etcd, helper_conf, lock_name, 
             etcd.put(key["key"], key["value"])
         gone = time.monotonic()
         assert helper.wait_eof() - gone < REFRESH + 3
+        helper.wait_exit()
         assert helper.stdout == b"0"
         helper.wait_exit()
         assert len(helper.stderr.splitlines()) == 1

@@ -91,7 +91,8 @@ def test_watch_opened_again_after_a_compaction_notices_the_loss(etcd, helper_con
                 etcd.etcdctl("put", "x", value)
             etcd.etcdctl("compact", str(etcd.revision()))
             proxy.reset()
-            wait_until(lambda: helper.stderr.count("POST /v3/watch") == 2, "another watch")
+            # Long before the next refresh.
+            wait_until(lambda: helper.stderr.count("POST /v3/watch") == 2, "another watch", timeout=5)
             time.sleep(0.2)
             etcd.delete(keys()[0]["key"])
             lost = time.monotonic()

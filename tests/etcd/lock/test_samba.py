@@ -122,6 +122,7 @@ def test_key_of_sambas_helper_back_in_front_of_ours_is_a_loss(conf, etcd_v2, loc
             proxy.release()
             released = time.monotonic()
             assert ours.wait_eof() - released < 6
+            ours.wait_exit()
             assert "another key is in front of it" in ours.stderr
 
 
@@ -136,9 +137,9 @@ def test_loss_of_either_lock_ends_the_holder(conf, etcd_v2, keys, api, key):
             etcd_v2.delete(name)
         gone = time.monotonic()
         assert helper.wait_eof() - gone < 6
+        helper.wait_exit()
         assert "its key is gone" in helper.stderr
         # The other lock does not wait for its lease's end.
-        helper.wait_exit()
         assert keys() == ([], [])
 
 

@@ -184,6 +184,34 @@ def test_client_without_a_user_does_not_log_in():
     assert login.headers() == {}
 
 
+def closing(serve):
+    """Return a server that closes each connection after one answer."""
+
+    def closes(path, body):
+        ((delay, piece),) = serve(path, body)
+        return [(delay, piece.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)), (delay, b"")]
+
+    return closes
+
+
+def test_endpoint_that_closes_after_each_answer_is_logged_in_to_once(guarded):
+    guarded.a.serve = closing(guarded.guard)
+    guarded.call()
+    guarded.call()
+    assert guarded.guard.tokens == 1 and len(guarded.network.tried) == 3
+
+
+def test_endpoint_that_closes_and_takes_no_token_is_not_asked_forever(guarded):
+    guarded.a.serve = closing(lambda path, body: refusing(path, body, guarded.guard))
+    with pytest.raises(Unavailable):
+        guarded.call(1.0)
+    assert len(guarded.network.tried) < 30
+
+
+def refusing(path, body, guard):
+    return guard(path, body) if path.endswith("authenticate") else says("etcdserver: invalid auth token")(path, body)
+
+
 def test_log_shows_a_login_and_a_login_that_etcd_does_not_require():
     def refuse(body):
         raise AuthDisabled("x")

@@ -109,6 +109,7 @@ CASES = [
     (alert("HTTP_REQUEST"), None, None, EndpointRefused, "set protocol = http"),
     (alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"), None, None, EndpointRefused, "certificate required): it may want"),
     (alert("TLSV1_ALERT_UNKNOWN_CA"), None, ("/c",), EndpointRefused, "it does not accept the certificate in /c"),
+    (alert("TLSV1_ALERT_INTERNAL_ERROR"), None, None, OSError, "unable to use its own certificate or key"),
     (alert("SOMETHING"), None, None, OSError, "TLS: SOMETHING"),
     (ssl.SSLEOFError(8, "EOF"), None, None, OSError, "the connection was closed"),
     (ssl.SSLZeroReturnError(6, "closed"), None, None, OSError, "the connection was closed"),

@@ -79,6 +79,11 @@ def test_nodes_list_of_ctdb_conf_is_read_in_place_of_the_nodes_file(file, tmp_pa
     assert settings.elsewhere() == f"198.51.100.1 (in {file})"
 
 
+def test_nodes_list_that_cannot_be_a_path_means_no_other_machine(tmp_path, file):
+    (tmp_path / "ctdb.conf").write_text("[cluster]\nnodes list = /a\0b\n")
+    assert settings.elsewhere() == ""
+
+
 def test_nodes_list_by_a_command_means_other_machines(file, tmp_path):
     conf = tmp_path / "ctdb.conf"
     conf.write_text(f"[cluster]\nnodes list = !touch {tmp_path}/run\n")

@@ -140,8 +140,15 @@ def test_others_have_until_the_deadline_and_a_tenth_to_half_second(monkeypatch, 
     etcd.known_at = lambda endpoint, until: untils.append(until) or (OURS, endpoint == "a")
     with pytest.raises(Refused):
         etcd.confirm(seconds)
-    # b, then a again.
-    assert untils == [1024.0 + answer_time] * 2
+    # b, then a and b again.
+    assert untils == [1024.0 + answer_time] * 2 + [1024.1]
+
+
+def test_endpoint_that_answers_from_the_past_is_asked_again():
+    answers = [(OURS, False), (OURS, True)]
+    etcd = Etcd(lambda until: answers.pop(0))
+    etcd.confirm()
+    assert etcd.asked == ["b", "a", "b"]
 
 
 def test_all_endpoints_are_queried_at_the_same_time(monkeypatch):

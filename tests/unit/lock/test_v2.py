@@ -74,12 +74,12 @@ def test_a_machine_that_sleeps_before_the_answer_has_used_up_that_time(rig):
     assert rig.refresh().left() == TTL - 2 * ONE - 2
 
 
-@pytest.mark.parametrize("granted", [20, 5])
-def test_granted_ttl_counts_and_not_the_requested_one(rig, granted, monkeypatch):
+@pytest.mark.parametrize("granted, counts", [(20, TTL), (5, 5)])
+def test_granted_ttl_counts_if_it_is_not_longer_than_requested(rig, granted, counts, monkeypatch):
     real = rig.etcd._shown
     monkeypatch.setattr(rig.etcd, "_shown", lambda name: {**real(name), "ttl": granted})
-    assert rig.take().ttl == granted
-    assert rig.refresh().ttl == granted
+    assert rig.take().ttl == counts
+    assert rig.refresh().ttl == counts
 
 
 @pytest.mark.parametrize("took, renewed", [(TTL / 2 - 0.25, False), (TTL / 2, True), (TTL / 2 + 1, True)])

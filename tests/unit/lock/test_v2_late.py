@@ -37,6 +37,23 @@ def apply_late(rig, request):
     return rig.etcd.answer("PUT", request.body["key"], {**request.body, "ttl": request.body["ttl"] - age})[0]
 
 
+@pytest.mark.parametrize("later", [True, False], ids=["with a later key", "alone"])
+def test_key_made_late_by_an_earlier_append_counts_from_its_renewal(rig, later):
+    def arrive():
+        first = rig.asked("POST")[0]
+        age = rig.clock.now - first.sent[0]
+        rig.etcd.answer("POST", first.body["key"], {**first.body, "ttl": first.body["ttl"] - age})
+
+    rig.wire.fault("POST", Fault(lost="out"), None if later else Fault(lost="out"))
+    rig.wire.meanwhile("POST" if later else "GET", arrive)
+    if not later:
+        rig.wire.fault("GET", Fault())
+    grant = rig.take()
+    mine = next(iter(rig.etcd.keys))
+    assert rig.etcd.left(mine) >= grant.left() and rig.values() == ["us"]
+    assert sent(grant) == pytest.approx(rig.asked("PUT")[0].sent[0])
+
+
 @pytest.fixture
 def stuck(rig):
     """A renewal without an answer that has not taken effect yet."""
