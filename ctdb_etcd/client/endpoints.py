@@ -33,7 +33,7 @@ _DNS_GRACE = 0.25
 # loses is sent again after a second, by which a dead machine would delay every takeover.
 _IMPATIENT = 0.25
 # What etcd 3.4 does at a port for https only.
-CLOSED = "the connection was closed without an answer: it may need protocol = https"
+CLOSED = "the connection was closed without an answer: if it speaks https, set protocol = https"
 # Why a member that answers is of no use.
 NO_LEADER = "it has no leader: it is cut off from the other members, or most of them are down"
 

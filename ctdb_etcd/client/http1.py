@@ -13,6 +13,7 @@ import select
 import time
 
 from ..errors import GrpcOnly, TooLong
+from ..fence import LEAST_TRY
 from .login import masked
 from .retry import reason
 
@@ -261,7 +262,8 @@ def exchange(
         took = time.monotonic() - began
         log.debug(f"{name}: no answer from {connection.endpoint} in {took:.4f} s: {reason(error)}")
         if isinstance(error, TimeoutError):
-            raise TimeoutError(f"no answer in {took:.1f} s") from None
+            # The last tries before a deadline are shorter, which says nothing about etcd.
+            raise TimeoutError(f"no answer in {took:.1f} s" if took >= LEAST_TRY else "no answer in time") from None
         raise
     log.debug(f"{name}: {status} from {connection.endpoint} in {time.monotonic() - began:.4f} s")
     log.wire(f"< {status} {'***' if secret else answer.decode('utf-8', 'backslashreplace')}")

@@ -180,8 +180,8 @@ class Client:
         if isinstance(error, etcd.EtcdInsufficientPermissions):
             path = f"{self._config.lock_prefix}/{self._config.locks_dir}/NAME*"
             return Refused(
-                f"etcd reports: {text}: check username and password, which are others in the v2 API, and for NAME, the"
-                f" lock's: ETCDCTL_API=2 etcdctl role grant ROLE --path '{path}' --readwrite"
+                f"etcd reports: {text}: the v2 API has users of its own: check username, password, and the right to the"
+                f" lock, with the cluster's NAME: ETCDCTL_API=2 etcdctl role grant ROLE --path '{path}' --readwrite"
             )
         if text.startswith(_NOT_SERVED) and "404" in text:
             return EndpointRefused(

@@ -97,8 +97,8 @@ def advice(user: str | None, body: dict[str, Any]) -> str:
     key = body.get("key") or next((compare["key"] for compare in body.get("compare", [])), None)
     directory = text(key).rpartition("/")[0] + "/" if key else "the lock's directory"
     return (
-        f"user {user} needs readwrite permission on {directory}:"
-        f" etcdctl role grant-permission ROLE --prefix=true readwrite {directory}"
+        f"user {user} needs readwrite permission on {directory}, if that is the directory of all nodes (else correct"
+        f" the file): etcdctl role grant-permission ROLE --prefix=true readwrite {directory}"
     )
 
 

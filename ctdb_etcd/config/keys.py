@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import socket
 import stat
 
 from ..fence import LEAST_TRY, fits
@@ -28,7 +29,7 @@ NAME_ALLOWED = "at most 63 ASCII letters, digits and any of !@$&()_'{}~^.-, but 
 # Not compiled before they are used: few files have all keys.
 _NAME = r"[A-Za-z0-9!@$&()_'{}~^.-]{1,63}"
 _HOST = r"(\[(?P<v6>[0-9A-Fa-f:.]+(%[\w.-]+)?)\]|(?P<name>[^:\[\]]+))(:(?P<port>\d{1,5}))?"
-_BARE_V6 = r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?"
+_BARE_V6 = r"(?P<v6>[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?)"
 _DNS_NAME = r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?"
 # That of DNS, in characters.
 _DNS_NAME_MAX = 253
@@ -55,8 +56,11 @@ def _text(value: object) -> str:
 
 def number(kind: Callable[[str], float], least: float, most: float, default: float, what: str) -> Key:
     def check(value: object) -> float:
-        found = kind(_text(value))
-        # So that nan is not.
+        text = _text(value)
+        # float() and int() would take other digits and underscores as well.
+        if not re.fullmatch("[0-9.eE+-]+", text):
+            raise ValueError(text)
+        found = kind(text)
         if not least <= found <= most:
             raise ValueError("out of range")
         return found
@@ -105,15 +109,19 @@ def hosts(value: object) -> list[tuple[str, int | None]]:
 
 
 def _host(text: str) -> tuple[str, int | None]:
-    if re.fullmatch(_BARE_V6, text):
-        return text, None
-    match = re.fullmatch(_HOST, text, re.ASCII)
+    match = re.fullmatch(_BARE_V6, text, re.ASCII) or re.fullmatch(_HOST, text, re.ASCII)
     if not match:
         raise ValueError(text)
-    port = match["port"]
+    found = match.groupdict()
+    port = found.get("port")
     if port and not 1 <= int(port) <= 65535:
         raise ValueError(text)
-    return match["v6"] or dns_name(match["name"]), int(port) if port else None
+    if found["v6"]:
+        try:
+            socket.inet_pton(socket.AF_INET6, found["v6"].partition("%")[0])
+        except OSError:
+            raise ValueError(text) from None
+    return found["v6"] or dns_name(found["name"]), int(port) if port else None
 
 
 def dns_name(value: object) -> str:

@@ -108,8 +108,8 @@ class Config:
         return True
 
     def directory(self, name: str) -> str:
-        """The lock's directory in etcd for the cluster of this name, ending in a slash."""
-        return f"{self.lock_prefix}/{self.locks_dir}/{name}/"
+        """The lock's directory in etcd for the cluster of this name, ending in a slash; without a name that of all."""
+        return f"{self.lock_prefix}/{self.locks_dir}/" + (f"{name}/" if name else "")
 
     def _log_once(self, text: str) -> None:
         if text != self._logged:
@@ -184,7 +184,7 @@ def _syntax(lines: list[str], fault: ConfigObjError) -> str:
         return "this key was set already: keep one of the lines"
     if "=" not in line:
         return _NO_KEY_AND_VALUE
-    return "the value cannot be read: check its quotes, and put a value with a comma or # into quotes"
+    return "the value cannot be read: check its quotes and commas, and put a value with a comma or # into quotes"
 
 
 def _rename_lock_refresh(lines: list[str], values: ConfigObj, faults: list[str]) -> list[str]:
@@ -249,11 +249,13 @@ def _shown(key: str, value: str | list[str]) -> str:
 
 
 def _where(lines: list[str], key: str) -> str:
-    return f"line {_line_of_key(lines, key)}: {key}"
+    number = _line_of_key(lines, key)
+    return f"line {number}: {key}" if number else key
 
 
 def _line_of(lines: list[str], pattern: str) -> int:
-    return next((n for n, line in enumerate(lines, 1) if re.match(r"\s*" + pattern, line)), 1)
+    """Its number; 0 if there is none."""
+    return next((n for n, line in enumerate(lines, 1) if re.match(r"\s*" + pattern, line)), 0)
 
 
 def _line_of_key(lines: list[str], key: str) -> int:

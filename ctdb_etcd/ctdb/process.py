@@ -32,13 +32,20 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def begin() -> float:
     """Close what ctdbd leaks to its children; return when this process was started, on the monotonic clock.
 
-    Descriptors above stderr are leaked, among them the reading end of ctdbd's log pipe.
+    Descriptors above stderr are leaked, among them the reading end of ctdbd's log pipe. Those below it are opened if
+    they are missing, which ctdbd never does.
     """
     try:
         end = max(map(int, os.listdir("/proc/self/fd"))) + 1
     except OSError:
         end = os.sysconf("SC_OPEN_MAX")  # no /proc, or no descriptor left to read it with
     os.closerange(3, end)
+    # Else the next descriptor opened would pass for stdout.
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open("/dev/null", os.O_RDWR)
     return _started()
 
 

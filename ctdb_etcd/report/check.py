@@ -13,6 +13,7 @@ import os
 import time
 
 from ..client.endpoints import Endpoints
+from ..config.parse import parse
 from ..ctdb.cluster_name import is_hosts_own
 from ..ctdb.settings import elsewhere, leader_timeout
 from ..errors import GrpcOnly, LockError, Refused, Unavailable
@@ -96,9 +97,9 @@ class Check:
         there = os.path.exists(path)
         self.note("ok", "file", path if there else f"{path} is not there: all values are defaults")
         sambas = os.path.join(os.path.dirname(path), "etcd")
-        if not there and os.path.exists(sambas):
+        if vars(config) == vars(parse(path, b"")) and os.path.exists(sambas):
             why = f"{sambas} is there, the file of Samba's helper, which this program does not read"
-            self.note("warning", "file", f"{why}: copy it to {path}")
+            self.note("warning", "file", f"{why}: copy its settings to {path}")
         for warning in config.warnings:
             self.note("warning", "file", warning)
         timeout = leader_timeout()

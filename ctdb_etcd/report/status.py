@@ -158,7 +158,7 @@ class Status:
         free = self._read and not report["holder"]
         lock = report["lock"]["path"] if report["lock"] else "the lock"
         if free:
-            self.problem(WARNING, f"{lock} is free: nobody holds it")
+            self.problem(WARNING, f"{lock} is free")
         severity = max((severity for severity, _ in self._problems), default=OK)
         report["exit"] = severity
         report["state"] = {CRITICAL: "trouble", UNKNOWN: "unknown"}.get(severity, "free" if free else "held")

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
 
+from tests.support import TREE
 from tests.support.etcd import Etcd
 from tests.support.helper import Helper
 from tests.support.member import Tls
@@ -78,14 +80,26 @@ def test_check_shows_the_name_from_testparm_and_its_source(helper_conf, tmp_path
     smb.write_text("[global]\n")
     view = check(helper_conf(netbios_name=None), SMB_CONF_PATH=str(smb))
     assert view.code == 1 and view.levels()["name"] == "fault" and "netbios_name" in texts(view, "name")
+    assert view.levels()["v2"] == "ok", view.text
 
 
-def test_file_of_sambas_helper_without_our_file_causes_a_warning(tmp_path):
+def test_check_finds_v2_even_if_the_name_is_not_known(etcd_v2, helper_conf, tmp_path):
+    (tmp_path / "smb.conf").write_text("[global]\n")
+    conf = helper_conf(host=etcd_v2.endpoints[0], netbios_name=None)
+    view = check(conf, SMB_CONF_PATH=str(tmp_path / "smb.conf"))
+    assert [item for item, level in view.levels().items() if level == "fault"] == ["name"], view.text
+    assert "v2" not in view.levels()
+
+
+def test_file_of_sambas_helper_without_values_in_ours_causes_a_warning(tmp_path):
     (tmp_path / "etcd").write_text("host = etcd1\n")
     view = View(None, "--check", "--json", CTDB_BASE=str(tmp_path))
     assert view.levels()["file"] == "warning", view.text
-    assert f"copy it to {tmp_path}/ctdb_etcd_lock.conf" in texts(view, "file")
-    (tmp_path / "ctdb_etcd_lock.conf").touch()
+    assert f"copy its settings to {tmp_path}/ctdb_etcd_lock.conf" in texts(view, "file")
+    # As the packages install it.
+    shutil.copy(TREE / "etc" / "ctdb_etcd_lock.conf", tmp_path)
+    assert View(None, "--check", "--json", CTDB_BASE=str(tmp_path)).levels()["file"] == "warning"
+    (tmp_path / "ctdb_etcd_lock.conf").write_text("host = etcd2\n")
     assert View(None, "--check", "--json", CTDB_BASE=str(tmp_path)).levels()["file"] == "ok"
 
 

@@ -138,7 +138,7 @@ def test_endpoint_that_closes_every_connection_is_not_asked_forever(rig):
     rig.v2(1)
     rig.read()
     rig.a.serve = always((0.0, b""))
-    with pytest.raises(Unavailable, match="it may need protocol = https"):
+    with pytest.raises(Unavailable, match="set protocol = https"):
         rig.read(2)
     assert len(rig.a.requests) < 12
 
@@ -239,7 +239,7 @@ MEANING = [
     (says(500, {"errorCode": 300, "message": "at 404"}), Unavailable, "etcd reports: at 404"),
     (says(200, {"node": {}}, "X-Etcd-Cluster-Id: def\r\n"), OtherCluster, "def, not abc: .*expected_cluster_id"),
     (says(200, b"nonsense"), Unavailable, "etcd reports: Server response was not valid JSON"),
-    (always((0.0, b"")), Unavailable, "it may need protocol = https"),
+    (always((0.0, b"")), Unavailable, "set protocol = https"),
     (always((0.0, CLOSED)), Unavailable, "Connection reset by peer"),
     (always((0.0, b"SSH-2.0-x\r\n")), Unavailable, "does not speak HTTP"),
 ]

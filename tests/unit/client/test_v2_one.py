@@ -34,7 +34,7 @@ def test_first_endpoint_is_asked_once_over_the_kept_connection(rig):
     assert f"debug: v2 look: 200 from {A} in 0.0000 s" in rig.log.lines
     rig.a.fall_silent()
     began = rig.clock.now
-    with pytest.raises(Unavailable, match="no answer in 0.5 s"):
+    with pytest.raises(Unavailable, match="no answer in time$"):
         look(rig.client, began + 0.5)
     assert rig.clock.now == began + 0.5 and rig.asked() == [3, 0, 0]
 

@@ -148,8 +148,8 @@ def test_two_hundred_bytes_of_such_a_text_are_quoted():
 )
 def test_advice_names_the_permission_and_the_directory(body, directory):
     assert advice("u", body) == (
-        f"user u needs readwrite permission on {directory}:"
-        f" etcdctl role grant-permission ROLE --prefix=true readwrite {directory}"
+        f"user u needs readwrite permission on {directory}, if that is the directory of all nodes (else correct"
+        f" the file): etcdctl role grant-permission ROLE --prefix=true readwrite {directory}"
     )
 
 

@@ -86,7 +86,10 @@ def test_host_may_have_a_port(text, found):
     assert check("host", text) == check("host", [text]) == [found]
 
 
-@pytest.mark.parametrize("text", ["a:0", "a:65536", "g:h:i", "a:", ":1", "[::1", "[g]", "::g", "a:\u0661", ""])
+BAD_HOSTS = ["a:0", "a:65536", "g:h:i", "1:2:3", "[1:2]:3", "::1:23790", "1:2:3%eth0", "a:", ":1", "[::1", "[g]", "::g"]
+
+
+@pytest.mark.parametrize("text", [*BAD_HOSTS, "a:\u0661", ""])
 def test_what_is_no_host_is_refused(text):
     with pytest.raises(ValueError):
         check("host", text)

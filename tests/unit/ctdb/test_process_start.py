@@ -81,6 +81,23 @@ def test_start_closes_only_descriptors_above_stderr():
     os.close(reader)
 
 
+@pytest.mark.parametrize("missing", [{0}, {1}, {2}, {0, 1}, {0, 1, 2}])
+def test_missing_standard_descriptors_are_not_given_to_others(missing):
+    reader, writer = os.pipe()
+
+    def child():
+        for fd in missing:
+            os.close(fd)
+        begin()
+        # What begin() closed.
+        return os.open("/dev/null", os.O_RDONLY) == 3 and all(os.fstat(fd) for fd in range(3))
+
+    pid = fork(lambda: os._exit(7 if child() else 8))
+    os.close(writer)
+    os.close(reader)
+    assert os.WEXITSTATUS(os.waitpid(pid, 0)[1]) == 7
+
+
 def test_open_descriptors_are_closed_without_proc_too():
     def child():
         os.dup2(0, 3)
