@@ -40,7 +40,7 @@ REMOVE_LEFTOVERS = find . -type d \( -name __pycache__ -o -name .hypothesis \
 # Found through the XML catalog: the distribution's own copy; nothing is downloaded.
 STYLESHEET = http://docbook.sourceforge.net/release/xsl/current/manpages/docbook.xsl
 
-# The working tree, or the last commit if nothing is changed. The same commit gives the same bytes.
+# What git knows of the working tree, or the last commit if nothing is changed. The same commit gives the same bytes.
 TARBALL = dist/ctdb-etcd-$(VERSION).tar.gz
 
 help:
@@ -63,11 +63,12 @@ help:
 	@echo "                 OUTPUT=tests/bench renews what README shows"
 	@echo "make lint        flake8, mypy, codespell and proselint"
 	@echo "make install     install the helper; DESTDIR, prefix, libexecdir, sysconfdir change where"
+	@echo "make uninstall   remove what make install has installed, except the configuration file"
 	@echo "make man         make the man page, man/ctdb-etcd.7, with xsltproc and DocBook's stylesheets"
 	@echo "make deb         build the Debian package into dist/"
 	@echo "make rpm         build the RPM package into dist/"
 	@echo "make dist        make the source archive in dist/"
-	@echo "make clean       remove what the above left in the tree"
+	@echo "make clean       remove what the above left in the tree, packages and the results of mutants included"
 	@echo
 	@echo "The check targets but check-unit, and demo, chaos, model, coverage, mutants, bench, deb and rpm first install what"
 	@echo "is missing, with apt or dnf; check-unit and lint only name it. demo, check, check-samba, chaos and bench need root"
@@ -144,8 +145,9 @@ man/ctdb-etcd.7: man/ctdb-etcd.7.xml
 
 dist:
 	mkdir -p dist
-	commit=$$(git stash create); git -c tar.umask=022 archive --format=tar --prefix=ctdb-etcd-$(VERSION)/ \
-		$${commit:-HEAD} | gzip -9n > $(TARBALL)
+	commit=$$(git stash create) && git -c tar.umask=022 archive --format=tar --prefix=ctdb-etcd-$(VERSION)/ \
+		-o dist/archive.tar $${commit:-HEAD} && gzip -9n < dist/archive.tar > $(TARBALL) && rm dist/archive.tar || \
+		{ echo "make $@: this needs a git checkout that is yours" >&2; exit 1; }
 
 deb: dist
 	.ci/install-deps packaging
@@ -158,6 +160,7 @@ rpm: dist
 install: man
 	install -d "$(DESTDIR)$(libexecdir)/ctdb" "$(DESTDIR)$(sysconfdir)/ctdb"
 	install -m 755 ctdb_etcd_lock.py "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd_lock"
+	rm -rf "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd"
 	for wing in $(sort $(dir $(wildcard ctdb_etcd/*.py ctdb_etcd/*/*.py))); do \
 		install -d "$(DESTDIR)$(libexecdir)/ctdb/$$wing" && \
 		install -m 644 "$$wing"*.py "$(DESTDIR)$(libexecdir)/ctdb/$$wing" || exit 1; \
@@ -176,8 +179,13 @@ install: man
 		install -m 600 etc/ctdb_etcd_lock.conf "$$conf"; \
 	fi
 
+uninstall:
+	rm -rf "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd_lock" "$(DESTDIR)$(libexecdir)/ctdb/ctdb_etcd" "$(DESTDIR)$(docdir)"
+	rm -f "$(DESTDIR)$(mandir)/man7/ctdb-etcd.7" "$(DESTDIR)$(selinuxdir)/ctdb_etcd.cil"
+	@echo "kept: $(DESTDIR)$(sysconfdir)/ctdb/ctdb_etcd_lock.conf"
+
 clean:
 	$(REMOVE_LEFTOVERS)
 	rm -rf dist man/ctdb-etcd.7
 
-.PHONY: help demo check check-long check-samba check-vm check-unit chaos model coverage mutants bench lint man dist deb rpm install clean
+.PHONY: help demo check check-long check-samba check-vm check-unit chaos model coverage mutants bench lint man dist deb rpm install uninstall clean

@@ -106,7 +106,9 @@ def test_man_page_is_valid_docbook():
 def test_man_reports_no_warning(page):
     command = ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(page)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    # How a line is broken is a matter of style, in which releases of groff differ.
+    faults = [line for line in done.stderr.splitlines() if "cannot adjust line" not in line]
+    assert (done.returncode, faults) == (0, [])
     # groff 1.22 defines this macro, for the headings of notes and cautions. Later releases warn about it.
     assert "an-trap" not in page.read_text(encoding="utf-8")
 
