@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""Tests of a v2 renewal that a member of etcd keeps while it has no leader: it must not shorten a later one's lease."""
+"""Tests of v2 requests that a member of etcd keeps while it has no leader, and applies late with their first end."""
 
 from __future__ import annotations
 
@@ -103,8 +103,34 @@ def test_no_late_renewal_shortens_the_lease_of_a_holder(etcd, helper_conf, lock_
             assert helper.alive, helper.describe()
 
 
+def test_key_made_late_is_renewed_before_it_is_held(etcd, helper_conf, lock_name):
+    isolated = Isolated(etcd)
+    with Proxy(isolated.member.endpoint) as first, Proxy(isolated.leader.endpoint) as second:
+        for proxy in first, second:
+            proxy.hold_next_request(b"POST /v2/keys")
+        conf = helper_conf(host=[first.endpoint, second.endpoint], api="2", lock_ttl=TTL, refresh=6, read_timeout=4)
+        with Helper(conf, "-vv") as helper:
+            first.wait_held()
+            isolated.part()
+            first.release()
+            time.sleep(0.3)
+            isolated.keep()
+            # It has given up the first append, read that there is no key, and makes another.
+            second.wait_held()
+            isolated.member.resume()
+            wait_until(lambda: keys_of(isolated.leader, lock_name), "the key of the first append")
+            second.release()
+            assert helper.status() == "0", helper.describe()
+            held = node(isolated.leader, lock_name)
+            assert held["modifiedIndex"] > held["createdIndex"], helper.describe()
+
+
+def keys_of(member, lock_name):
+    answer = member.request("GET", f"/v2/keys/_locks/_ctdb/{lock_name}?quorum=true&recursive=true&sorted=true", 10)
+    return answer.get("node", {}).get("nodes", [])
+
+
 def node(member, lock_name):
     """The holder's key."""
-    answer = member.request("GET", f"/v2/keys/_locks/_ctdb/{lock_name}?quorum=true&recursive=true&sorted=true", 10)
-    (found,) = answer["node"]["nodes"]
+    (found,) = keys_of(member, lock_name)
     return found

@@ -141,24 +141,24 @@ def test_etcdctl_lock_on_the_same_path_excludes_us_and_waits_for_us(etcd, helper
 @pytest.mark.parametrize("loss", ["key deleted", "lease revoked", "key written again"])
 def test_lost_lock_is_noticed_at_the_next_refresh(etcd, helper_conf, lock_name, loss):
     # Without a watch, which would notice it at once.
-    with Proxy(etcd.endpoints[0]) as proxy, Helper(helper_conf(host=proxy.endpoint)) as helper:
+    with Proxy(etcd.endpoints[0]) as proxy:
         proxy.hold_next_request(b"/v3/watch", every=True)
-        assert helper.status() == "0"
-        (key,) = etcd.keys(directory(lock_name))
-        if loss == "lease revoked":
-            etcd.revoke(key["lease"])
-        else:
+        with Helper(helper_conf(host=proxy.endpoint)) as helper:
+            assert helper.status() == "0"
+            (key,) = etcd.keys(directory(lock_name))
+            if loss == "lease revoked":
+                etcd.revoke(key["lease"])
+            else:
+                etcd.delete(key["key"])
+            if loss == "key written again":
+                etcd.put(key["key"], key["value"])
+            gone = time.monotonic()
+            assert helper.wait_eof() - gone < REFRESH + 3
+            helper.wait_exit()
+            assert helper.stdout == b"0"
+            assert len(helper.stderr.splitlines()) == 1
+            assert f"lost {directory(lock_name)}" in helper.stderr
             etcd.delete(key["key"])
-        if loss == "key written again":
-            etcd.put(key["key"], key["value"])
-        gone = time.monotonic()
-        assert helper.wait_eof() - gone < REFRESH + 3
-        helper.wait_exit()
-        assert helper.stdout == b"0"
-        helper.wait_exit()
-        assert len(helper.stderr.splitlines()) == 1
-        assert f"lost {directory(lock_name)}" in helper.stderr
-        etcd.delete(key["key"])
 
 
 @pytest.mark.slow
