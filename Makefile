@@ -145,9 +145,11 @@ man/ctdb-etcd.7: man/ctdb-etcd.7.xml
 
 dist:
 	mkdir -p dist
-	commit=$$(git stash create) && git -c tar.umask=022 archive --format=tar --prefix=ctdb-etcd-$(VERSION)/ \
-		-o dist/archive.tar $${commit:-HEAD} && gzip -9n < dist/archive.tar > $(TARBALL) && rm dist/archive.tar || \
-		{ echo "make $@: this needs a git checkout that is yours" >&2; exit 1; }
+	@git rev-parse -q --verify HEAD >/dev/null || { echo "make $@: this needs a git checkout that is yours" >&2; exit 1; }
+	commit=$$(git stash create); git -c tar.umask=022 archive --format=tar --prefix=ctdb-etcd-$(VERSION)/ \
+		-o dist/archive.tar $${commit:-HEAD}
+	gzip -9n < dist/archive.tar > $(TARBALL)
+	rm dist/archive.tar
 
 deb: dist
 	.ci/install-deps packaging

@@ -5,5 +5,5 @@
 member reports of itself (health) and notices news (a watch): v3, with what its answers mean (v3_answers), and v2, by
 python-etcd over v2_http, which logs each operation under the name that lock/v2 gives it.
 
-May import config, errors, waiting and log; knows nothing of the lock or of CTDB.
+May import config, errors, waiting, fence and log; knows nothing of the lock or of CTDB.
 """

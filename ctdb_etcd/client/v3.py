@@ -86,7 +86,7 @@ class Client:
         Without a watch, if none can be opened in time, only its news is missing. Raises Stopped.
         """
         if self._watch and (self._watch.endpoint != self.endpoint or self._watch.has_more()):
-            # Its event is old news: the lock has been renewed since.
+            # The next one begins after the last look at the lock, so no event is missing.
             self._watch.close()
             self._watch = None
         if self._watch is None and self.endpoint:
@@ -188,7 +188,7 @@ class Client:
             except OSError as error:
                 failures[f"srv_domain {self._config.srv_domain}"] = error
                 return None
-        again = True
+        unsent = 3  # one each for a kept connection, a login and the request
         untried = [endpoint for endpoint in self._endpoints.names() if endpoint not in failures]
         while untried:
             until = share(deadline, float("inf"), len(untried))
@@ -213,11 +213,12 @@ class Client:
                 raise
             except (OSError, HttpError, Unavailable, EndpointRefused) as error:
                 self._drop()
-                if isinstance(error, NotSent) and again:
+                if isinstance(error, NotSent):
                     # It closes each connection after one answer, here that to the login.
-                    again = False
-                    continue
-                if isinstance(error, (ConnectionError, HttpError)):
+                    if unsent:
+                        unsent -= 1
+                        continue
+                elif isinstance(error, (ConnectionError, HttpError)):
                     # Some builds of etcd close the connection when a token is no longer valid.
                     self._login.forget()
                     # It may have closed an idle connection, which says nothing about the endpoint.

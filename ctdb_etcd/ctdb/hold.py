@@ -2,13 +2,14 @@
 # Copyright 2026 The ctdb-etcd authors
 """The life of the lock, as CTDB sees it: look, take, `0`, refresh, and the end.
 
-A loss is reported to CTDB by the end of the process, at once. The lock is released when the process is asked to end.
+A loss is reported to CTDB at once, by the end of stdout. What is left of the lock is released, whatever ends it.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import signal
 import time
 
 from ..errors import Contended, Lost, Refused, Stopped, Unavailable
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 LAST_CHANCE = 0.3
 # Seconds for the release.
 _RELEASE = 1.2
-# A loss ends the process this many seconds before the kernel would, so that the log says why.
+# A loss is known this many seconds before the kernel ends the process, so that the log says why.
 _TO_LOG = 0.2
 # Seconds between two tries of a refresh that etcd refuses: a missing permission may be temporary.
 _RETRY = 0.5
@@ -39,7 +40,7 @@ _RETRY = 0.5
 _DEAF = 1.0
 # Seconds that opening a watch may take out of the rest between two refreshes.
 _WATCH = 0.5
-# Seconds between two looks at the clock: a wait does not end earlier because the machine has slept meanwhile.
+# Seconds of a rest after which to look whether the machine has slept and a refresh is due.
 _ASLEEP = 1.0
 # With fewer seconds left only the loss is logged, which gives the reason.
 _LAST_LINE = 1.5
@@ -60,6 +61,7 @@ def run(
         # Nothing that can wait may come between this and the character.
         fence = Fence(grant)
         status.write(HOLDING)
+        watch.fence = fence
         gc.enable()
         took = time.monotonic() - began
         log.info(
@@ -140,7 +142,9 @@ def _renew(lock: Lock, fence: Fence, watch: Watch, log: Log) -> Grant:
 
 def _release_lock(lock: Lock, watch: Watch, log: Log) -> None:
     watch.release()
+    # Of two locks each gets its share of the time, which the kernel timer may end.
+    most = signal.getitimer(signal.ITIMER_REAL)[0] or _RELEASE
     try:
-        lock.release(time.monotonic() + _RELEASE)
+        lock.release(time.monotonic() + min(most, _RELEASE))
     except (Unavailable, Refused) as failure:
         log.info(f"{lock} is not released and ends with its lease: {failure}")

@@ -15,13 +15,19 @@ import select
 import signal
 import time
 
-from ..errors import Stopped
+from ..errors import Lost, Stopped
 from ..waiting import milliseconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..fence import Fence
 
 HOLDING, CONTENTION, TIMEOUT, ERROR = "0", "1", "2", "3"
 
 # Once asked to end: seconds for an answer under way to arrive, so that we know what there is to release.
 _GRACE = 0.5
+# Seconds between two looks at a holder's fence: neither its timer nor a wait goes on while the machine sleeps.
+_ASLEEP = 1.0
 # How often in seconds to look for the parent where the kernel cannot report its death (before Linux 5.3).
 _PARENT_POLL = 0.2
 
@@ -45,7 +51,8 @@ def begin() -> float:
         try:
             os.fstat(fd)
         except OSError:
-            os.open("/dev/null", os.O_RDWR)
+            # The end of a pipe without the other end: as stdout it has no reader.
+            os.close(os.pipe()[1])
     return _started()
 
 
@@ -100,20 +107,18 @@ class Status:
     def end(self) -> None:
         """Let ctdbd see the end of our stdout, which it takes for the loss of the lock."""
         # The log takes its place: /dev/null would need a descriptor, of which none may be left.
-        try:
-            os.dup2(2, 1)
-        except OSError:
-            os.close(1)  # there is no stderr
+        os.dup2(2, 1)
 
 
 class Watch:
     """The helper's Waiter: a signal, the parent's death and a stdout without a reader interrupt it.
 
     A request under way at that moment may take _GRACE more seconds; then, and at every new request, Stopped is
-    raised, until `release` has been called.
+    raised, until `release` has been called. A holder's `fence` that has passed while the machine slept is Lost.
     """
 
     def __init__(self, parent: int) -> None:
+        self.fence: Fence | None = None
         self._parent = parent
         self._reason = ""
         self._latest = float("inf")
@@ -159,7 +164,9 @@ class Watch:
         self._releasing = True
 
     def _tick(self) -> float:
-        return float("inf") if self._pidfd is not None else _PARENT_POLL
+        if self._pidfd is None:
+            return _PARENT_POLL
+        return _ASLEEP if self.fence else float("inf")
 
     def _look(self, events: dict[int, int], seconds: float) -> set[int]:
         poll = select.poll()
@@ -177,6 +184,8 @@ class Watch:
             self._end("the parent process is gone")
         if 1 in found:
             self._end("nobody reads our stdout any more")
+        if self.fence and self.fence.left() <= 0 and not self._releasing:
+            raise Lost("its lease has ended while this machine slept")
         return found & set(events)
 
     def _end(self, reason: str) -> None:

@@ -41,24 +41,31 @@ def confirm(endpoints: Endpoints, elsewhere: Callable[[], str], lock: ApiLock, d
     now = time.monotonic()
     until = max(min(deadline, now + _ANSWER_TIME), now + _LEAST_TIME)
     seen = _ask_others(endpoints, lock, until)
-    own = endpoints.cluster or 0
-    clusters = {own: [lock.endpoint]}
+    _compare(endpoints, lock, seen)
+    if not all(known for _, known in seen.values()):
+        until = time.monotonic() + _LEAST_TIME
+        _look_again(lock, until)
+        # Some releases of etcd can answer from the past in rare cases (etcd issue 20418). Silence proves nothing.
+        seen.update(_ask_others(endpoints, lock, until))
+        _compare(endpoints, lock, seen)
+    apart = [endpoint for endpoint, (_, known) in seen.items() if not known]
+    if apart:
+        raise Refused(
+            f"what {lock.endpoint} has stored is not known at {', '.join(apart)}, though all say that they are of"
+            f" cluster {endpoints.cluster or 0:x}: they are separate etcds with the same settings: check"
+            f" {endpoints.source}"
+        )
+
+
+def _compare(endpoints: Endpoints, lock: ApiLock, seen: dict[str, tuple[int, bool]]) -> None:
+    """Raise Refused if these answers are of another cluster than the lock's, or of several."""
+    clusters = {endpoints.cluster or 0: [lock.endpoint]}
     for endpoint in endpoints.names():
         if endpoint in seen:
             clusters.setdefault(seen[endpoint][0], []).append(endpoint)
     if len(clusters) > 1:
         named = "; ".join(f"{', '.join(found)} of cluster {cluster:x}" for cluster, found in clusters.items())
         raise Refused(f"the endpoints are of different etcd clusters: {named}: check {endpoints.source}")
-    if not all(known for _, known in seen.values()):
-        _look_again(lock, until)
-        # Some releases of etcd can answer from the past in rare cases (etcd issue 20418).
-        seen = _ask_others(endpoints, lock, time.monotonic() + _LEAST_TIME)
-    apart = [endpoint for endpoint, (_, known) in seen.items() if not known]
-    if apart:
-        raise Refused(
-            f"what {lock.endpoint} has stored is not known at {', '.join(apart)}, though all say that they are of"
-            f" cluster {own:x}: they are separate etcds with the same settings: check {endpoints.source}"
-        )
 
 
 def _ask_others(endpoints: Endpoints, lock: ApiLock, until: float) -> dict[str, tuple[int, bool]]:

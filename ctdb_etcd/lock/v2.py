@@ -82,6 +82,8 @@ class Lock:
             sent = now()
             try:
                 ttl, self._index = self._client.call("renew", self._swap, deadline)
+                if ttl <= 0:
+                    raise Lost("its key has run out already: the clocks of etcd's members differ")
                 # A member whose clock was set back while it kept the request reports more than was asked for.
                 return Grant(sent, min(ttl, self._ttl))
             except etcd.EtcdKeyNotFound:

@@ -268,24 +268,24 @@ active [NODES] proctype node() {
         say(me) }
     :: d_step { at[me] == resting || at[me] == taken && !back(me) && age[me] * 2 >= TTL ->
         at[me] = renewing; age[me] = 0; printf("#%d takes t0 and renews\n", me) }
-    :: d_step { at[me] == renewing && v3 != me -> over(me); printf("#%d has lost the v3 lock\n", me) }
+    :: d_step { at[me] == renewing && v3 != me -> give_back(me); printf("#%d has lost the v3 lock\n", me) }
     :: d_step { at[me] == renewing && v3 == me && back(me) ->
-        over(me); printf("#%d has connected again, and sees that v2 is back: exits\n", me) }
+        give_back(me); printf("#%d has connected again, and sees that v2 is back: exits\n", me) }
     :: d_step { at[me] == renewing && v3 == me && !both[me] && !back(me) ->
         new_link[me] = 0; at[me] = looking; printf("#%d has renewed its v3 lock\n", me) }
     :: d_step { at[me] == renewing && v3 == me && both[me] && served ->
         find(me);
         if
         :: k < keys || !COMPARE -> k = 0; renew_key(me, FULL); at[me] = looking; printf("#%d has renewed both\n", me)
-        :: k == keys && COMPARE -> k = 0; over(me); printf("#%d finds its v2 key gone\n", me)
+        :: k == keys && COMPARE -> k = 0; give_back(me); printf("#%d finds its v2 key gone\n", me)
         fi }
     :: d_step { at[me] == looking && (!both[me] || served) ->
         if
-        :: v3 != me -> over(me); printf("#%d has lost the v3 lock\n", me)
+        :: v3 != me -> give_back(me); printf("#%d has lost the v3 lock\n", me)
         :: v3 == me && both[me] && first != me ->
             printf("#%d finds another v2 key in front, and exits\n", me);
             must(!zero[me] || keys == 0 || theirs[0], "BROKEN: a dead process's key is in front of the holder's\n");
-            over(me)
+            give_back(me)
         :: else ->
             if
             :: usable(me) == 0 -> give_back(me)

@@ -299,14 +299,14 @@ active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
             "BROKEN: two holders\n") }
 
     /* renewing */
-    :: d_step { at[me] == resting && overslept(me) -> over(me);
+    :: d_step { at[me] == resting && overslept(me) -> give_back(me);
         printf("#%d sees that it slept for too long, and exits\n", me) }
     :: d_step { at[me] == resting && !overslept(me) || at[me] == taken && (SHARED || !CHECK) && age[me] * 2 >= TTL ->
         age[me] = 0; at[me] = renewing; printf("#%d takes t0 and renews its lease\n", me) }
     :: d_step { at[me] == renewing && lease[me] > 0 ->
         lease[me] = FULL; at[me] = (LOOK -> looking : renewed); printf("etcd renews the lease of #%d\n", me) }
     :: d_step { at[me] == renewing && lease[me] == 0 ->
-        over(me); printf("#%d learns that its lease has ended, and exits\n", me) }
+        give_back(me); printf("#%d learns that its lease has ended, and exits\n", me) }
     :: d_step { at[me] == renewing && lease[me] == 0 && !calm ->
         at[me] = (LOOK -> looking : renewed); printf("etcd answers #%d: renewed, although that lease has ended\n", me) }
     :: d_step { at[me] == renewing && !calm ->
@@ -314,8 +314,8 @@ active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
         printf("a deposed leader answers #%d: renewed, which the new leader does not know of\n", me) }
     :: d_step { at[me] == looking ->
         if
-        :: directory(me) != me -> over(me); printf("#%d sees that its key is gone, and exits\n", me)
-        :: directory(me) == me && other_term[me] && TERM && !AGAIN -> over(me);
+        :: directory(me) != me -> give_back(me); printf("#%d sees that its key is gone, and exits\n", me)
+        :: directory(me) == me && other_term[me] && TERM && !AGAIN -> give_back(me);
             printf("#%d sees its key in a later term than that of the renewal, and exits\n", me)
         :: directory(me) == me && other_term[me] && TERM && AGAIN -> other_term[me] = 0; age[me] = 0; at[me] = renewing;
             printf("#%d sees its key in a later term than that of the renewal: takes t0 and renews again\n", me)
@@ -323,7 +323,7 @@ active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
         fi }
     :: d_step { at[me] == renewed ->
         if
-        :: usable(me) == 0 && zero[me] -> over(me); printf("#%d finds that nothing is left, and exits\n", me)
+        :: usable(me) == 0 && zero[me] -> give_back(me); printf("#%d finds that nothing is left, and exits\n", me)
         :: usable(me) == 0 && !zero[me] -> give_back(me); printf("#%d finds that nothing is left, and says 2\n", me)
         :: usable(me) > 0 && zero[me] && GUARD -> timer[me] = 1; at[me] = guarded;
             printf("#%d sets its fence to the shortest time, to arm it again\n", me)
@@ -333,7 +333,7 @@ active [HELPERS] proctype helper() provided (!asleep[_pid - 1]) {
         fi }
     :: d_step { at[me] == guarded ->
         if
-        :: usable(me) == 0 -> over(me); printf("#%d computes what is left: nothing, and exits\n", me)
+        :: usable(me) == 0 -> give_back(me); printf("#%d computes what is left: nothing, and exits\n", me)
         :: else -> left[me] = usable(me); at[me] = rearming;
             printf("#%d computes what is left: %d ticks\n", me, left[me])
         fi }

@@ -28,7 +28,7 @@ VARIABLE = (
     (r"127\.0\.\d+\.\d+:\d+", "ENDPOINT"),
     (r"\d+-\d+-\d+T\d+:\d+:\d+Z", "DATE"),
     (r"node \S+, (pnn \d+, )?pid \d+", "HOLDER"),
-    (r"Connection \w+( by peer)?|no connection in time|no answer in [\d.]+ s", "REASON"),
+    (r"Connection \w+( by peer)?|no connection in time|no answer in ([\d.]+ s|time)(?!:)", "REASON"),
     (r": (SIGTERM|nobody reads our stdout any more)$", ": END"),
     (r"\d+(\.\d+)?", "N"),
 )

@@ -65,7 +65,7 @@ def test_v2_api_needs_its_own_user_with_only_the_lock_permission(conf, lock_name
                 helper.wait_exit()
         for wrong in "wrong-secret", "wrong-\u20ac":
             line = refusal(conf(etcd, "ctdb0", password=wrong, api="2"), "-v")
-            assert "check username and password" in line and wrong not in line
+            assert "check username, password, and the right" in line and wrong not in line
         assert "role grant ROLE --path '/_locks/_ctdb/NAME*' --readwrite" in line
 
 

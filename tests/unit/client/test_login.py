@@ -201,6 +201,14 @@ def test_endpoint_that_closes_after_each_answer_is_logged_in_to_once(guarded):
     assert guarded.guard.tokens == 1 and len(guarded.network.tried) == 3
 
 
+def test_dead_token_is_replaced_where_each_answer_closes(guarded):
+    guarded.a.serve = closing(guarded.guard)
+    guarded.call()
+    guarded.guard.tokens += 1
+    guarded.call()
+    assert guarded.guard.tokens == 3 and not [line for line in guarded.log.lines if line.startswith("error")]
+
+
 def test_endpoint_that_closes_and_takes_no_token_is_not_asked_forever(guarded):
     guarded.a.serve = closing(lambda path, body: refusing(path, body, guarded.guard))
     with pytest.raises(Unavailable):

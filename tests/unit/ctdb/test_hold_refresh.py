@@ -75,7 +75,7 @@ def test_holder_with_silent_etcd_logs_why_and_ends_before_its_timer(life, ttl, e
     with pytest.raises(Killed):
         life.run(refresh=ttl / 8)
     assert life.clock.now == pytest.approx(sent(grant) + ttl - early)
-    assert life.lock.deadlines["release"] == [pytest.approx(life.clock.now - 0.2 + 1.2)]
+    assert life.lock.deadlines["release"] == [pytest.approx(life.clock.now)]
     assert life.log.lines[-1].startswith("error: lost /the/lock/ at etcd1:2379")
     assert "it was not renewed in time: etcd1: no answer" in life.log.lines[-1]
     assert life.written == "0" and life.events[-2:] == ["end stdout", "release"]
@@ -96,11 +96,22 @@ def test_holder_loses_the_lock_after_too_long_a_suspend(life):
 
 def test_suspend_is_noticed_within_a_second_whatever_the_interval(life):
     life.lock.plan("take", life.granted(3600))
-    resumed = life.clock.now + 100.25
+    # The holder looks each second from half a second after the start on.
+    resumed = life.clock.now + 2 * TOOK + 100.25
     life.clock.at(resumed, lambda: life.clock.suspend(4000))
-    life.lock.plan("release", lambda: life.note("loss" if life.clock.now <= resumed + 1 + TOOK else "late"))
+    lost = []
+    life.lock.plan("release", lambda: lost.append(life.clock.now - TOOK))
     life.run(refresh=1200)
-    assert life.events[5:8] == ["end stdout", "release", "loss"]
+    assert life.events[5:7] == ["end stdout", "release"] and lost == [resumed + 0.75]
+
+
+@pytest.mark.parametrize("left, most", [(0.5, 0.5), (3.0, 1.2)])
+def test_release_after_a_loss_ends_before_the_kernel_ends_it(life, left, most):
+    life.lock.plan("take", lambda: life.granted(TTL, TTL - 1 - left - TOOK))
+    life.lock.plan("refresh", Lost("y"))
+    life.run()
+    (deadline,) = life.lock.deadlines["release"]
+    assert deadline == pytest.approx(life.clock.now - min(TOOK, most) + most)
 
 
 def test_holder_renews_the_lock_after_a_short_suspend(life):
@@ -224,3 +235,19 @@ def test_opening_the_watch_ends_in_half_a_second_or_by_the_refresh(life, refresh
     life.lock.plan("refresh", Lost(""))
     life.run(refresh)
     assert deadlines == [most]
+
+
+@pytest.mark.parametrize("age, most, again", [(0.0, 0.5, 1.0), (1.25, 0.5, 0.75), (1.75, 0.25, 0.25)])
+def test_watch_and_silence_after_news_end_when_the_refresh_is_due(life, age, most, again):
+    untils, rests = [], []
+
+    def rest(events, until):
+        rests.append(until - life.clock.now)
+        return bool(events)
+
+    life.waiter.rest = rest
+    life.lock.changes = lambda until: untils.append(until - life.clock.now) or {7: 1}
+    life.lock.plan("take", lambda: life.granted(TTL, age))
+    life.lock.plan("refresh", lambda: life.granted(TTL, age), Lost(""))
+    life.run()
+    assert untils == pytest.approx([most] * 2) and rests[1] == pytest.approx(again)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
 import time
 
 import pytest
@@ -15,65 +14,13 @@ import pytest
 from ctdb_etcd.ctdb import process
 from ctdb_etcd.ctdb.process import Watch
 from ctdb_etcd.errors import Stopped
-from tests.support.fakes import Clock, Poll
-from tests.support.forks import fork, in_child
+from tests.support.forks import in_child
+from tests.support.watching import ENDING, clock as clock_fixture, parent as parent_fixture, pipe as pipe_fixture
+from tests.support.watching import watch as watch_fixture
 
-ENDING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+clock, parent, pipe, watch = clock_fixture, parent_fixture, pipe_fixture, watch_fixture
+
 FOREVER = float("inf")
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock(monkeypatch)
-    Poll.install(monkeypatch, clock)
-    return clock
-
-
-@pytest.fixture
-def parent(monkeypatch):
-    """Start a process that stands in for our parent, and yield a function that ends it."""
-    ours, theirs = socket.socketpair()
-
-    def child():
-        ours.close()
-        theirs.recv(1)
-
-    pid = fork(child)
-    theirs.close()
-    monkeypatch.setattr(os, "getppid", lambda: pid)
-
-    def end():
-        ours.close()
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-
-    end.pid = pid
-    yield end
-    ours.close()
-    os.waitpid(pid, 0)
-
-
-@pytest.fixture
-def watch(clock, parent):
-    """Yield a Watch, and then undo its changes to this process."""
-    before = {number: signal.getsignal(number) for number in ENDING}
-    opened = set(os.listdir("/proc/self/fd"))
-    yield Watch(parent.pid)
-    signal.set_wakeup_fd(-1)
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    for name in set(os.listdir("/proc/self/fd")) - opened:
-        try:
-            os.close(int(name))
-        except OSError:
-            pass  # the descriptor of the listing itself
-
-
-@pytest.fixture
-def pipe():
-    reader, writer = os.pipe()
-    yield reader, writer
-    os.close(reader)
-    os.close(writer)
 
 
 # Events that end a wait
@@ -122,7 +69,7 @@ def test_watch_unblocks_the_signals_that_end_the_helper(clock, parent, request):
 
 def test_end_of_the_parent_is_noticed_while_its_pid_remains(watch, clock, parent):
     # The process is not reaped, and the fake getppid still returns its pid. Only the pidfd shows the end.
-    clock.at(clock.now + 2, parent)
+    clock.at(clock.now + 2, parent.end)
     began = clock.now
     with pytest.raises(Stopped, match="parent process is gone"):
         watch.wait({}, clock.now + 100)

@@ -72,11 +72,3 @@ def test_log_takes_the_place_of_stdout():
         return os.readlink("/proc/self/fd/1") == os.readlink("/proc/self/fd/2")
 
     assert in_child(child) == "True"
-
-
-def test_stdout_ends_without_a_stderr_too():
-    def end(status):
-        os.close(2)
-        status.end()
-
-    assert streams(end).startswith("('', True, OSError(9")

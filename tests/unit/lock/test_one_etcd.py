@@ -7,68 +7,15 @@ from __future__ import annotations
 import os
 import select
 import threading
-import time
-from types import SimpleNamespace
 
 import pytest
 
 from ctdb_etcd.client.http1 import HttpError
-from ctdb_etcd.errors import GrpcOnly, Lost, PermissionDenied, Refused, Stopped, Unavailable
+from ctdb_etcd.errors import GrpcOnly, PermissionDenied, Refused, Stopped, Unavailable
 from ctdb_etcd.lock import one_etcd
 from ctdb_etcd.waiting import Patient
-from tests.support.fakes import Clock, Log, Waiter
-
-OURS, THEIRS = 0xA, 0xB
-HERE = "127.0.0.1"
-
-
-class Etcd:
-    """Endpoints a (in use), b, c... and the lock at a. `answers` has each one's answer to the query for our key."""
-
-    endpoint = "a"
-    cluster = OURS
-    source = "host"
-
-    def __init__(self, *answers):
-        self.answers = dict(zip("bcdef", answers), a=(OURS, True))
-        self.used = HERE
-        self.lists = [["http://localhost:2379"]]
-        self.other = ""
-        self.asked = []
-        self.log = Log()
-        self.waiter = Patient()
-
-    def names(self):
-        return sorted(self.answers)
-
-    def address(self, endpoint):
-        assert endpoint == "a"
-        return self.used
-
-    def known_at(self, endpoint, until):
-        self.asked.append(endpoint)
-        answer = self.answers[endpoint]
-        if callable(answer):
-            answer = answer(until)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def members(self, deadline):
-        self.asked.append("members")
-        if isinstance(self.lists, Exception):
-            raise self.lists
-        return self.lists
-
-    def confirm(self, seconds=10.0):
-        lock = SimpleNamespace(endpoint=self.endpoint, known_at=self.known_at, members=self.members)
-        one_etcd.confirm(self, lambda: self.other, lock, time.monotonic() + seconds)
-
-
-def refusal(etcd):
-    with pytest.raises(Refused) as failure:
-        etcd.confirm()
-    return str(failure.value)
+from tests.support.fake_endpoints import OURS, THEIRS, Etcd, refusal
+from tests.support.fakes import Clock, Waiter
 
 
 # One etcd
@@ -109,46 +56,10 @@ def test_separate_etcds_with_the_same_cluster_id_are_refused():
     assert text.endswith("check host")
 
 
-def test_key_gone_at_our_endpoint_too_is_the_loss_of_the_lock():
-    etcd = Etcd((OURS, False))
-    etcd.answers["a"] = (OURS, False)
-    with pytest.raises(Lost):
-        etcd.confirm()
-
-
-@pytest.mark.parametrize("failure, said", [(OSError(111, "refused"), "refused"), (HttpError("no HTTP"), "no HTTP")])
-def test_key_unknown_elsewhere_without_an_answer_here_gives_no_lock(failure, said):
-    etcd = Etcd((OURS, False))
-    etcd.answers["a"] = failure
-    with pytest.raises(Unavailable, match=f"a no longer answers: {said}"):
-        etcd.confirm()
-
-
 def test_unknown_cluster_id_differs_from_all_others():
     etcd = Etcd((OURS, True))
     etcd.cluster = None
     assert "a of cluster 0; b of cluster a" in refusal(etcd)
-
-
-@pytest.mark.parametrize(
-    "seconds, answer_time", [(10.0, 0.5), (0.25, 0.25), (0.125, 0.125), (0.0625, 0.1), (0.0, 0.1), (-3.0, 0.1)]
-)
-def test_others_have_until_the_deadline_and_a_tenth_to_half_second(monkeypatch, seconds, answer_time):
-    monkeypatch.setattr(time, "monotonic", lambda: 1024.0)
-    untils = []
-    etcd = Etcd((OURS, False))
-    etcd.known_at = lambda endpoint, until: untils.append(until) or (OURS, endpoint == "a")
-    with pytest.raises(Refused):
-        etcd.confirm(seconds)
-    # b, then a and b again.
-    assert untils == [1024.0 + answer_time] * 2 + [1024.1]
-
-
-def test_endpoint_that_answers_from_the_past_is_asked_again():
-    answers = [(OURS, False), (OURS, True)]
-    etcd = Etcd(lambda until: answers.pop(0))
-    etcd.confirm()
-    assert etcd.asked == ["b", "a", "b"]
 
 
 def test_all_endpoints_are_queried_at_the_same_time(monkeypatch):

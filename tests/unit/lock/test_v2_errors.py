@@ -131,6 +131,15 @@ def test_ttl_of_a_key_is_a_number_of_seconds(rig, ttl, fault):
         assert rig.refresh().ttl == ttl
 
 
+def test_key_that_has_run_out_when_it_is_renewed_is_lost(rig):
+    rig.held()
+    (name,) = rig.etcd.keys
+    node = {"key": name, "value": "us", "ttl": 0, "createdIndex": 9, "modifiedIndex": 9}
+    rig.wire.fault("PUT", Fault(answer=(200, json.dumps({"action": "compareAndSwap", "node": node}).encode())))
+    with pytest.raises(Lost, match="clocks of etcd's members differ"):
+        rig.refresh()
+
+
 def test_client_without_read_permission_or_key_learns_the_cluster(rig):
     rig.wire.fault("GET", Fault(error=Refused("x")))
     assert rig.lock.known_at("b:1", rig.deadline) == (77, True)

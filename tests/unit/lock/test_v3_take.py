@@ -157,6 +157,15 @@ def test_look_and_take_request_only_the_first_key_of_many(rig):
     assert look.body["limit"] == txn.body["failure"][1]["request_range"]["limit"] == 1
 
 
+def test_revision_of_an_abandoned_attempt_is_not_shown(rig):
+    rig.wire.fault("kv/txn", Fault(back=TTL))
+    # Once the first key has ended with its lease, others hold.
+    rig.clock.at(rig.clock.now + TTL + 1, lambda: rig.etcd.put(f"{rig.directory}1", "them"))
+    with pytest.raises(Contended):
+        rig.take()
+    assert str(rig.lock) == rig.directory
+
+
 def test_take_pauses_between_two_attempts(rig):
     rig.wire.fault("lease/grant", Fault(back=TTL))
     rig.take()
