@@ -74,7 +74,7 @@ def run(
         _hold(refresh, lock, grant, fence, watch, log)
     except Contended as contention:
         status.write(CONTENTION)
-        _release_lock(lock, watch, log)
+        _release_lock(lock, contender, watch, log)
         who = describe(str(contention))
         log.info(f"contention: {lock} is held by {who}; asked {lock.endpoint}, {time.monotonic() - began:.3f} s")
     except Lost as loss:
@@ -85,24 +85,22 @@ def run(
             status.write(TIMEOUT)
         log.error(f"lost {lock} at {lock.endpoint} after {time.monotonic() - began:.0f} s: {loss}")
         # What is left of it must not wait for its lease's end.
-        _release_lock(lock, watch, log)
-        contender.nonce_file.remove()
+        _release_lock(lock, contender, watch, log)
     except (Unavailable, Refused) as failure:
         # First: CTDB waits for the character.
         status.write(TIMEOUT if isinstance(failure, Unavailable) else ERROR)
         log.error(str(failure))
-        _release_lock(lock, watch, log)
+        _release_lock(lock, contender, watch, log)
     except Stopped as stop:
         # First: somebody else may hold as soon as the release has reached etcd, and its answer may come late.
         status.end()
-        _release_lock(lock, watch, log)
-        contender.nonce_file.remove()
+        _release_lock(lock, contender, watch, log)
         done = f"released {lock} at {lock.endpoint}" if status.written else f"did not take {lock}"
         log.info(f"{done} after {time.monotonic() - began:.0f} s: {stop}")
     except Exception as error:
         # A bug, which main() reports; the lock must not wait for its lease's end because of it.
         status.fail(error)
-        _release_lock(lock, watch, log)
+        _release_lock(lock, contender, watch, log)
         raise
 
 
@@ -140,11 +138,13 @@ def _renew(lock: Lock, fence: Fence, watch: Watch, log: Log) -> Grant:
             rest(watch, min(deadline, time.monotonic() + _RETRY))
 
 
-def _release_lock(lock: Lock, watch: Watch, log: Log) -> None:
+def _release_lock(lock: Lock, contender: Contender, watch: Watch, log: Log) -> None:
     watch.release()
     # Of two locks each gets its share of the time, which the kernel timer may end.
     most = signal.getitimer(signal.ITIMER_REAL)[0] or _RELEASE
     try:
         lock.release(time.monotonic() + min(most, _RELEASE))
+        # Where etcd still has the lock, the nonce lets others on this machine take it from us.
+        contender.nonce_file.remove()
     except (Unavailable, Refused) as failure:
         log.info(f"{lock} is not released and ends with its lease: {failure}")

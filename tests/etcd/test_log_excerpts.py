@@ -242,8 +242,5 @@ def test_excerpt_for_a_holder_cut_off_matches_the_log(behind, node, proxy, level
 def test_excerpt_for_a_follower_cut_off_matches_the_log(behind, silent, proxy, level):
     silent.helper("0")
     proxy.freeze()
-    helper = behind.helper()
-    wait_until(lambda: helper.stderr, "a line after the first round")
-    helper.close_stdout()
-    helper.wait_exit()
+    behind.helper("2").wait_exit()
     assert behind.logged() == excerpt("follower", level)

@@ -125,6 +125,8 @@ def test_outage_over_several_calls_is_logged_as_one(trial):
     for _ in range(3):
         with pytest.raises(Unavailable):
             trial.call(FAILED, seconds=1)
+        # For longer than the time after which another outage is logged.
+        trial.clock.pass_(70)
     trial.call("x")
     assert len(errors(trial)) == 2
 

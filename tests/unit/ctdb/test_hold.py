@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ctdb_etcd.errors import Contended, Lost, Refused, Stopped, Unavailable
+from ctdb_etcd.fence import Fence
 from tests.support.life import ACQUIRE, TOOK, TTL, end_of
 from tests.support.life import life as life_fixture
 
@@ -82,7 +83,7 @@ def test_a_bug_after_the_character_ends_the_lock_at_once(life):
     life.lock.plan("refresh", ValueError("a bug"))
     with pytest.raises(ValueError):
         life.run()
-    assert life.events[-2:] == ["fail", "release"]
+    assert life.events[-3:] == ["fail", "release", "no nonce file"]
 
 
 # Status character and release
@@ -132,6 +133,21 @@ def test_failed_release_after_contention_does_not_change_the_status(life, failur
     life.lock.plan("release", failure)
     life.run()
     assert life.written == "1" and any("is not released and ends with its lease: x" in line for line in life.log.lines)
+
+
+@pytest.mark.parametrize("end", [Lost("x"), Stopped("SIGTERM")])
+def test_lock_that_is_not_released_can_still_be_taken_by_the_nonce(life, end):
+    life.lock.plan("refresh", end)
+    life.lock.plan("release", Unavailable("x"))
+    life.run()
+    assert life.events[-2:] == ["end stdout", "release"]
+
+
+def test_each_wait_of_a_holder_ends_at_its_fence(life):
+    life.lock.plan("refresh", lambda: fences.append(life.waiter.fence) or Lost(""))
+    fences = []
+    life.run()
+    assert isinstance(fences[0], Fence) and fences[0].left() < TTL
 
 
 # The log
