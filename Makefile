@@ -169,8 +169,8 @@ install: man
 	done
 	install -d "$(DESTDIR)$(mandir)/man7" "$(DESTDIR)$(docdir)/docs"
 	install -m 644 man/ctdb-etcd.7 "$(DESTDIR)$(mandir)/man7"
-	install -m 644 README.md NEWS SECURITY.md "$(DESTDIR)$(docdir)"
-	install -m 644 docs/DESIGN.md "$(DESTDIR)$(docdir)/docs"
+	install -m 644 README.md NEWS SECURITY.md CONTRIBUTING.md "$(DESTDIR)$(docdir)"
+	install -m 644 docs/DESIGN.md docs/testing.md "$(DESTDIR)$(docdir)/docs"
 	install -d "$(DESTDIR)$(selinuxdir)"
 	install -m 644 rpm/selinux/ctdb_etcd.cil "$(DESTDIR)$(selinuxdir)"
 	@conf="$(DESTDIR)$(sysconfdir)/ctdb/ctdb_etcd_lock.conf"; \

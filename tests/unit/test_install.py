@@ -11,7 +11,8 @@ import pytest
 
 from tests.support import TREE
 
-PARTS = ("Makefile", "README.md", "NEWS", "SECURITY.md", "ctdb_etcd_lock.py", "ctdb_etcd", "docs", "etc", "man", "rpm")
+DOCUMENTS = ("README.md", "NEWS", "SECURITY.md", "CONTRIBUTING.md")
+PARTS = ("Makefile", *DOCUMENTS, "ctdb_etcd_lock.py", "ctdb_etcd", "docs", "etc", "man", "rpm")
 
 
 @pytest.fixture
