@@ -216,6 +216,11 @@ def test_excerpt_for_moved_endpoints_matches_the_log(etcd, behind, proxy, level)
     assert behind.logged() - excerpt("taken", level) == excerpt("moved", level)
 
 
+def surely(lines):
+    """Leave out what is logged only if the kernel timer leaves the time: on a busy machine it may not."""
+    return {line for line in lines if "is not released" not in line}
+
+
 def test_excerpt_for_a_long_outage_matches_the_log(behind, proxy, level):
     helper = behind.helper("0")
     proxy.refuse()
@@ -226,7 +231,7 @@ def test_excerpt_for_a_long_outage_matches_the_log(behind, proxy, level):
     proxy.forward()
     wait_until(lambda: "answers again" in last.stderr, "an answer")
     assert last.status() == "0"
-    assert behind.logged() == excerpt("away", level)
+    assert surely(behind.logged()) == surely(excerpt("away", level))
 
 
 def test_excerpt_for_a_holder_cut_off_matches_the_log(behind, node, proxy, level, elsewhere, elected):
@@ -236,7 +241,7 @@ def test_excerpt_for_a_holder_cut_off_matches_the_log(behind, node, proxy, level
     helper.wait_exit()
     node.holder()
     taken = excerpt("taken", level)
-    assert (behind.logged() | node.logged()) - taken == excerpt("cut", level) - taken
+    assert surely(behind.logged() | node.logged()) - taken == surely(excerpt("cut", level)) - taken
 
 
 def test_excerpt_for_a_follower_cut_off_matches_the_log(behind, silent, proxy, level):
