@@ -83,7 +83,7 @@ class Fence:
         """
         late = margin(grant.ttl) / 4
         armed = signal.getitimer(signal.ITIMER_REAL)[0]
-        if 0 <= grant.usable() - armed < late:
+        if armed <= grant.usable() and grant.usable() - self.left() < late:
             return  # renewed again at once: the timer is good, and the next line could make it late
         signal.setitimer(signal.ITIMER_REAL, late)
         self._grant = grant

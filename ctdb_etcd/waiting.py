@@ -22,10 +22,10 @@ if TYPE_CHECKING:
         """How to wait: bounded, and interrupted by whatever ends the helper."""
 
         def check(self) -> None:
-            """Raise Stopped if the helper must end; called before work begins."""
+            """Raise Stopped if the helper must end, Lost if its lease has; called before work begins."""
 
         def wait(self, events: dict[int, int], deadline: float) -> set[int]:
-            """Return the descriptors ready for their poll events. Raises TimeoutError at the deadline, Stopped."""
+            """Return the descriptors ready for their poll events. Raises as check, TimeoutError at the deadline."""
 
 
 def rest(waiter: Waiter, until: float) -> None:

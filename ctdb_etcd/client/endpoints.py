@@ -195,7 +195,7 @@ class Endpoints:
     def explain(self, error: Exception, endpoint: str, until: float) -> Exception:
         """Return the error of a new connection in words that say what to do, if it is known what. Raises Stopped."""
         if not self._tls:
-            return OSError(CLOSED) if isinstance(error, Disconnected) else error
+            return OSError(CLOSED) if type(error) is Disconnected else error
         host = self.host(endpoint)[0]
         if isinstance(error, ConnectionError):
             try:

@@ -253,7 +253,7 @@ def exchange(
     until: float,
     secret: bool = False,
 ) -> tuple[int, bytes]:
-    """As Connection.ask, logged under this name, `secret` without the bodies."""
+    """As Connection.ask, logged under this name; if `secret`, without the bodies."""
     began = time.monotonic()
     log.wire(f"> {method} {path} {masked(headers)} {'***' if secret else (body or b'').decode()}")
     try:

@@ -181,7 +181,7 @@ class Client:
             path = f"{self._config.lock_prefix}/{self._config.locks_dir}/NAME*"
             return Refused(
                 f"etcd reports: {text}: the v2 API has users of its own: check username, password, and the right to the"
-                f" lock, with the cluster's NAME: ETCDCTL_API=2 etcdctl role grant ROLE --path '{path}' --readwrite"
+                f" lock (NAME is the cluster's): ETCDCTL_API=2 etcdctl role grant ROLE --path '{path}' --readwrite"
             )
         if text.startswith(_NOT_SERVED) and "404" in text:
             return EndpointRefused(

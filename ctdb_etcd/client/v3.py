@@ -175,7 +175,7 @@ class Client:
     def _round(self, path: str, data: str, deadline: float, failures: dict[str, Exception]) -> dict[str, Any] | None:
         """Try every endpoint once, the one in use first; None if all of them failed.
 
-        Every turn of the loop but one ends the connection in use or takes an endpoint from the list.
+        Every turn of the loop but three at most ends the connection in use or takes an endpoint from the list.
         """
         if self._edition != self._config.edition:
             # The file may name other endpoints and another user.
@@ -214,7 +214,7 @@ class Client:
             except (OSError, HttpError, Unavailable, EndpointRefused) as error:
                 self._drop()
                 if isinstance(error, NotSent):
-                    # It closes each connection after one answer, here that to the login.
+                    # The endpoint closes each connection after one answer.
                     if unsent:
                         unsent -= 1
                         continue

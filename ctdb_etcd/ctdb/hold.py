@@ -36,7 +36,7 @@ _RELEASE = 1.2
 _TO_LOG = 0.2
 # Seconds between two tries of a refresh that etcd refuses: a missing permission may be temporary.
 _RETRY = 0.5
-# Seconds after news in which there is none: news without a reason must not keep us busy.
+# Seconds after news for which no other is looked for: news without a reason must not keep us busy.
 _DEAF = 1.0
 # Seconds that opening a watch may take out of the rest between two refreshes.
 _WATCH = 0.5
@@ -140,7 +140,7 @@ def _renew(lock: Lock, fence: Fence, watch: Watch, log: Log) -> Grant:
 
 def _release_lock(lock: Lock, contender: Contender, watch: Watch, log: Log) -> None:
     watch.release()
-    # Of two locks each gets its share of the time, which the kernel timer may end.
+    # The kernel timer may leave less time, and two locks share it.
     most = signal.getitimer(signal.ITIMER_REAL)[0] or _RELEASE
     try:
         lock.release(time.monotonic() + min(most, _RELEASE))

@@ -38,8 +38,8 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def begin() -> float:
     """Close what ctdbd leaks to its children; return when this process was started, on the monotonic clock.
 
-    Descriptors above stderr are leaked, among them the reading end of ctdbd's log pipe. Those below it are opened if
-    they are missing, which ctdbd never does.
+    Descriptors above stderr are leaked, among them the reading end of ctdbd's log pipe. The first
+    three are opened if they are missing, which they never are under ctdbd.
     """
     try:
         end = max(map(int, os.listdir("/proc/self/fd"))) + 1
@@ -114,7 +114,7 @@ class Watch:
     """The helper's Waiter: a signal, the parent's death and a stdout without a reader interrupt it.
 
     A request under way at that moment may take _GRACE more seconds; then, and at every new request, Stopped is
-    raised, until `release` has been called. A holder's `fence` that has passed while the machine slept is Lost.
+    raised, until `release` has been called. Once a holder's `fence` has passed while the machine slept, Lost is raised.
     """
 
     def __init__(self, parent: int) -> None:
@@ -185,7 +185,7 @@ class Watch:
         if 1 in found:
             self._end("nobody reads our stdout any more")
         if self.fence and self.fence.left() <= 0 and not self._releasing:
-            raise Lost("its lease has ended while this machine slept")
+            raise Lost("nothing is left of its lease since this machine slept")
         return found & set(events)
 
     def _end(self, reason: str) -> None:

@@ -38,23 +38,27 @@ def confirm(endpoints: Endpoints, elsewhere: Callable[[], str], lock: ApiLock, d
     `elsewhere` returns the address of another machine that takes part in the lock, or an empty text.
     """
     _shared(endpoints, elsewhere, lock, deadline)
-    now = time.monotonic()
-    until = max(min(deadline, now + _ANSWER_TIME), now + _LEAST_TIME)
-    seen = _ask_others(endpoints, lock, until)
+    others = [endpoint for endpoint in endpoints.names() if endpoint != lock.endpoint]
+    seen = _ask(others, endpoints, lock, _until(deadline))
     _compare(endpoints, lock, seen)
-    if not all(known for _, known in seen.values()):
-        until = time.monotonic() + _LEAST_TIME
-        _look_again(lock, until)
-        # Some releases of etcd can answer from the past in rare cases (etcd issue 20418). Silence proves nothing.
-        seen.update(_ask_others(endpoints, lock, until))
-        _compare(endpoints, lock, seen)
     apart = [endpoint for endpoint, (_, known) in seen.items() if not known]
     if apart:
+        until = _until(deadline)
+        _look_again(lock, until)
+        # Some releases of etcd can answer from the past in rare cases (etcd issue 20418). Silence proves nothing.
+        seen.update(_ask(apart, endpoints, lock, until))
+        _compare(endpoints, lock, seen)
+    if apart := [endpoint for endpoint in apart if not seen[endpoint][1]]:
         raise Refused(
             f"what {lock.endpoint} has stored is not known at {', '.join(apart)}, though all say that they are of"
             f" cluster {endpoints.cluster or 0:x}: they are separate etcds with the same settings: check"
             f" {endpoints.source}"
         )
+
+
+def _until(deadline: float) -> float:
+    now = time.monotonic()
+    return max(min(deadline, now + _ANSWER_TIME), now + _LEAST_TIME)
 
 
 def _compare(endpoints: Endpoints, lock: ApiLock, seen: dict[str, tuple[int, bool]]) -> None:
@@ -68,18 +72,17 @@ def _compare(endpoints: Endpoints, lock: ApiLock, seen: dict[str, tuple[int, boo
         raise Refused(f"the endpoints are of different etcd clusters: {named}: check {endpoints.source}")
 
 
-def _ask_others(endpoints: Endpoints, lock: ApiLock, until: float) -> dict[str, tuple[int, bool]]:
-    """What known_at returns, by endpoint, without those that give no answer."""
+def _ask(names: list[str], endpoints: Endpoints, lock: ApiLock, until: float) -> dict[str, tuple[int, bool]]:
+    """What known_at returns for each of these, without those that give no answer."""
     tasks: dict[int, tuple[str, Task]] = {}
     seen: dict[str, tuple[int, bool]] = {}
     missing: dict[str, str] = {}
-    for endpoint in endpoints.names():
-        if endpoint != lock.endpoint:
-            try:
-                task = Task(partial(lock.known_at, endpoint, until))
-                tasks[task.done] = endpoint, task
-            except OSError as error:
-                missing[endpoint] = reason(error)
+    for endpoint in names:
+        try:
+            task = Task(partial(lock.known_at, endpoint, until))
+            tasks[task.done] = endpoint, task
+        except OSError as error:
+            missing[endpoint] = reason(error)
     while tasks:
         try:
             ready = endpoints.waiter.wait(dict.fromkeys(tasks, select.POLLIN), until)

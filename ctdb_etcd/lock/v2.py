@@ -83,7 +83,7 @@ class Lock:
             try:
                 ttl, self._index = self._client.call("renew", self._swap, deadline)
                 if ttl <= 0:
-                    raise Lost("its key has run out already: the clocks of etcd's members differ")
+                    raise Lost("its key has run out already: a clock of etcd's was set forward")
                 # A member whose clock was set back while it kept the request reports more than was asked for.
                 return Grant(sent, min(ttl, self._ttl))
             except etcd.EtcdKeyNotFound:

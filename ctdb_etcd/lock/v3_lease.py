@@ -2,8 +2,7 @@
 # Copyright 2026 The ctdb-etcd authors
 """The lease under the key on etcd's v3 API: from when it counts, and in which raft term it was renewed.
 
-We choose its ID, so each request can be repeated. Nothing is logged here. A contender that finds the lock held does not
-import this module.
+We choose its ID, so each request can be repeated. A contender that finds the lock held does not import this module.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ SABOTAGES = {
         ]
     ),
     "etcds of their own are one": Sabotage(
-        [(ONE_ETCD, "if len(clusters) > 1:", "if False:"), (ONE_ETCD, "    if apart:", "    if False:")],
+        [(ONE_ETCD, "if len(clusters) > 1:", "if False:"), (ONE_ETCD, "if apart := [", "if apart := [] and [")],
         stray=True,
     ),
     "the key is never looked at": Sabotage(

@@ -71,6 +71,14 @@ def test_renewal_gaining_under_a_quarter_of_the_margin_sets_no_timer(clock, gain
     assert len(clock.armed) == set
 
 
+def test_renewal_just_after_a_sleep_counts_though_the_timer_is_good(clock):
+    fence = Fence(Grant(now(), 9))
+    clock.pass_(0.1)
+    clock.suspend(6.5)
+    fence.arm(Grant(now(), 9))
+    assert fence.left() == pytest.approx(8)
+
+
 @pytest.mark.parametrize("ttl, quarter", [(2, 0.125), (9, 0.25)])
 def test_a_renewal_first_sets_the_timer_to_a_quarter_of_the_margin(clock, ttl, quarter):
     fence = Fence(Grant(now(), ttl))

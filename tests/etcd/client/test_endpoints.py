@@ -232,7 +232,6 @@ def test_another_cluster_at_the_address_is_a_loss_at_the_next_refresh(both, stra
             switched = time.monotonic()
             assert helper.wait_eof() - switched < 7
             helper.wait_exit()
-            helper.wait_exit()
             assert "lost " in helper.stderr and "this is not the etcd that granted it" in helper.stderr
 
 

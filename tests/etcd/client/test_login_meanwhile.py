@@ -84,7 +84,6 @@ def test_changed_password_loses_the_lock_within_the_ttl(guarded, conf, lock_name
         changed = time.monotonic()
         assert helper.wait_eof(12) - changed < TTL
         helper.wait_exit()
-        helper.wait_exit()
         assert "lost " in helper.stderr and "authentication failed" in helper.stderr
         assert PASSWORD not in helper.stderr
 

@@ -21,7 +21,7 @@ def test_fence_that_has_passed_during_a_sleep_is_a_loss_within_a_second(watch, c
     watch.fence = Fence(Grant(now(), 9))
     woken = clock.now + 2.25
     clock.at(woken, lambda: clock.suspend(20))
-    with pytest.raises(Lost, match="while this machine slept"):
+    with pytest.raises(Lost, match="since this machine slept"):
         if wait == "rest":
             watch.rest({}, clock.now + 6)
         else:
