@@ -79,6 +79,10 @@ def test_lack_of_descriptors_is_status_2_with_advice():
     assert "raise its limits" in text
 
 
+def test_lack_of_memory_has_no_text_of_its_own():
+    assert "b'ctdb_etcd_lock: this machine has no resources left: no memory: raise" in answered(MemoryError())
+
+
 def test_work_begins_with_parent_start_time_and_default_sigint():
     seen = []
 

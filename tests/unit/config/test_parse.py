@@ -44,7 +44,7 @@ def test_missing_configobj_is_named_with_what_to_install(monkeypatch):
 def test_comments_quotes_lists_and_blank_lines_are_parsed():
     settings = parse(
         "\ufeff# a comment\r\n\r\n  host = a, 'b:1' , [::1]:2,::2, fe80::1%eth0.100 # another\r\n"
-        'locks_dir = "some/where"\r\nnetbios_name=files\r\nport = 99'
+        'locks_dir = "some/where"\r\nnetbios_name=files\r\nport = 99 # the last'
     )
     assert settings.hosts == [("a", 99), ("b", 1), ("::1", 2), ("::2", 99), ("fe80::1%eth0.100", 99)]
     assert settings.locks_dir == "some/where"
