@@ -106,19 +106,20 @@ def test_no_late_renewal_shortens_the_lease_of_a_holder(etcd, helper_conf, lock_
 def test_key_made_late_is_renewed_before_it_is_held(etcd, helper_conf, lock_name):
     isolated = Isolated(etcd)
     with Proxy(isolated.member.endpoint) as first, Proxy(isolated.leader.endpoint) as second:
-        for proxy in first, second:
-            proxy.hold_next_request(b"POST /v2/keys")
-        conf = helper_conf(host=[first.endpoint, second.endpoint], api="2", lock_ttl=TTL, refresh=6, read_timeout=4)
+        second.hold_next_request(b"POST /v2/keys")
+        conf = helper_conf(host=[first.endpoint, second.endpoint], api="2", lock_ttl=TTL, refresh=6, read_timeout=3)
+        isolated.part()
+        # Without a leader the member could not say so.
+        first.answer_with(404, b'{"errorCode": 100, "message": "Key not found"}', matching=b"GET /v2/keys")
         with Helper(conf, "-vv") as helper:
-            first.wait_held()
-            isolated.part()
-            first.release()
+            wait_until(lambda: any("POST" in line for _, line in first.seen().requests), "the first append")
             time.sleep(0.3)
             isolated.keep()
-            # It has given up the first append, read that there is no key, and makes another.
+            # The helper gives up the first append, reads that there is no key, and makes another.
             second.wait_held()
             isolated.member.resume()
             wait_until(lambda: keys_of(isolated.leader, lock_name), "the key of the first append")
+            first.forward()
             second.release()
             assert helper.status() == "0", helper.describe()
             held = node(isolated.leader, lock_name)
