@@ -75,10 +75,10 @@ class Machine:
         """Wait until commands can run, the network is up and /root has the files."""
         self.qmp("qmp_capabilities")
         assert self._line(BOOT) == b"ready\n"
+        # udev gives the interface another name, perhaps at this moment.
         self.run(
-            f"hostname {self.name}; tar -C /root -xf /dev/vdb; "
-            "until nic=$(ls /sys/class/net | grep -v lo); do sleep 0.1; done; "
-            f"ip addr add {self.address}/24 dev $nic; ip link set $nic up"
+            f"hostname {self.name}; tar -C /root -xf /dev/vdb; until nic=$(ls /sys/class/net | grep -v lo) &&"
+            f" ip addr replace {self.address}/24 dev $nic && ip link set $nic up; do sleep 0.1; done"
         )
 
     def run(self, command: str, check: bool = True) -> str:
