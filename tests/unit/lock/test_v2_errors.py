@@ -131,10 +131,11 @@ def test_ttl_of_a_key_is_a_number_of_seconds(rig, ttl, fault):
         assert rig.refresh().ttl == ttl
 
 
-def test_key_that_has_run_out_when_it_is_renewed_is_lost(rig):
+@pytest.mark.parametrize("ttl", [0, -1])
+def test_key_that_has_run_out_when_it_is_renewed_is_lost(rig, ttl):
     rig.held()
     (name,) = rig.etcd.keys
-    node = {"key": name, "value": "us", "ttl": -1, "createdIndex": 9, "modifiedIndex": 9}
+    node = {"key": name, "value": "us", "ttl": ttl, "createdIndex": 9, "modifiedIndex": 9}
     rig.wire.fault("PUT", Fault(answer=(200, json.dumps({"action": "compareAndSwap", "node": node}).encode())))
     with pytest.raises(Lost, match="a clock of etcd's was set forward"):
         rig.refresh()
