@@ -16,7 +16,7 @@ from ..errors import Contended, Lost, Refused, Stopped, Unavailable
 from ..fence import Fence
 from ..lock.holder import describe
 from ..waiting import rest
-from .process import CONTENTION, ERROR, HOLDING, TIMEOUT
+from .process import ASLEEP, CONTENTION, ERROR, HOLDING, TIMEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ _RETRY = 0.5
 _DEAF = 1.0
 # Seconds that opening a watch may take out of the rest between two refreshes.
 _WATCH = 0.5
-# Seconds of a rest after which to look whether the machine has slept and a refresh is due.
-_ASLEEP = 1.0
 # With fewer seconds left only the loss is logged, which gives the reason.
 _LAST_LINE = 1.5
 
@@ -112,7 +110,7 @@ def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, 
         events = lock.changes(time.monotonic() + min(refresh - grant.age(), _WATCH))
         early = False
         while not early and (left := refresh - grant.age()) > 0:
-            early = watch.rest(events, time.monotonic() + min(left, _ASLEEP))
+            early = watch.rest(events, time.monotonic() + min(left, ASLEEP))
         grant = _renew(lock, fence, watch, log)
         fence.arm(grant)
 

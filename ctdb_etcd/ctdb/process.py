@@ -26,8 +26,8 @@ HOLDING, CONTENTION, TIMEOUT, ERROR = "0", "1", "2", "3"
 
 # Once asked to end: seconds for an answer under way to arrive, so that we know what there is to release.
 _GRACE = 0.5
-# Seconds between two looks at a holder's fence: neither its timer nor a wait goes on while the machine sleeps.
-_ASLEEP = 1.0
+# Seconds between two looks at a holder's lease: neither its timer nor a wait goes on while the machine sleeps.
+ASLEEP = 1.0
 # How often in seconds to look for the parent where the kernel cannot report its death (before Linux 5.3).
 _PARENT_POLL = 0.2
 
@@ -166,7 +166,7 @@ class Watch:
     def _tick(self) -> float:
         if self._pidfd is None:
             return _PARENT_POLL
-        return _ASLEEP if self.fence else float("inf")
+        return ASLEEP if self.fence else float("inf")
 
     def _look(self, events: dict[int, int], seconds: float) -> set[int]:
         poll = select.poll()

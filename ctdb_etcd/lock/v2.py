@@ -84,8 +84,7 @@ class Lock:
                 ttl, self._index = self._client.call("renew", self._swap, deadline)
                 if ttl <= 0:
                     raise Lost("its key has run out already: a clock of etcd's was set forward")
-                # A member whose clock was set back while it kept the request reports more than was asked for.
-                return Grant(sent, min(ttl, self._ttl))
+                return Grant(sent, ttl)
             except etcd.EtcdKeyNotFound:
                 raise Lost("its key is gone: it ran out, or was deleted") from None
             except etcd.EtcdCompareFailed:
@@ -98,7 +97,7 @@ class Lock:
 
     def _swap(self, client: etcd.Client) -> tuple[int, int]:
         compared = {"prevValue": self._value, "prevIndex": self._index}
-        return _granted(client.write(self._key, self._value, ttl=self._ttl, **compared))
+        return self._granted(client.write(self._key, self._value, ttl=self._ttl, **compared))
 
     def changes(self, until: float) -> dict[int, int]:
         """The end of the connection. python-etcd could watch the key in a thread only."""
@@ -166,13 +165,21 @@ class Lock:
         try:
             ttl, index = self._client.call_once(
                 "append",
-                lambda client: _granted(client.write(self._directory, self._value, ttl=self._ttl, append=True)),
+                lambda client: self._granted(client.write(self._directory, self._value, ttl=self._ttl, append=True)),
                 deadline,
             )
         except (Unanswered, etcd.EtcdKeyNotFound, etcd.EtcdCompareFailed) as failure:
             self._log.info(f"not taken yet: {failure}")
             return {}
-        return {index: Grant(sent, min(ttl, self._ttl))}
+        return {index: Grant(sent, ttl)}
+
+    def _granted(self, leaf: Any) -> tuple[int, int]:
+        """The TTL of a key that was written, and the index of this change. Raises Unavailable."""
+        key = _key(leaf)
+        if key.left is None:
+            raise Unavailable("etcd's answer makes no sense: a key without its TTL")
+        # A member whose clock was set back while it kept the request reports more than was asked for.
+        return min(key.left, self._ttl), key.modified
 
     def _keys(self, deadline: float) -> list[Key]:
         """All keys of the directory, the owner's first."""
@@ -211,11 +218,3 @@ def _key(leaf: Any) -> Key:
     if not (isinstance(leaf.key, str) and isinstance(value, str) and all(map(is_int64, numbers))):
         raise Unavailable("etcd's answer makes no sense: this is not a key")
     return Key(leaf.key, value, leaf.createdIndex, leaf.modifiedIndex, left=leaf.ttl)
-
-
-def _granted(leaf: Any) -> tuple[int, int]:
-    """The TTL of a key that was written, and the index of this change. Raises Unavailable."""
-    key = _key(leaf)
-    if key.left is None:
-        raise Unavailable("etcd's answer makes no sense: a key without its TTL")
-    return key.left, key.modified

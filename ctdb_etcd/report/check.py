@@ -13,7 +13,7 @@ import os
 import time
 
 from ..client.endpoints import Endpoints
-from ..config.parse import parse
+from ..config.parse import Config, parse
 from ..ctdb.cluster_name import is_hosts_own
 from ..ctdb.settings import elsewhere, leader_timeout
 from ..errors import GrpcOnly, LockError, Refused, Unavailable
@@ -28,7 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from ..config.parse import Config
     from ..lock.open import ApiLock, Client
     from ..log import Log
     from ..waiting import Patient

@@ -133,7 +133,8 @@ class Status:
         if not found:
             return
         holder = found[0][0]
-        same = [keys[0] for keys in found if keys[0] is holder or keys[0].get("written", "") == holder.get("written")]
+        written = holder.get("written")  # only what this program wrote has it
+        same = [keys[0] for keys in found if keys[0] is holder or written and keys[0].get("written") == written]
         holder["apis"] = [api for key in same for api in key["apis"]]
         queue = [key for keys in found for key in keys if not any(key is one for one in same)]
         for key in [holder, *queue]:
