@@ -15,11 +15,6 @@ pytestmark = pytest.mark.slow
 TTL = 9
 
 
-@pytest.fixture
-def keys(etcd, lock_name):
-    return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/")
-
-
 def test_holder_stopped_past_its_lease_is_gone_once_continued(etcd, helper_conf, lock_name, keys):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0"

@@ -102,6 +102,12 @@ def lock_name(nonce_file_of: Callable[[str], Path]) -> Iterator[str]:
     nonce_file_of(name).unlink(missing_ok=True)
 
 
+@pytest.fixture
+def keys(etcd: Etcd, lock_name: str) -> Callable[[], list[dict[str, Any]]]:
+    """A function that returns the keys in the lock's directory of the v3 API."""
+    return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/")
+
+
 @pytest.fixture(scope="session")
 def nonce_file_of() -> Callable[[str], Path]:
     """`nonce_file_of(name)` is the path of the file that proves that a lock's holder ran on this machine."""

@@ -16,11 +16,6 @@ from tests.support.machine import wait_until
 TTL = 9
 
 
-@pytest.fixture
-def keys(etcd, lock_name):
-    return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/")
-
-
 @pytest.mark.slow
 def test_sigterm_at_any_moment_of_the_start_leaves_nothing(etcd, helper_conf, keys):
     leases = etcd.leases()

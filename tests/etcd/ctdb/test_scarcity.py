@@ -16,11 +16,6 @@ from tests.support.machine import wait_until
 TTL = 3
 
 
-@pytest.fixture
-def keys(etcd, lock_name):
-    return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/")
-
-
 def test_sigterm_without_a_free_descriptor_releases_the_lock(helper_conf, keys):
     with Helper(helper_conf()) as helper:
         assert helper.status() == "0"

@@ -19,11 +19,6 @@ REFRESH = 20
 SLOW = {"lock_ttl": 60, "refresh": REFRESH}
 
 
-@pytest.fixture
-def keys(etcd, lock_name):
-    return lambda: etcd.keys(f"/_locks/_ctdb/{lock_name}/")
-
-
 def watching(helper):
     wait_until(lambda: "/v3/watch" in helper.stderr, "the watch")
     time.sleep(0.2)
