@@ -12,7 +12,7 @@ from typing import Optional
 from ctdb_etcd import __version__
 from tests.support.member import Member
 
-from .nemesis import World, fault
+from .nemesis import ALARM, World, fault
 from .record import Removal
 
 # Values that somebody may write over a holder's value.
@@ -93,7 +93,7 @@ def defragment(world: World) -> Optional[str]:
     return None if answer is None else member.name
 
 
-@fault("alarm: no space")
+@fault(ALARM)
 def raise_alarm(world: World) -> Optional[str]:
     own, _ = world.member().ids(0.3)
     if not own or not world.claim("alarm"):

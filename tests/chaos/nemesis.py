@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Callable, Optional, Sequence
 
+from tests.support.machine import wait_until
 from tests.support.member import Member
 
 from .driver import Driver
@@ -29,6 +30,7 @@ FaultFunction = Callable[["World"], Optional[str]]
 
 # The suffix of the kinds that hit the holder until its lease is over.
 LONG = "until its lease is over"
+ALARM = "alarm: no space"
 
 # Every kind of fault by name: its weight in the draw, and its function.
 FAULTS: dict[str, tuple[float, FaultFunction]] = {}
@@ -59,7 +61,6 @@ class World:
     under: set[str] = field(default_factory=set)  # the things that are broken now, so that none is broken twice
     _agenda: list[tuple[float, Action]] = field(default_factory=list)
     _now: Optional[Fault] = None
-    _healed: int = 0  # how many faults were undone
 
     def node(self) -> FakeNode:
         """Return a node, most often one that holds."""
@@ -132,9 +133,8 @@ class World:
             self._do([entry for entry in self._agenda if not isinstance(entry[1], _Skippable)])
             self._agenda = [entry for entry in self._agenda if not isinstance(entry[1], _Skippable)]
         self.under.clear()
-        if any(fault.kind == "alarm: no space" for fault in self.record.faults[self._healed :]):
-            self.etcd.wait_silent(15)
-        self._healed = len(self.record.faults)
+        if any(fault.kind == ALARM for fault in self.record.faults):
+            wait_until(lambda: self.etcd.silence_all() is False, "the end of etcd's alarms", 15, pause=0.05)
 
     def _do(self, entries: list[tuple[float, Action]]) -> None:
         for entry in sorted(entries, key=lambda e: e[0]):
@@ -183,7 +183,8 @@ def _go_on(world: World, until: float, gap: float) -> None:
 def be_quiet(world: World, extra: float = 6.2) -> None:
     """Wait without faults until somebody holds, for a lease and `extra` seconds at most.
 
-    Time does not count while other work on the machine leaves a program that starts too little of a processor.
+    Time does not count while other work on the machine leaves a program that starts too little of a processor, nor
+    while etcd has an alarm that a fault raised.
     """
     quiet = Quiet(time.monotonic())
     world.record.quiets.append(quiet)
@@ -195,9 +196,9 @@ def be_quiet(world: World, extra: float = 6.2) -> None:
                 time.sleep(world.random.uniform(0, 0.5))
                 return
             time.sleep(0.01)
-        share = processor_share()
+        counts = not world.etcd.silence_all() and processor_share() > 0.7
         now = time.monotonic()
-        quiet.waited += now - last if share > 0.7 else 0
+        quiet.waited += now - last if counts else 0
         last = now
     quiet.gave_up = time.monotonic()
 
