@@ -20,6 +20,7 @@ from .network import Network
 from .watch_v2 import DIRECTORY
 
 PREFIX = "/_locks/"
+NO_KEY = 100  # v2's errorCode
 
 
 class StormyEtcd:
@@ -44,29 +45,38 @@ class StormyEtcd:
     def post(self, path: str, body: dict[str, Any], member: Optional[Member] = None) -> Optional[dict[str, Any]]:
         """Return the first answer without an error, of any member or of this one; None if there is none."""
         for asked in [member] if member else self.members:
-            answer = asked.ask("POST", f"/v3/{path}", json.dumps(body), 0.5)
-            if answer is not None and not answer.get("error"):
+            answer = asked.post(path, body, 0.5)
+            if answer is not None:
                 return answer
         return None
 
     def leader(self) -> Optional[Member]:
         return next((member for member in self.members if member.is_leader(0.3)), None)
 
-    def keys(self) -> list[dict[str, Any]]:
-        """Return the keys of all locks: key, lease (0: none)."""
+    def keys(self) -> Optional[list[dict[str, Any]]]:
+        """Return the keys of all locks: key, lease (0: none). None without an answer."""
         answer = self.post("kv/range", {"key": _base64(PREFIX), "range_end": _base64(PREFIX[:-1] + "0")})
-        return [{"key": _text(kv["key"]), "lease": int(kv.get("lease", 0))} for kv in (answer or {}).get("kvs", [])]
+        if answer is None:
+            return None
+        return [{"key": _text(kv["key"]), "lease": int(kv.get("lease", 0))} for kv in answer.get("kvs", [])]
 
-    def v2_keys(self) -> list[str]:
-        """Return the lock's keys in the v2 store."""
+    def left(self) -> Optional[list[str]]:
+        """Return each key and lease that exists, in both stores. None without an answer."""
+        keys, leases = self.keys(), self.post("lease/leases", {})
+        v2_keys = self._v2_keys() if self.v2 else []
+        if keys is None or leases is None or v2_keys is None:
+            return None
+        names = [*(str(key["key"]) for key in keys), *v2_keys]
+        return [f"key {name}" for name in names] + [f"lease {int(i['ID']):x}" for i in leases.get("leases", [])]
+
+    def _v2_keys(self) -> Optional[list[str]]:
         for member in self.members:
             answer = member.request("GET", f"/v2/keys{DIRECTORY}?quorum=true", 0.5)
             if "node" in answer:
                 return [f"v2:{node['key']}" for node in answer["node"].get("nodes", [])]
-        return []
-
-    def leases(self) -> list[int]:
-        return [int(lease["ID"]) for lease in (self.post("lease/leases", {}) or {}).get("leases", [])]
+            if answer.get("errorCode") == NO_KEY:
+                return []
+        return None
 
     def silence(self, member_id: str) -> None:
         """Clear that member's alarm, if a member is reachable that can commit."""
@@ -98,7 +108,7 @@ def stray(network: Network) -> Member:
     """Start a separate etcd that is not part of the cluster."""
     member = _member(network, "stray", lambda: f"{member.name}={member.peer_url}", [])
     member.start()
-    wait_until(lambda: member.ask("POST", "/v3/kv/range", '{"key": "eA=="}', 0.5), "an etcd by itself", pause=0.1)
+    wait_until(lambda: member.post("kv/range", {"key": "eA=="}, 0.5), "an etcd by itself", pause=0.1)
     return member
 
 

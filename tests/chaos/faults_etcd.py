@@ -123,7 +123,7 @@ def revoke_lease(world: World) -> Optional[str]:
 
 
 def _remove(world: World, lease: bool) -> Optional[str]:
-    keys = [key for key in world.etcd.keys() if key["lease"] or not lease]
+    keys = [key for key in world.etcd.keys() or [] if key["lease"] or not lease]
     if not keys:
         return None
     key = world.random.choice(keys)

@@ -148,8 +148,20 @@ class Member:
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
-    def ask(self, method: str, path: str, body: Optional[str] = None, timeout: float = 2) -> Optional[dict[str, Any]]:
-        """Send one HTTP request; return the JSON answer, or None if there is none in time."""
+    def post(self, path: str, body: dict[str, Any], timeout: float = 2) -> Optional[dict[str, Any]]:
+        """Send one request of etcd's v3 API; return the answer, or None if there is none in time, or an error."""
+        status, answer = self._exchange("POST", f"/v3/{path}", json.dumps(body), timeout)
+        return answer if status == 200 else None
+
+    def request(self, method: str, path: str, timeout: float = 10) -> dict[str, Any]:
+        """Send one HTTP request (POST with an empty object); return the JSON answer, which may be an error.
+
+        Return {} if none comes in time.
+        """
+        return self._exchange(method, path, "{}" if method == "POST" else None, timeout)[1] or {}
+
+    def _exchange(self, method: str, path: str, body: Optional[str], timeout: float) -> tuple[int, Any]:
+        """Return the HTTP status and the JSON answer; 0 and None if none comes in time."""
         host, port = self.http_endpoint.split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
         if self._tls:
@@ -162,16 +174,12 @@ class Member:
         try:
             try:
                 connection.request(method, path, body)
-                answer = json.loads(connection.getresponse().read())
+                response = connection.getresponse()
+                return response.status, json.loads(response.read())
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError):
-            return None
-        return answer if isinstance(answer, dict) else None
-
-    def request(self, method: str, path: str, timeout: float = 10) -> dict[str, Any]:
-        """Send one HTTP request (POST with an empty object); return the JSON answer, or {} if none comes in time."""
-        return self.ask(method, path, "{}" if method == "POST" else None, timeout) or {}
+            return 0, None
 
     def ids(self, timeout: float = 2) -> tuple[str, str]:
         """Return the member's id and the id of the leader that it sees; empty strings if it does not answer."""

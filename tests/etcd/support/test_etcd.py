@@ -22,6 +22,12 @@ def test_etcd_of_the_tests_is_the_requested_one(etcd: Etcd) -> None:
     assert os.path.samefile(f"/proc/{etcd.members[0].pid}/exe", release.program())
 
 
+def test_error_is_no_answer_whatever_shape_this_etcd_gives_it(etcd: Etcd) -> None:
+    assert etcd.members[0].request("POST", "/v3/lease/revoke").get("code") == 5  # NOT_FOUND
+    assert etcd.members[0].post("lease/revoke", {"ID": 5}) is None
+    assert etcd.members[0].post("lease/leases", {}) is not None
+
+
 def test_three_members_survive_the_loss_of_their_leader(etcd3: Etcd, lock_name: str) -> None:
     first = etcd3.leader()
     assert [member.is_leader() for member in etcd3.members].count(True) == 1
