@@ -174,7 +174,7 @@ class Endpoints:
     def dial(self, endpoint: str, until: float) -> Iterator[Connection]:
         """A connection of its own to this one endpoint.
 
-        Raises OSError (TimeoutError when the time is over), HttpError, EndpointRefused, Stopped.
+        Raises OSError (TimeoutError when the time is over), EndpointRefused, Stopped.
         """
         try:
             connection = self.open(endpoint, until)

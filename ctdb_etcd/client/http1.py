@@ -37,7 +37,7 @@ _HEAD_MAX = 1 << 16
 _TOO_LONG = f"an answer of more than {_BODY_MAX} bytes"
 
 
-class HttpError(Exception):
+class HttpError(OSError):
     """What arrived is no HTTP/1.1 answer, or an incomplete one."""
 
 
@@ -108,7 +108,7 @@ class Connection:
     ) -> tuple[int, bytes]:
         """Status and body of the answer.
 
-        Raises OSError (TimeoutError at the deadline), HttpError, TooLong, GrpcOnly.
+        Raises OSError (TimeoutError at the deadline), TooLong, GrpcOnly.
         """
         status = self._request(method, path, body, headers, deadline)
         answer = self._body(status)
@@ -258,7 +258,7 @@ def exchange(
     log.wire(f"> {method} {path} {masked(headers)} {'***' if secret else (body or b'').decode()}")
     try:
         status, answer = connection.ask(method, path, body, headers, until)
-    except (OSError, HttpError) as error:
+    except OSError as error:
         took = time.monotonic() - began
         log.debug(f"{name}: no answer from {connection.endpoint} in {took:.4f} s: {reason(error)}")
         if isinstance(error, TimeoutError):

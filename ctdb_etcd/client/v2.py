@@ -16,7 +16,6 @@ import etcd
 
 from ..errors import EndpointRefused, LockError, Refused, Stopped, Unavailable
 from .endpoints import NO_LEADER, Endpoints
-from .http1 import HttpError
 from .race import ConnectFailed
 from .retry import Retry, reason, share
 from .v2_http import Http
@@ -173,8 +172,6 @@ class Client:
         text = " ".join(str(error).split())
         if isinstance(error, LockError):
             return error
-        if isinstance(error, HttpError):
-            return Unavailable(text)
         if isinstance(error, etcd.EtcdConnectionFailed):
             return self._explain(error.cause, endpoint, until)
         if isinstance(error, etcd.EtcdInsufficientPermissions):

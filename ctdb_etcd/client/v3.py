@@ -92,7 +92,7 @@ class Client:
         if self._watch is None and self.endpoint:
             try:
                 self._watch = self._follow(body, until)
-            except (OSError, HttpError, LockError) as error:
+            except (OSError, LockError) as error:
                 self._log.debug(f"watch: none at {self.endpoint}: {reason(error)}")
         connections = [self._watch, self._connection if self._connection and self._connection.usable else None]
         return {connection.fileno(): POLLIN for connection in connections if connection}
@@ -211,7 +211,7 @@ class Client:
             except Stopped:
                 self._drop()
                 raise
-            except (OSError, HttpError, Unavailable, EndpointRefused) as error:
+            except (OSError, Unavailable, EndpointRefused) as error:
                 self._drop()
                 if isinstance(error, NotSent):
                     # The endpoint closes each connection after one answer.

@@ -14,7 +14,6 @@ import select
 import time
 from functools import partial
 
-from ..client.http1 import HttpError
 from ..client.retry import reason
 from ..errors import LockError, Lost, PermissionDenied, Refused, Unavailable
 from ..waiting import Task
@@ -92,7 +91,7 @@ def _ask(names: list[str], endpoints: Endpoints, lock: ApiLock, until: float) ->
             endpoint, task = tasks.pop(done)
             try:
                 seen[endpoint] = task.result()
-            except (OSError, HttpError, LockError) as error:
+            except (OSError, LockError) as error:
                 missing[endpoint] = reason(error)
     for endpoint, task in tasks.values():
         task.leave()
@@ -106,7 +105,7 @@ def _look_again(lock: ApiLock, until: float) -> None:
     """Raise Lost if what is not known elsewhere is not known here either, Unavailable if that cannot be learned."""
     try:
         _, known = lock.known_at(lock.endpoint, until)
-    except (OSError, HttpError) as error:
+    except OSError as error:
         raise Unavailable(f"{lock.endpoint} no longer answers: {reason(error)}") from None
     if not known:
         raise Lost("it disappeared at once: it was deleted, or its lease was revoked")

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         def known_at(self, endpoint: str, until: float) -> tuple[int, bool]:
             """The ID of this one endpoint's cluster, and whether our key is there; as long as there is none, our lease.
 
-            For a thread of its own. Raises OSError, HttpError, LockError where that cannot be learned.
+            For a thread of its own. Raises OSError, LockError where that cannot be learned.
             """
 
         def members(self, deadline: float) -> list[list[str]]:

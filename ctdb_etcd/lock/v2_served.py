@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 
-from ..client.http1 import HttpError
 from ..client.retry import Retry, reason, share
 from ..errors import GrpcOnly, LockError, Unavailable
 
@@ -34,7 +33,7 @@ def v2_served(directory: str, endpoints: Endpoints, deadline: float) -> bool:
                 if serves_v2(directory, endpoints, endpoint, share(deadline, _PROBE)):
                     return True
                 denied += 1
-            except (OSError, HttpError, LockError) as error:
+            except (OSError, LockError) as error:
                 failures[endpoint] = error
                 silent += not isinstance(error, (ConnectionRefusedError, GrpcOnly))
         if not is_denied(denied, silent, len(endpoints.names())):
@@ -64,7 +63,7 @@ def serves_v2_now(directory: str, endpoints: Endpoints, endpoint: str, deadline:
     """Whether this endpoint serves the v2 API by now; None where it gives no answer that says so."""
     try:
         return serves_v2(directory, endpoints, endpoint, share(deadline, _PROBE))
-    except (OSError, HttpError, LockError) as error:
+    except (OSError, LockError) as error:
         endpoints.log.debug(f"{endpoint} is not known to serve the v2 API: {reason(error)}")
         return None
 
@@ -72,8 +71,8 @@ def serves_v2_now(directory: str, endpoints: Endpoints, endpoint: str, deadline:
 def serves_v2(directory: str, endpoints: Endpoints, endpoint: str, until: float) -> bool:
     """Whether this endpoint serves the v2 API.
 
-    A member with v2 answers in JSON, errors too; one without it has a plain 404. Raises OSError, HttpError, LockError
-    if the answer is neither.
+    A member with v2 answers in JSON, errors too; one without it has a plain 404. Raises OSError, LockError if the
+    answer is neither.
     """
     status, body = endpoints.impatient().get(endpoint, f"{endpoints.config.version_prefix}/keys{directory}", until)
     try:

@@ -17,7 +17,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ..client.endpoints import Endpoints
-from ..client.http1 import HttpError
 from ..client.retry import reason
 from ..config.parse import Config
 from ..errors import LockError, Unavailable
@@ -104,13 +103,13 @@ def _task(api: str, config: Config, host: tuple[str, int], directory: str, log: 
         try:
             client.health(name, until, endpoint)
             endpoint["clock_offset"] = _offset(endpoint.pop("date", ""), wall, time.time())
-        except (OSError, HttpError, LockError, *_NONSENSE) as error:
+        except (OSError, LockError, *_NONSENSE) as error:
             nonsense = isinstance(error, _NONSENSE)
             endpoint["error"] = "its answer makes no sense: is it etcd?" if nonsense else reason(error)
         if endpoint["reachable"] and config.api != "3":
             try:
                 endpoint["v2"] = serves_v2(directory, endpoints, name, until)
-            except (OSError, HttpError, LockError):
+            except (OSError, LockError):
                 pass
         if not endpoint["reachable"] and endpoint["error"] == _RESET and config.protocol == "http":
             endpoint["error"] += ": if it speaks https, set protocol = https"
