@@ -15,8 +15,9 @@ from contextlib import contextmanager
 
 from ..errors import GrpcOnly, OtherCluster, Refused
 from ..waiting import Patient, Task
-from .http1 import Connection, Disconnected, Stream, exchange
+from .http1 import Connection, Stream, exchange
 from .race import Address, ConnectFailed, race
+from .retry import reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ _DNS_GRACE = 0.25
 # Seconds to connect to an endpoint that others can answer for. A machine that is up takes a moment; what the network
 # loses is sent again after a second, by which a dead machine would delay every takeover.
 _IMPATIENT = 0.25
-# What etcd 3.4 does at a port for https only.
-CLOSED = "the connection was closed without an answer: if it speaks https, set protocol = https"
 # Why a member that answers is of no use.
 NO_LEADER = "it has no leader: it is cut off from the other members, or most of them are down"
 
@@ -195,7 +194,9 @@ class Endpoints:
     def explain(self, error: Exception, endpoint: str, until: float) -> Exception:
         """Return the error of a new connection in words that say what to do, if it is known what. Raises Stopped."""
         if not self._tls:
-            return OSError(CLOSED) if type(error) is Disconnected else error
+            # What etcd 3.4 does at a port for https only: it closes the connection, or sometimes resets it.
+            reset = isinstance(error, ConnectionResetError)
+            return OSError(f"{reason(error)}: if it speaks https, set protocol = https") if reset else error
         host = self.host(endpoint)[0]
         if isinstance(error, ConnectionError):
             try:

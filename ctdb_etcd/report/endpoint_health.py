@@ -9,8 +9,6 @@ many of them are silent.
 from __future__ import annotations
 
 import copy
-import errno
-import os
 import select
 import time
 from email.utils import parsedate_to_datetime
@@ -32,8 +30,6 @@ _CLOCK = 1.5
 
 # What an answer in JSON raises that is not what etcd answers.
 _NONSENSE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
-# Where etcd expects TLS and gets none it closes the connection, or sometimes resets it.
-_RESET = os.strerror(errno.ECONNRESET)
 
 
 def endpoints(config: Config, directory: str, waiter: Patient, log: Log) -> tuple[list[dict[str, Any]], Config]:
@@ -111,8 +107,6 @@ def _task(api: str, config: Config, host: tuple[str, int], directory: str, log: 
                 endpoint["v2"] = serves_v2(directory, endpoints, name, until)
             except (OSError, LockError):
                 pass
-        if not endpoint["reachable"] and endpoint["error"] == _RESET and config.protocol == "http":
-            endpoint["error"] += ": if it speaks https, set protocol = https"
         for key in ("error", "note"):
             endpoint[key] = endpoint[key] and printable(endpoint[key])
         return endpoint

@@ -11,7 +11,7 @@ import pytest
 
 from ctdb_etcd.client import endpoints as subject, srv, tls
 from ctdb_etcd.client.endpoints import Endpoints, endpoint_name
-from ctdb_etcd.client.http1 import Disconnected, Stream
+from ctdb_etcd.client.http1 import HttpError, Stream
 from ctdb_etcd.errors import EndpointRefused, GrpcOnly, OtherCluster, Refused, Stopped
 from tests.support.conf import parse
 from tests.support.fake_network import FINE, A, B, Cluster, answer
@@ -91,12 +91,15 @@ def test_get_returns_status_and_body_and_is_logged(cluster):
 # Errors
 
 
-def test_error_without_tls_stays_as_it_is(cluster):
-    assert made(cluster).explain(CLOSED, A, 0) is CLOSED
+def test_other_error_without_tls_stays_as_it_is(cluster):
+    error = HttpError("the answer broke off")
+    assert made(cluster).explain(error, A, 0) is error
 
 
-def test_connection_closed_without_an_answer_may_need_https(cluster):
-    assert str(made(cluster).explain(Disconnected(), A, 0)) == subject.CLOSED
+@pytest.mark.parametrize("args", [(104, "reset"), ("reset",)])
+def test_connection_closed_or_reset_without_an_answer_may_need_https(cluster, args):
+    explained = made(cluster).explain(ConnectionResetError(*args), A, 0)
+    assert str(explained) == "reset: if it speaks https, set protocol = https"
 
 
 @pytest.mark.parametrize("only", [True, False])
