@@ -41,11 +41,7 @@ class HttpError(OSError):
     """What arrived is no HTTP/1.1 answer, or an incomplete one."""
 
 
-class Disconnected(ConnectionResetError):
-    """The connection was closed before the first byte of an answer."""
-
-
-class NotSent(Disconnected):
+class NotSent(ConnectionResetError):
     """The connection was closed before the request, of which nothing was sent."""
 
 
@@ -145,7 +141,7 @@ class Connection:
             lines.append(f"Content-Length: {len(body)}")
         self._stream.send(("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b""))
         if not self._receive():
-            raise Disconnected("the connection was closed")
+            raise ConnectionResetError("the connection was closed")
         while (status := self._head()) < 200:  # an interim answer
             pass
         return status

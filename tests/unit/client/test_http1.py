@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctdb_etcd.client.http1 import Connection, Disconnected, HttpError, Stream
+from ctdb_etcd.client.http1 import Connection, HttpError, Stream
 from ctdb_etcd.errors import GrpcOnly, TooLong
 from tests.support.fakes import Clock, Waiter
 
@@ -100,7 +100,7 @@ def test_connection_that_ends_or_holds_more_is_not_used_again(answer):
     connection = Connection("h:1", server)
     assert connection.ask("GET", "/", None, {}, 0) == (200, b"{}")
     server.pieces.append(OK + TWO)
-    with pytest.raises(Disconnected):
+    with pytest.raises(ConnectionResetError):
         connection.ask("GET", "/", None, {}, 0)
 
 
@@ -108,12 +108,12 @@ def test_a_connection_that_failed_once_is_not_used_again():
     connection = Connection("h:1", Server(OK + b"Content-Length: x\r\n\r\n", OK + TWO))
     with pytest.raises(HttpError):
         connection.ask("GET", "/", None, {}, 0)
-    with pytest.raises(Disconnected):
+    with pytest.raises(ConnectionResetError):
         connection.ask("GET", "/", None, {}, 0)
 
 
 def test_end_before_the_first_byte_differs_from_end_within_an_answer():
-    with pytest.raises(Disconnected):
+    with pytest.raises(ConnectionResetError):
         ask()
     for answer in ANSWERS[0], ANSWERS[2]:
         for length in range(1, len(answer)):

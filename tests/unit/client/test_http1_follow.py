@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from ctdb_etcd.client.http1 import Connection, Disconnected, HttpError, Stream
+from ctdb_etcd.client.http1 import Connection, HttpError, Stream
 from tests.support.fakes import Clock, Waiter
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -98,6 +98,6 @@ def test_first_chunk_of_no_length_is_an_error(pair, size):
 def test_closed_connection_takes_no_other_request(pair):
     connection, theirs, deadline = pair
     connection.close()
-    with pytest.raises(Disconnected):
+    with pytest.raises(ConnectionResetError):
         follow(connection, deadline)
     assert theirs.recv(9) == b""
