@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import select
 
+from .waiting import ready
+
 # A pipe that polls as writable takes this much without blocking (pipe(7): PIPE_BUF).
 _LINE_MAX = 4096
 
@@ -50,10 +52,8 @@ class Log:
         if self._lock not in text:
             text = f"{self._lock}: {text}"
         line = f"ctdb_etcd_lock: {printable(text)}".encode("utf-8", "backslashreplace")[: _LINE_MAX - 1] + b"\n"
-        writable = select.poll()
-        writable.register(2, select.POLLOUT)
         try:
-            if writable.poll(0):
+            if ready({2: select.POLLOUT}, 0):
                 os.write(2, line)
         except OSError:
             pass

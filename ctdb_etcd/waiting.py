@@ -36,9 +36,14 @@ def rest(waiter: Waiter, until: float) -> None:
         pass
 
 
-def milliseconds(seconds: float) -> int:
-    """For poll(2), rounded up: a poll that ends early would be repeated without a pause."""
-    return int(seconds * 1000 + 0.999)
+def ready(events: dict[int, int], seconds: float) -> set[int]:
+    """The descriptors that are ready for their poll events within so many seconds (inf: whenever one is)."""
+    poll = select.poll()
+    for fd, event in events.items():
+        poll.register(fd, event)
+    # Rounded up: a poll that ends early would be repeated without a pause.
+    timeout = None if seconds == float("inf") else int(max(0.0, seconds) * 1000 + 0.999)
+    return {fd for fd, _ in poll.poll(timeout)}
 
 
 class Patient:
@@ -48,14 +53,10 @@ class Patient:
         """Never raises."""
 
     def wait(self, events: dict[int, int], deadline: float) -> set[int]:
-        poll = select.poll()
-        for fd, event in events.items():
-            poll.register(fd, event)
-        left = deadline - time.monotonic()
-        ready = {fd for fd, _ in poll.poll(max(0, milliseconds(left)))}
-        if not ready:
+        found = ready(events, deadline - time.monotonic())
+        if not found:
             raise TimeoutError("no answer in time")
-        return ready
+        return found
 
 
 class Task:

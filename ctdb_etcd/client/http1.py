@@ -14,6 +14,7 @@ import time
 
 from ..errors import GrpcOnly, TooLong
 from ..fence import LEAST_TRY
+from ..waiting import ready
 from .login import masked
 from .retry import reason
 
@@ -120,9 +121,7 @@ class Connection:
 
     def has_more(self) -> bool:
         """Whether more bytes or the end have come after what was read."""
-        poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN)
-        return bool(self._got or self._ended or poll.poll(0))
+        return bool(self._got or self._ended or ready({self.fileno(): select.POLLIN}, 0))
 
     def fileno(self) -> int:
         """The socket's descriptor, to wait for more bytes or the end."""

@@ -16,7 +16,7 @@ import signal
 import time
 
 from ..errors import Lost, Stopped
-from ..waiting import milliseconds
+from ..waiting import ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,9 +141,9 @@ class Watch:
             ending = self._reason and not self._releasing
             until = min(deadline, self._latest) if ending else deadline
             left = until - time.monotonic()
-            ready = self._look(events, 0 if ending and not events else max(0.0, min(left, self._tick())))
-            if ready:
-                return ready
+            found = self._look(events, 0 if ending and not events else min(left, self._tick()))
+            if found:
+                return found
             if ending and (not events or left <= 0):
                 raise Stopped(self._reason)
             if time.monotonic() >= deadline:
@@ -169,15 +169,12 @@ class Watch:
         return ASLEEP if self.fence else float("inf")
 
     def _look(self, events: dict[int, int], seconds: float) -> set[int]:
-        poll = select.poll()
-        for fd, event in events.items():
-            poll.register(fd, event)
+        ours: dict[int, int] = {}
         if not self._reason:
-            poll.register(self._awake, select.POLLIN)
-            poll.register(1, 0)  # POLLERR: a pipe without a reader
+            ours = {self._awake: select.POLLIN, 1: 0}  # 0: POLLERR, of a pipe without a reader
             if self._pidfd is not None:
-                poll.register(self._pidfd, select.POLLIN)
-        found = {fd for fd, _ in poll.poll(None if seconds == float("inf") else milliseconds(seconds))}
+                ours[self._pidfd] = select.POLLIN
+        found = ready({**events, **ours}, seconds)
         if self._awake in found:
             self._end(signal.Signals(os.read(self._awake, 1)[0]).name)
         if self._pidfd in found or os.getppid() != self._parent:

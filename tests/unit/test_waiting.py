@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ctdb_etcd.waiting import Patient, Task, milliseconds, rest
+from ctdb_etcd.waiting import Patient, Task, ready, rest
 from tests.support.fakes import Clock, Waiter
 from tests.support.machine import descriptors
 
@@ -54,11 +54,6 @@ def test_rest_ends_at_its_moment(monkeypatch):
     assert clock.now == 1026
 
 
-@pytest.mark.parametrize("seconds, whole", [(0.0, 0), (0.001, 1), (0.0011, 2), (1.0, 1000), (2.9991, 3000)])
-def test_poll_lasts_whole_milliseconds_and_ends_no_earlier(seconds, whole):
-    assert milliseconds(seconds) == whole
-
-
 class Poll:
     """A fake select.poll that returns `ready` at once. `lasted` lists the timeouts in milliseconds."""
 
@@ -72,6 +67,15 @@ class Poll:
     def poll(self, lasted):
         self.lasted.append(lasted)
         return [(fd, select.POLLERR) for fd in self.ready]
+
+
+WHOLE = [(0.0, 0), (0.001, 1), (0.0011, 2), (1.0, 1000), (2.9991, 3000), (-1.0, 0), (float("inf"), None)]
+
+
+@pytest.mark.parametrize("seconds, whole", WHOLE)
+def test_poll_lasts_whole_milliseconds_and_ends_no_earlier(monkeypatch, seconds, whole):
+    poll = Poll(monkeypatch, 7)
+    assert ready({7: select.POLLIN}, seconds) == {7} and poll.lasted == [whole]
 
 
 @pytest.mark.parametrize("left, lasted", [(2.5, 2500), (0.0, 0), (-3.0, 0)])
