@@ -87,10 +87,7 @@ class Contender:
 
     def is_dead(self, value: str) -> bool:
         """Whether this value belongs to a process of this machine that is provably dead."""
-        try:
-            return self.nonce_file.proves_dead(_ours(value))
-        except KeyError:
-            return False
+        return self.nonce_file.proves_dead(_ours(value))
 
     def _running_out(self, rival: Key, left_of: Callable[[Key, float], float], deadline: float) -> float | None:
         """Seconds that the lease has left, if that is less than a live holder's ever has; None otherwise."""
@@ -127,13 +124,13 @@ class NonceFile:
             pass
 
     def proves_dead(self, who: dict[str, Any]) -> bool:
-        """Whether the process of this value ran on this machine and is gone. Raises KeyError if it is no such value."""
+        """Whether the process of this value, as holder.proof() writes it, ran on this machine and is gone."""
         try:
             if self._found() != who["nonce"]:
                 return False
             here = surroundings()
             return {key: who[key] for key in here} == here and _gone(who["pid"], who["start_time"])
-        except OSError:
+        except (OSError, KeyError):
             return False
 
     def _found(self) -> str:

@@ -29,7 +29,7 @@ class NonceFile:
         self.dead: Set[object] = {DEAD}
 
     def proves_dead(self, who: Dict[str, Any]) -> bool:
-        return who["pid"] in self.dead
+        return who.get("pid") in self.dead
 
 
 def value(pid: int, **fields: object) -> str:

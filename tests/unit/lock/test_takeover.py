@@ -54,9 +54,9 @@ def waiter(clock):
     return Waiter(clock)
 
 
-def contender_of(waiter, electing=True, nonce_file=None, latest=float("inf")):
+def contender_of(waiter, electing=True, latest=float("inf")):
     """Return a contender run by the recovery daemon, or else by ctdbd; it waits for a lease until `latest`."""
-    return Contender(Holder("us"), nonce_file or NonceFile(), electing, latest, waiter, Log())
+    return Contender(Holder("us"), NonceFile(), electing, latest, waiter, Log())
 
 
 @pytest.fixture
@@ -247,15 +247,6 @@ def test_lease_with_unknown_remaining_time_is_not_waited_for(clock, contender, e
     front.left = left
     with pytest.raises(Contended):
         contender.contend(front, front.left, clock.now + 60)
-
-
-def test_a_proof_that_lacks_a_part_proves_nothing(clock, waiter):
-    def fail(who):
-        raise KeyError("nonce")
-
-    nonce_file = NonceFile()
-    nonce_file.proves_dead = fail
-    assert contender_of(waiter, nonce_file=nonce_file).is_dead(value(DEAD)) is False
 
 
 @pytest.mark.parametrize("pid, dead", [(DEAD, True), (1, False)])
