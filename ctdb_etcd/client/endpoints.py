@@ -58,8 +58,7 @@ class Endpoints:
         self._most = float("inf")  # seconds to connect
         self.connections = 0  # to whichever is preferred
         self._tls: Tls | None = None
-        expected = config.expected_cluster_id
-        self.cluster = int(expected, 16) if expected else None
+        self.cluster = config.expected_cluster_id
         self._read_config()
 
     def _read_config(self) -> None:
@@ -119,7 +118,7 @@ class Endpoints:
     def source(self) -> str:
         """The keys of the file that say which endpoints there are, for messages."""
         named = f"the SRV records of {self._domain}" if self._domain else "host"
-        return f"{named} and expected_cluster_id" if self.config.expected_cluster_id else named
+        return named if self.config.expected_cluster_id is None else f"{named} and expected_cluster_id"
 
     def failed(self) -> None:
         """No endpoint answers: DNS may name others by now."""

@@ -154,12 +154,11 @@ def cert(value: object) -> tuple[str, ...]:
     return files
 
 
-def cluster_id(value: object) -> str:
+def cluster_id(value: object) -> int:
     text = _text(value)
     if not re.fullmatch(_CLUSTER_ID, text):
         raise ValueError(text)
-    # As etcd's v2 API writes it, and python-etcd compares it.
-    return f"{int(text, 16):x}"
+    return int(text, 16)
 
 
 _PATH_ALLOWED = "names joined by single slashes, each of " + NAME_ALLOWED

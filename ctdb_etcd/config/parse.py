@@ -59,7 +59,7 @@ class Config:
     username: str | None
     password: str | None
     srv_domain: str | None
-    expected_cluster_id: str | None
+    expected_cluster_id: int | None
     version_prefix: str
     allow_redirect: bool
     warnings: list[str]

@@ -143,11 +143,11 @@ def _offset(date: str, began: float, ended: float) -> float | None:
     return round(min(0.0, least + 1 - began), 1) + 0.0
 
 
-def _compare_clusters(seen: list[dict[str, Any]], expected: str | None) -> None:
+def _compare_clusters(seen: list[dict[str, Any]], expected: int | None) -> None:
     ids = [endpoint["cluster_id"] for endpoint in seen if endpoint["cluster_id"]]
     for endpoint in seen:
         own = endpoint["cluster_id"]
-        if own and expected and int(own, 16) != int(expected, 16):
-            endpoint["error"] = f"it is of cluster {own}, not {expected}: check host and expected_cluster_id"
+        if own and expected is not None and int(own, 16) != expected:
+            endpoint["error"] = f"it is of cluster {own}, not {expected:x}: check host and expected_cluster_id"
         elif own and 2 * ids.count(own) <= len(ids) and len(ids) > 1:
             endpoint["error"] = f"it is of cluster {own}, others are not: check host"

@@ -134,7 +134,7 @@ def test_every_keyword_of_etcd_client_is_a_key_and_read_typed():
         "password": "1,2",
         "allow_reconnect": True,
         "use_proxies": True,
-        "expected_cluster_id": "abc",
+        "expected_cluster_id": 0xABC,
         "per_host_pool_size": 3,
         "lock_prefix": "/l",
     }

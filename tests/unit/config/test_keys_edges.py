@@ -110,7 +110,7 @@ def test_other_values_are_taken_as_they_are():
     for key, text in ("ca_cert", "/a b"), ("username", " u"), ("lock_prefix", "/a/b"), ("locks_dir", "a/b"):
         assert check(key, text) == text
     assert check("netbios_name", "fs-1") == "FS-1"
-    assert [check("expected_cluster_id", text) for text in ("0X4D", "00ff")] == ["4d", "ff"]
+    assert [check("expected_cluster_id", text) for text in ("0X4D", "00ff")] == [0x4D, 0xFF]
 
 
 @pytest.mark.parametrize(
