@@ -73,29 +73,25 @@ def _compare(endpoints: Endpoints, lock: ApiLock, seen: dict[str, tuple[int, boo
 
 def _ask(names: list[str], endpoints: Endpoints, lock: ApiLock, until: float) -> dict[str, tuple[int, bool]]:
     """What known_at returns for each of these, without those that give no answer."""
-    tasks: dict[int, tuple[str, Task]] = {}
+    tasks: dict[str, Task] = {}
     seen: dict[str, tuple[int, bool]] = {}
     missing: dict[str, str] = {}
     for endpoint in names:
         try:
-            task = Task(partial(lock.known_at, endpoint, until))
-            tasks[task.done] = endpoint, task
+            tasks[endpoint] = Task(partial(lock.known_at, endpoint, until))
         except OSError as error:
             missing[endpoint] = reason(error)
-    while tasks:
+    for endpoint, task in tasks.items():
         try:
-            ready = endpoints.waiter.wait(dict.fromkeys(tasks, select.POLLIN), until)
+            endpoints.waiter.wait({task.done: select.POLLIN}, until)
         except TimeoutError:
-            break
-        for done in ready:
-            endpoint, task = tasks.pop(done)
-            try:
-                seen[endpoint] = task.result()
-            except (OSError, LockError) as error:
-                missing[endpoint] = reason(error)
-    for endpoint, task in tasks.values():
-        task.leave()
-        missing[endpoint] = "no answer in time"
+            task.leave()
+            missing[endpoint] = "no answer in time"
+            continue
+        try:
+            seen[endpoint] = task.result()
+        except (OSError, LockError) as error:
+            missing[endpoint] = reason(error)
     for endpoint, why in missing.items():
         endpoints.log.info(f"{endpoint} is not known to be of the same etcd cluster: {why}")
     return seen
