@@ -40,7 +40,7 @@ def find(started: Command | None, waiter: Waiter, deadline: float) -> str:
         raise Unavailable(f"testparm gave no answer in {time.monotonic() - began:.1f} s: {_OWN_NAME}") from None
     if status == NOT_RUN:
         raise Refused(f"testparm cannot be run ({err}): install Samba's tools, or {_OWN_NAME}")
-    name = out[:-1] if out.endswith("\n") else out
+    name = out.removesuffix("\n")
     if status or not name:
         reason = " ".join(err.split()[-30:]) or "it printed nothing"
         advice = _FORBIDDEN if _smb_conf(err) is None else "correct smb.conf"

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
             """Raise Contended if somebody holds the lock, without writing anything; Unavailable, Refused."""
 
         def take(self, contender: Contender, deadline: float) -> Grant:
-            """Take the lock, or raise Contended, Unavailable, Refused; release() removes what is left then."""
+            """Take the lock, or raise Contended, Lost, Unavailable, Refused; release() removes what is left then."""
 
         def refresh(self, deadline: float) -> Grant:
             """Renew the lock, or raise Lost (definite), Unavailable (unknown), Refused."""
@@ -201,8 +201,7 @@ class JointLock:
         return " and ".join(dict.fromkeys(lock.endpoint for lock in self._locks))
 
     def look(self, contender: Contender, deadline: float) -> None:
-        for lock in self._locks:
-            lock.look(contender, deadline)
+        self._terms.first.look(contender, deadline)
         # Waiting for the end of a lease may have taken all the time until the deadline.
         further = self._terms.further(contender.latest)
         for lock in further:
