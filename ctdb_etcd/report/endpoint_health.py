@@ -20,7 +20,7 @@ from ..config.parse import Config
 from ..errors import LockError, Unavailable
 from ..lock.open import apis_in_use, load, open_api
 from ..lock.v2_served import serves_v2
-from ..log import Log, printable
+from ..log import Log
 from ..waiting import Patient, Task
 
 # A member that needs more than this many seconds for an answer is of no use to the lock either.
@@ -107,8 +107,6 @@ def _task(api: str, config: Config, host: tuple[str, int], directory: str, log: 
                 endpoint["v2"] = serves_v2(directory, endpoints, name, until)
             except (OSError, LockError):
                 pass
-        for key in ("error", "note"):
-            endpoint[key] = endpoint[key] and printable(endpoint[key])
         return endpoint
 
     return Task(look)

@@ -16,7 +16,6 @@ from .. import __version__
 from ..client.endpoints import Endpoints
 from ..errors import LockError, Refused, Unavailable
 from ..lock.open import apis_in_use, open_api
-from ..log import printable
 from . import endpoint_health, lock_keys
 
 TYPE_CHECKING = False
@@ -57,7 +56,7 @@ class Status:
 
     def problem(self, severity: int, text: str, first: bool = False) -> None:
         """Note a problem; `first` is one that others follow from."""
-        self._problems.insert(0 if first else len(self._problems), (severity, printable(text)))
+        self._problems.insert(0 if first else len(self._problems), (severity, text))
 
     def look(self, subject: Subject, waiter: Patient) -> None:
         """Ask etcd. Without a name only the endpoints are looked at."""
