@@ -11,12 +11,12 @@ import os
 import sys
 
 if __name__ == "__main__":
-    # It takes a twentieth of a start, which leaves no garbage. A holder switches it on again.
+    # The collector takes a twentieth of a start, and finds no garbage. A holder switches it on again (ctdb/hold.py).
     gc.disable()
     sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
     import ctdb_etcd  # noqa: F401
 
-    # It is all that may come from here: a file of CTDB's must not stand for one of Python's modules.
+    # Nothing else may be imported from here: a file of CTDB's could have the name of one of Python's modules.
     del sys.path[0]
     from ctdb_etcd.main import main
 

@@ -2,8 +2,8 @@
 # Copyright 2026 The ctdb-etcd authors
 """The closed set of exceptions that the wings raise to each other.
 
-Each stands for one answer: Contended is `1`, Unavailable is `2`, Refused is `3`, and Lost and Stopped end a holder. The
-text is the line for CTDB's log; each line of a longer text is a line of the log.
+Contended is the answer `1`, Unavailable `2`, Refused `3`. Lost ends a holder (before `0` it is `2`); Stopped ends the
+helper without an answer. The text is the line for CTDB's log; each line of a longer text is a line of the log.
 """
 
 from __future__ import annotations

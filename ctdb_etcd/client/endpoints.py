@@ -125,7 +125,7 @@ class Endpoints:
         self._stale = self._domain is not None
 
     def find(self, until: float) -> None:
-        """Ask DNS for the endpoints if necessary. Raises OSError (TimeoutError when the time is over), Refused."""
+        """Ask DNS for the endpoints if necessary. Raises OSError (TimeoutError at the deadline), Refused, Stopped."""
         if self._edition != self.config.edition:
             self._read_config()
         if not self._stale:

@@ -122,7 +122,7 @@ class Client:
     def health(self, endpoint: str, until: float, found: dict[str, Any]) -> None:
         """Put what a member reports of itself into `found`: reachable, version, leader, latency, error.
 
-        Raises as Endpoints.get, and KeyError, TypeError, ValueError for an answer that makes no sense.
+        Raises as Endpoints.get, and as v3's health() for an answer that makes no sense.
         """
         began = time.monotonic()
         _, body = self._endpoints.get(endpoint, "/version", until)

@@ -119,7 +119,7 @@ class Config:
 
 
 def parse(path: str, data: bytes) -> Config:
-    """Check the contents of the file at path, which is for messages only. Raises Refused: a line a fault."""
+    """Check these contents of the file at path, of which only the mode is read here. Raises Refused: a line a fault."""
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
         lines = _lines(data.decode())

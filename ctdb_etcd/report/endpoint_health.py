@@ -35,7 +35,7 @@ _NONSENSE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, Rec
 def endpoints(config: Config, directory: str, waiter: Patient, log: Log) -> tuple[list[dict[str, Any]], Config]:
     """The health of each endpoint, and the configuration with only those that answer: others would only take time.
 
-    Raises Unavailable if DNS does not name them, Refused if a TLS file is unusable.
+    Raises Unavailable if DNS does not name them, Refused if a TLS file is unusable or a Python module is missing.
     """
     found = Endpoints(config, waiter, log)
     try:
