@@ -2,29 +2,23 @@
 # Copyright 2026 The ctdb-etcd authors
 """The reports of --status and --check as text for people.
 
-The first line holds all that a monitoring system shows. Colours appear only on a terminal, and not under NO_COLOR; no
-text from etcd can move the cursor.
+The first line holds all that a monitoring system shows. No text from etcd can move the cursor.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
 from ..log import printable
 from .status import who
 
 _VERDICTS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
-_GREEN, _YELLOW, _RED, _DIM = 32, 33, 31, 2
-_LEVELS = {"ok": ("ok", _GREEN), "warning": ("WARNING", _YELLOW), "fault": ("FAULT", _RED)}
+_LEVELS = {"ok": "ok", "warning": "WARNING", "fault": "FAULT"}
 
 
 def status(report: dict[str, Any]) -> str:
     """The text of a report of status.Status."""
-    code = report["exit"]
-    colour = (_GREEN, _YELLOW, _RED, _RED)[code]
-    lines = [f"{_coloured(colour, _VERDICTS[code])}: {_plain(report['summary'])}"]
+    lines = [f"{_VERDICTS[report['exit']]}: {_plain(report['summary'])}"]
     lines += [_field("problem", text) for text in report["problems"] if text not in report["summary"]]
     if report["lock"]:
         lock = report["lock"]
@@ -44,9 +38,8 @@ def check(report: dict[str, Any]) -> str:
     width = max((len(item["item"]) for item in report["items"]), default=0)
     lines = []
     for item in report["items"]:
-        word, colour = _LEVELS[item["level"]]
-        lines.append(f"{_coloured(colour, word.ljust(7))}  {item['item'].ljust(width)}  {_plain(item['text'])}")
-    lines.append(_coloured(_RED if report["exit"] else _GREEN, report["summary"]))
+        lines.append(f"{_LEVELS[item['level']].ljust(7)}  {item['item'].ljust(width)}  {_plain(item['text'])}")
+    lines.append(report["summary"])
     return "\n".join(lines) + "\n"
 
 
@@ -74,7 +67,6 @@ def _endpoints(endpoints: list[dict[str, Any]]) -> list[str]:
     lines = []
     for at, (row, endpoint) in enumerate(zip(rows, endpoints)):
         cells = [cell.ljust(width) for cell, width in zip(row, widths)]
-        cells[1] = _coloured(_GREEN if endpoint["healthy"] else _RED, cells[1])
         lines.append(_field("endpoints" if at == 0 else "", "") + "  ".join(cells).rstrip())
         for text in (endpoint["error"], endpoint["note"]):
             if text and endpoint["reachable"]:
@@ -99,7 +91,7 @@ def _row(endpoint: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _field(name: str, text: str) -> str:
-    return _coloured(_DIM, name.ljust(11)) + _plain(text)
+    return name.ljust(11) + _plain(text)
 
 
 def _duration(seconds: float) -> str:
@@ -113,9 +105,3 @@ def _duration(seconds: float) -> str:
 def _plain(text: str) -> str:
     # A bar would end a monitoring system's text.
     return printable(text).replace("|", "/")
-
-
-def _coloured(colour: int, text: str) -> str:
-    if not text.strip() or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return text
-    return f"\033[{colour}m{text}\033[0m"

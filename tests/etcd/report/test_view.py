@@ -7,7 +7,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import pty
 import shlex
 import shutil
 import subprocess
@@ -229,30 +228,6 @@ def test_a_missing_file_is_reported_in_json_too(tmp_path):
     status, check = both(tmp_path / "missing")
     assert (status["exit"], check["exit"]) == (3, 1)
     assert "No such file" in status["summary"] and "No such file" in check["items"][0]["text"]
-
-
-@BOTH
-@pytest.mark.parametrize(
-    "args, env, coloured",
-    [
-        ([], {}, True),
-        ([], {"NO_COLOR": ""}, True),
-        ([], {"NO_COLOR": "1"}, False),
-        (["--json"], {}, False),
-    ],
-)
-def test_colours_are_used_only_at_a_terminal_without_no_color(etcd, helper_conf, command, args, env, coloured):
-    ours, theirs = pty.openpty()
-    with os.fdopen(ours, "rb", 0) as terminal:
-        argv = [PROGRAM, "-c", str(helper_conf()), command, *args]
-        subprocess.run(argv, stdout=theirs, env={"PATH": PATH, **env}, timeout=20, check=False)
-        text = os.read(terminal.fileno(), 65536)
-        os.close(theirs)
-    # The colour of a free lock (--status) or of a good result (--check).
-    wanted = b"\033[33mWARNING\033[0m" if command == "--status" else b"\033[32mok"
-    assert (wanted in text) == coloured and (b"\033" in text) == coloured
-    piped = subprocess.run(argv, capture_output=True, env={"PATH": PATH, **env}, timeout=20, check=False)
-    assert b"\033" not in piped.stdout and piped.stderr == b""
 
 
 @pytest.mark.v2
