@@ -82,7 +82,7 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
         log.error(warning)
     for note in config.notes:
         log.info(note)
-    watch = process.Watch(parent)
+    waiter = process.HelperWaiter(parent)
     deadline = started + config.acquire_timeout
     latest = deadline + hold.LAST_CHANCE
     # testparm runs meanwhile.
@@ -91,18 +91,18 @@ def _work(arguments: list[str], parent: int, started: float, status: Status, log
     if not name:
         from .ctdb import cluster_name
 
-        name = cluster_name.find(testparm, watch, deadline)
+        name = cluster_name.find(testparm, waiter, deadline)
 
     def ask_pnn() -> Callable[[], int | None]:
         from .ctdb import commands
 
-        return commands.node_number(watch, latest)
+        return commands.node_number(waiter, latest)
 
     nonce = os.urandom(8).hex()
     holder = Holder(config.lock_ttl, config.refresh, nonce, ask_pnn)
-    contender = Contender(holder, NonceFile(name, nonce), process.elects(parent), latest, watch, log)
-    lock = open_lock(config, name, _elsewhere, watch, log)
-    hold.run(config.refresh, lock, contender, deadline, watch, status, log)
+    contender = Contender(holder, NonceFile(name, nonce), process.elects(parent), latest, waiter, log)
+    lock = open_lock(config, name, _elsewhere, waiter, log)
+    hold.run(config.refresh, lock, contender, deadline, waiter, status, log)
 
 
 def _elsewhere() -> str:

@@ -3,7 +3,7 @@
 """Waits that end at a deadline and can be interrupted.
 
 A deadline is a moment on the monotonic clock, in seconds. All code that waits is given a Waiter: in the helper it is
-ctdb.process.Watch, which signals and the parent's death interrupt; in reports it is Patient, which only time ends.
+ctdb.process.HelperWaiter, which signals and the parent's death interrupt; in reports Patient, which only time ends.
 """
 
 from __future__ import annotations

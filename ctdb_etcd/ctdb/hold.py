@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..lock.open import Lock
     from ..lock.takeover import Contender
     from ..log import Log
-    from .process import Status, Watch
+    from .process import HelperWaiter, Status
 
 # CTDB 4.22 and others ban a node whose helper answers anything but `0` later than 5 s after the election began
 # (Samba's bugs 15892 and 16152). So every answer but `0` comes within acquire_timeout and half a second, 4.5 s by
@@ -45,7 +45,7 @@ _LAST_LINE = 1.5
 
 
 def run(
-    refresh: float, lock: Lock, contender: Contender, deadline: float, watch: Watch, status: Status, log: Log
+    refresh: float, lock: Lock, contender: Contender, deadline: float, waiter: HelperWaiter, status: Status, log: Log
 ) -> None:
     """Take the lock, report to CTDB, and hold the lock, renewed every `refresh` seconds, until its end.
 
@@ -55,11 +55,11 @@ def run(
     try:
         lock.look(contender, deadline)
         grant = lock.take(contender, contender.latest)
-        watch.check()
+        waiter.check()
         # Nothing that can wait may come between this and the character.
         fence = Fence(grant)
         status.write(HOLDING)
-        watch.fence = fence
+        waiter.fence = fence
         gc.enable()
         took = time.monotonic() - began
         log.info(
@@ -69,10 +69,10 @@ def run(
             contender.nonce_file.leave()
         except OSError as error:
             log.info(f"after a kill the lock is free only when its lease ends: {error}")
-        _hold(refresh, lock, grant, fence, watch, log)
+        _hold(refresh, lock, grant, fence, waiter, log)
     except Contended as contention:
         status.write(CONTENTION)
-        _release_lock(lock, contender, watch, log)
+        _release_lock(lock, contender, waiter, log)
         who = describe(str(contention))
         log.info(f"contention: {lock} is held by {who}; asked {lock.endpoint}, {time.monotonic() - began:.3f} s")
     except Lost as loss:
@@ -83,39 +83,39 @@ def run(
             status.write(TIMEOUT)
         log.error(f"lost {lock} at {lock.endpoint} after {time.monotonic() - began:.0f} s: {loss}")
         # What is left of it must not wait for its lease's end.
-        _release_lock(lock, contender, watch, log)
+        _release_lock(lock, contender, waiter, log)
     except (Unavailable, Refused) as failure:
         # First: CTDB waits for the character.
         status.write(TIMEOUT if isinstance(failure, Unavailable) else ERROR)
         log.error(str(failure))
-        _release_lock(lock, contender, watch, log)
+        _release_lock(lock, contender, waiter, log)
     except Stopped as stop:
         # First: somebody else may hold as soon as the release has reached etcd, and its answer may come late.
         status.end()
-        _release_lock(lock, contender, watch, log)
+        _release_lock(lock, contender, waiter, log)
         done = f"released {lock} at {lock.endpoint}" if status.written else f"did not take {lock}"
         log.info(f"{done} after {time.monotonic() - began:.0f} s: {stop}")
     except Exception as error:
         # A bug, which main() reports; the lock must not wait for its lease's end because of it.
         status.fail(error)
-        _release_lock(lock, contender, watch, log)
+        _release_lock(lock, contender, waiter, log)
         raise
 
 
-def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, watch: Watch, log: Log) -> None:
+def _hold(refresh: float, lock: Lock, grant: Grant, fence: Fence, waiter: HelperWaiter, log: Log) -> None:
     early = False
     while True:
         if early:
-            watch.rest({}, time.monotonic() + min(refresh - grant.age(), _DEAF))
+            waiter.rest({}, time.monotonic() + min(refresh - grant.age(), _DEAF))
         events = lock.changes(time.monotonic() + min(refresh - grant.age(), _WATCH))
         early = False
         while not early and (left := refresh - grant.age()) > 0:
-            early = watch.rest(events, time.monotonic() + min(left, ASLEEP))
-        grant = _renew(lock, fence, watch, log)
+            early = waiter.rest(events, time.monotonic() + min(left, ASLEEP))
+        grant = _renew(lock, fence, waiter, log)
         fence.arm(grant)
 
 
-def _renew(lock: Lock, fence: Fence, watch: Watch, log: Log) -> Grant:
+def _renew(lock: Lock, fence: Fence, waiter: HelperWaiter, log: Log) -> Grant:
     """Try until the lock is renewed. Raises Lost when no time is left."""
     reason = logged = ""
     while True:
@@ -133,11 +133,11 @@ def _renew(lock: Lock, fence: Fence, watch: Watch, log: Log) -> Grant:
             if reason != logged and fence.left() > _LAST_LINE:
                 logged = reason
                 log.error(f"{lock} is not renewed, {fence.left():.1f} s left: {logged}")
-            rest(watch, min(deadline, time.monotonic() + _RETRY))
+            rest(waiter, min(deadline, time.monotonic() + _RETRY))
 
 
-def _release_lock(lock: Lock, contender: Contender, watch: Watch, log: Log) -> None:
-    watch.release()
+def _release_lock(lock: Lock, contender: Contender, waiter: HelperWaiter, log: Log) -> None:
+    waiter.release()
     # The kernel timer may leave less time, and two locks share it.
     most = signal.getitimer(signal.ITIMER_REAL)[0] or _RELEASE
     try:

@@ -95,7 +95,7 @@ class Status:
             try:
                 os.write(1, character.encode())
             except OSError:
-                pass  # nobody reads it any more; the watch on stdout notices that too
+                pass  # nobody reads it any more; HelperWaiter notices that too
 
     def fail(self, error: Exception) -> None:
         """Answer CTDB after any error: write the character, or end stdout after `0`."""
@@ -110,7 +110,7 @@ class Status:
         os.dup2(2, 1)
 
 
-class Watch:
+class HelperWaiter:
     """The helper's Waiter: a signal, the parent's death and a stdout without a reader interrupt it.
 
     A request under way at that moment may take _GRACE more seconds; then, and at every new request, Stopped is

@@ -105,7 +105,7 @@ class Clock:
 
 
 class Waiter:
-    """A Waiter (and a helper's Watch) over a Clock: the events that it waits for never come, unless planned."""
+    """A Waiter (and a HelperWaiter) over a Clock: the events that it waits for never come, unless planned."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

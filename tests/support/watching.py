@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright 2026 The ctdb-etcd authors
-"""A real Watch over a fake clock, with a real parent process that a test can end.
+"""A real HelperWaiter over a fake clock, with a real parent process that a test can end.
 
 A test module assigns the fixtures to names of its own: `clock, parent, watch = clock_fixture, ...`.
 """
@@ -14,7 +14,7 @@ from typing import Iterator, Tuple
 
 import pytest
 
-from ctdb_etcd.ctdb.process import Watch
+from ctdb_etcd.ctdb.process import HelperWaiter
 
 from .fakes import Clock, Poll
 from .forks import fork
@@ -57,11 +57,11 @@ def parent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
 
 
 @pytest.fixture
-def watch(clock: Clock, parent: Parent) -> Iterator[Watch]:
-    """Yield a Watch, and then undo its changes to this process."""
+def watch(clock: Clock, parent: Parent) -> Iterator[HelperWaiter]:
+    """Yield a HelperWaiter, and then undo its changes to this process."""
     before = {number: signal.getsignal(number) for number in ENDING}
     opened = set(os.listdir("/proc/self/fd"))
-    yield Watch(parent.pid)
+    yield HelperWaiter(parent.pid)
     signal.set_wakeup_fd(-1)
     for number, handler in before.items():
         signal.signal(number, handler)

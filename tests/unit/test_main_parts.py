@@ -160,7 +160,7 @@ class Parts:
     def __init__(self, monkeypatch, tmp_path):
         self.path, self.log, self.given = tmp_path / "x.conf", Log(), {}
         self.watch, self.lock = object(), object()
-        monkeypatch.setattr(process, "Watch", self._record("watch", self.watch))
+        monkeypatch.setattr(process, "HelperWaiter", self._record("watch", self.watch))
         monkeypatch.setattr(process, "elects", self._record("elects", "electing"))
         monkeypatch.setattr(hold, "run", self._record("run", None))
         monkeypatch.setattr(lock_open, "load", self._record("load", None))

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from ctdb_etcd.ctdb import process
-from ctdb_etcd.ctdb.process import Watch
+from ctdb_etcd.ctdb.process import HelperWaiter
 from ctdb_etcd.errors import Stopped
 from tests.support.forks import in_child
 from tests.support.watching import ENDING, clock as clock_fixture, parent as parent_fixture, pipe as pipe_fixture
@@ -102,7 +102,7 @@ def test_closed_reader_of_stdout_ends_the_helper():
     def child():
         reader, writer = os.pipe()
         os.dup2(writer, 1)
-        watch = Watch(os.getppid())
+        watch = HelperWaiter(os.getppid())
         watch.check()
         os.close(reader)
         try:
