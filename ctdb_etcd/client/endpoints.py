@@ -180,8 +180,6 @@ class Endpoints:
                 yield connection
             finally:
                 connection.close()
-        except ConnectFailed as error:
-            raise error.reasons[endpoint] from None
         except OSError as error:
             raise self.explain(error, endpoint, until) from None
 
@@ -192,6 +190,8 @@ class Endpoints:
 
     def explain(self, error: Exception, endpoint: str, until: float) -> Exception:
         """Return the error of a new connection in words that say what to do, if it is known what. Raises Stopped."""
+        if isinstance(error, ConnectFailed):
+            return error.reasons[endpoint]
         if not self._tls:
             # What etcd 3.4 does at a port for https only: it closes the connection, or sometimes resets it.
             reset = isinstance(error, ConnectionResetError)

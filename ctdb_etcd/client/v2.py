@@ -16,7 +16,6 @@ import etcd
 
 from ..errors import EndpointRefused, LockError, Refused, Stopped, Unavailable
 from .endpoints import NO_LEADER, Endpoints
-from .race import ConnectFailed
 from .retry import Retry, reason, share
 from .v2_http import Http
 
@@ -173,7 +172,8 @@ class Client:
         if isinstance(error, LockError):
             return error
         if isinstance(error, etcd.EtcdConnectionFailed):
-            return self._explain(error.cause, endpoint, until)
+            explained = self._endpoints.explain(error.cause, endpoint, until)
+            return explained if isinstance(explained, LockError) else Unavailable(reason(explained))
         if isinstance(error, etcd.EtcdInsufficientPermissions):
             path = f"{self._config.lock_prefix}/{self._config.locks_dir}/NAME*"
             return Refused(
@@ -187,12 +187,6 @@ class Client:
         if isinstance(error, etcd.EtcdException):
             return Unavailable(f"etcd reports: {text}")
         return Unavailable(f"etcd's answer makes no sense: {type(error).__name__}")
-
-    def _explain(self, error: Exception, endpoint: str, until: float) -> Exception:
-        if isinstance(error, ConnectFailed):
-            return Unavailable(reason(error.reasons[endpoint]))
-        explained = self._endpoints.explain(error, endpoint, until)
-        return explained if isinstance(explained, LockError) else Unavailable(reason(explained))
 
 
 def _for_latin_1(text: str) -> str:
