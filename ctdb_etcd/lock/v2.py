@@ -23,7 +23,7 @@ from typing import Any, Callable
 import etcd
 
 from ..client.v2 import Client, Unanswered
-from ..client.v3_answers import is_int64
+from ..client.v3_answers import is_int64, items, mapping
 from ..errors import Contended, Lost, Refused, Unavailable
 from ..fence import Grant, now
 from ..log import Log
@@ -126,7 +126,7 @@ class Lock:
 
     def members(self, deadline: float) -> list[list[str]]:
         members = self._client.call("members", lambda client: client.members, deadline).values()
-        return [[str(url) for url in member.get("clientURLs") or []] for member in members]
+        return [[str(url) for url in items(mapping(member).get("clientURLs") or [])] for member in members]
 
     def keys(self, deadline: float, most: int) -> tuple[list[Key], str]:
         return self._keys(deadline)[:most], ""

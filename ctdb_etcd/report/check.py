@@ -163,7 +163,7 @@ class _Trial:
     def _step(self, item: str, attempt: Callable[[], object]) -> bool:
         try:
             attempt()
-        except (LockError, TypeError, ValueError) as error:
+        except LockError as error:
             # The first call logs in.
             at_login = self._config.username and self._client.logged_in is False and isinstance(error, Refused)
             failed = "login" if at_login else item
@@ -192,7 +192,7 @@ class _Trial:
             return
         try:
             one_etcd.confirm(self._to_confirm, elsewhere, self._lock, time.monotonic() + _CALL)
-        except (LockError, TypeError, ValueError) as error:
+        except LockError as error:
             self._check.note("fault", "cluster", str(error))
         else:
             self._check.note("ok", "cluster", "all endpoints that answer are of one etcd cluster")

@@ -122,7 +122,7 @@ class Status:
             self.problem(CRITICAL, str(failure), first=True)
         except Refused as refusal:
             self.problem(UNKNOWN, str(refusal), first=True)
-        except (LockError, TypeError, ValueError) as error:
+        except LockError as error:
             self.problem(CRITICAL, f"etcd's answer makes no sense: {type(error).__name__}")
         self._name_holder(found)
 

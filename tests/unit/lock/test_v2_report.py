@@ -91,6 +91,12 @@ def test_members_are_lists_of_the_urls_that_they_have_for_clients(rig):
     assert rig.wire.requests[0].deadline == deadline
 
 
+def test_member_whose_urls_are_not_a_list_makes_no_sense(rig):
+    rig.etcd.members = [{"id": "1", "clientURLs": 5}]
+    with pytest.raises(Unavailable, match="makes no sense"):
+        rig.lock.members(rig.deadline)
+
+
 def test_keys_are_listed_in_order_and_up_to_the_requested_number(rig):
     for number in (3, 1, 2):
         rig.etcd.put(rig.key(number), str(number), 9)
