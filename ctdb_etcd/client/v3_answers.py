@@ -40,7 +40,7 @@ _MESSAGES = (
     ("authentication is not enabled", AuthDisabled, ""),
     ("Not Found", EndpointRefused, "the v3 API is not served: this needs etcd 3.4 or later"),
 )
-# What else it says to a login.
+# Other messages that may be quoted from the answer to a login.
 _AT_LOGIN = (
     *("no leader", "leader changed", "request timed out", "too many requests", "rpc not supported for learner"),
     *("server stopped", "transport is closing", "client connection is closing", "connection error"),

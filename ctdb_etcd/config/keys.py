@@ -213,7 +213,7 @@ def _timing(ttl: int, refresh: float, read_timeout: float) -> list[tuple[str, st
     if fits(ttl, refresh, one_try):
         return []
     longer = next(f"lock_ttl = {n}" for n in itertools.count(ttl) if fits(n, refresh, one_try))
-    # Values to lower, by as little as possible: what is not lower is not good.
+    # The largest values that fit; none of them is above the present one, which does not.
     tenths = [tenth / 10 for tenth in range(2, 18000)]
     more_often = [f"refresh = {n:g}" for n in tenths if fits(ttl, n, one_try)]
     quicker = [f"read_timeout = {n:g}" for n in tenths if fits(ttl, refresh, n)]

@@ -94,7 +94,7 @@ class Config:
                 return False
             found = vars(parse(self._path, data))
         except Refused as refusal:
-            # There may never have been one.
+            # A default file that did not exist at the start may still be missing.
             if self._data:
                 self._log_once(f"going on with what the file said before: {refusal}")
             return False

@@ -94,7 +94,7 @@ def _is_number(found: object) -> bool:
 
 
 def _is_seconds(found: object) -> bool:
-    # So that nan is not, and no arithmetic with it can fail.
+    # False for nan and inf too, so no arithmetic with it can fail.
     return type(found) in (int, float) and 0 < found <= _SECONDS_MAX  # type: ignore[operator]
 
 

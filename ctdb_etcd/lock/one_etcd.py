@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Seconds for the other endpoints to answer, all at one time.
 _ANSWER_TIME = 0.5
-# Of these, what they have at the deadline too: nobody may hold because no time was left to ask.
+# The least they have, even at the deadline: nobody may hold because no time was left to ask.
 _LEAST_TIME = 0.1
 
 
