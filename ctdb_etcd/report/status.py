@@ -14,7 +14,7 @@ import time
 
 from .. import __version__
 from ..client.endpoints import Endpoints
-from ..errors import LockError, Refused, Unavailable
+from ..errors import LockError, Refused
 from ..lock.open import apis_in_use, open_api
 from . import endpoint_health, lock_keys
 
@@ -70,7 +70,7 @@ class Status:
             self.report["lock"] = {"name": name, "name_from": subject.name_from, "path": directory, "api": config.api}
         try:
             self.report["endpoints"], config = endpoint_health.endpoints(config, directory, waiter, self._log)
-        except (Unavailable, Refused) as failure:
+        except LockError as failure:
             self.problem(UNKNOWN, str(failure))
             return
         self._judge_endpoints()
@@ -118,12 +118,8 @@ class Status:
                     self.problem(CRITICAL, f"etcd commits nothing: {why}", first=True)
                     break
             self._read = True
-        except Unavailable as failure:
-            self.problem(CRITICAL, str(failure), first=True)
-        except Refused as refusal:
-            self.problem(UNKNOWN, str(refusal), first=True)
-        except LockError as error:
-            self.problem(CRITICAL, f"etcd's answer makes no sense: {type(error).__name__}")
+        except LockError as failure:
+            self.problem(UNKNOWN if isinstance(failure, Refused) else CRITICAL, str(failure), first=True)
         self._name_holder(found)
 
     def _name_holder(self, found: list[list[dict[str, Any]]]) -> None:
