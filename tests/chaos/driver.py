@@ -261,6 +261,9 @@ class Driver(threading.Thread):
 
     def _time_goes_by(self, now: float) -> None:
         for node in self.nodes:
+            # Whatever has ended it: the fault "ctdbd killed", or the OOM killer.
+            if self._taking and not node.channel and not node.down and "memory" not in node.under:
+                self.boot(node)
             for run in list(node.runs.values()):
                 if not run.asked and (now > run.deadline or not self._taking):
                     run.ask()

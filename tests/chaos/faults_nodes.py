@@ -16,7 +16,7 @@ from tests.support.helper import full_pipe
 
 from .groups import CPU, FREEZER, MEMORY
 from .nemesis import LONG, World, fault
-from .nodes import FakeNode, Run
+from .nodes import Run
 
 
 @fault("helper killed", 3)
@@ -94,15 +94,13 @@ def freeze_node(world: World) -> Optional[str]:
         world.under.discard(f"{node.name} frozen")
         return None
     node.stopped_since = since
-    spans: list[list[Optional[float]]] = []
     for run in list(node.runs.values()):
-        spans.append([since, None])
-        run.operation.stops.append(spans[-1])
+        run.operation.stops.append([since, None])
 
     def thaw() -> None:
         now = time.monotonic()
         node.stopped_since = None
-        for operation in world.record.operations[-200:]:
+        for operation in world.record.operations:
             for span in operation.stops:
                 if span[0] == since and operation.node == node.name:
                     span[1] = now
@@ -136,15 +134,9 @@ def squeeze_node(world: World) -> Optional[str]:
     def relieve() -> None:
         groups.off(MEMORY)
         node.under.remove("memory")
-        world.driver.do(lambda: _boot_if_dead(world, node))
 
     world.undo(world.random.uniform(0.1, 2), relieve, f"{node.name} memory")
     return node.name
-
-
-def _boot_if_dead(world: World, node: FakeNode) -> None:
-    if node.ctdbd and node.ctdbd.poll() is not None and f"{node.name} ctdbd" not in world.under:
-        world.driver.boot(node)
 
 
 @fault("ctdbd killed", 2)
@@ -155,11 +147,13 @@ def kill_ctdbd(world: World) -> Optional[str]:
         return None
     for run in list(node.runs.values()):
         run.operation.asked.append("parent")
+    node.down = True
     node.ctdbd.kill()
-    node.ctdbd.wait(5)
+    # One hundredth of a processor, shared with its helpers, is little for the end of a process: seconds were seen.
+    node.ctdbd.wait(60)
 
     def boot() -> None:
-        world.driver.do(lambda: world.driver.boot(node))
+        node.down = False
 
     world.undo(world.random.uniform(0.05, 1), boot, f"{node.name} ctdbd")
     return node.name
@@ -232,7 +226,7 @@ def hog_processor(world: World) -> Optional[str]:
     def end() -> None:
         for hog in hogs:
             hog.kill()
-            hog.wait(5)
+            hog.wait(60)
 
     world.undo(world.random.uniform(0.2, 1.5), end, "processor")
     return "all"

@@ -186,11 +186,12 @@ def _end(world: World) -> None:
                 left.signal(signal.SIGKILL)
     # The key of a killed helper stays until its lease ends, and a new leader of etcd lengthens leases.
     try:
-        wait_until(lambda: world.etcd.left() == [], "the leases' end", timeout=record.ttl + 5, pause=0.2)
+        wait_until(lambda: world.etcd.left() == [], "the leases' end", timeout=2 * record.ttl + 20, pause=0.2)
     except AssertionError:
         in_etcd = world.etcd.left()
         record.left += ["what is in etcd is unknown: it does not answer"] if in_etcd is None else in_etcd
     time.sleep(0.3)
+    assert world.network.delays, "the process that delays packets has ended"
     world.driver.finish()
     if world.driver.error:
         raise world.driver.error

@@ -134,7 +134,7 @@ class World:
             self._agenda = [entry for entry in self._agenda if not isinstance(entry[1], _Skippable)]
         self.under.clear()
         if any(fault.kind == ALARM for fault in self.record.faults):
-            wait_until(lambda: self.etcd.silence_all() is False, "the end of etcd's alarms", 15, pause=0.05)
+            wait_until(lambda: self.etcd.silence_all() is False, "the end of etcd's alarms", 60, pause=0.05)
 
     def _do(self, entries: list[tuple[float, Action]]) -> None:
         for entry in sorted(entries, key=lambda e: e[0]):

@@ -46,6 +46,11 @@ class Network:
         self._delays = subprocess.Popen([sys.executable, "-m", "tests.chaos.delay"], stdout=subprocess.PIPE)
         assert self._delays.stdout and self._delays.stdout.readline() == b"ready\n"
 
+    @property
+    def delays(self) -> bool:
+        """Whether packets are still delayed: without the process the kernel would let them pass."""
+        return self._delays.poll() is None
+
     def add(self, host: str) -> None:
         """Create a host, with no process on it."""
         self._hosts.append(host)

@@ -71,6 +71,7 @@ class FakeNode:
         self.stopped_since: Optional[float] = None  # when all of its processes were stopped
         self.channel: Optional[socket.socket] = None
         self.ctdbd: Optional[subprocess.Popen[bytes]] = None
+        self.down = False  # ctdbd is dead, and stays so for now
         self.runs: dict[int, Run] = {}
         self.starting: dict[int, tuple[str, float, int]] = {}
         self.next_take = 0.0

@@ -47,7 +47,7 @@ def test_holder_that_outlives_its_key_is_found_without_an_overlap():
 
 def test_a_stopped_holder_does_not_count_until_it_is_continued():
     assert broken(two_holders(first_eof=14.01, stops=[[9.0, 14.0]], code=-14)) == []
-    assert broken(two_holders(first_eof=16.5, stops=[[9.0, 14.0]], code=-14)) == ["gone before the key", "no two hold"]
+    assert broken(two_holders(first_eof=19.5, stops=[[9.0, 14.0]], code=-14)) == ["gone before the key", "no two hold"]
 
 
 def test_stopped_holder_that_does_not_end_by_its_timer_is_found():
@@ -60,6 +60,16 @@ def test_holder_that_outlives_a_key_removed_by_the_nemesis_is_found():
     assert broken(record) == []
     record.operations[0].eof = 13.6
     assert broken(record) == ["gone before the key"]
+
+
+@pytest.mark.parametrize("gone, eof", [(10.5, 10.0), (8.5, 8.6), (6.2, 8.4)], ids=["never", "late", "cut off"])
+def test_removal_without_an_answer_counts_from_the_end_of_the_key(gone, eof):
+    record = two_holders(first_eof=eof)
+    record.changes[1].seen = gone
+    record.removals = [Removal(record.changes[0].key, 5.0, float("inf"))]
+    assert broken(record) == []
+    record.operations[0].eof = gone + 3.1
+    assert "gone before the key" in broken(record)
 
 
 def test_an_overlap_of_sambas_helper_is_listed_separately():
