@@ -17,9 +17,12 @@ import subprocess
 import time
 from typing import Any, Optional, Sequence
 
+from . import release
 from .machine import ENOUGH, PDEATHSIG, Port, Scratch, wait_until
 from .member import Member, Tls
 from .process import Watched
+
+NO_KEY = 100  # v2's errorCode
 
 
 class LockProcess(Watched):
@@ -224,7 +227,12 @@ class Etcd:
     def keys_v2(self, directory: str) -> list[dict[str, Any]]:
         """Return the keys in a directory of the v2 API, lowest first: key, value, createdIndex."""
         path = f"/v2/keys{directory.rstrip('/')}?quorum=true&recursive=true&sorted=true"
-        nodes = self.running[0].request("GET", path).get("node", {}).get("nodes", [])
+        member = self.running[0]
+        answer = member.request("GET", path)
+        # Without an answer nothing is known. Where v2 is not served, nothing is there.
+        served = set(release.v2_flags()) & set(member.extra_args)
+        assert not served or "node" in answer or answer.get("errorCode") == NO_KEY, f"{member.name}: {answer}"
+        nodes = answer.get("node", {}).get("nodes", [])
         return [{name: node[name] for name in ("key", "value", "createdIndex")} for node in nodes]
 
     def revision(self) -> int:

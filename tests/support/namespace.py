@@ -215,8 +215,14 @@ class NamespaceEtcd:
         self.ctl("member", "remove", number)
         self.kill_member(port)
         added = f"etcd{new}", f"--peer-urls=http://127.0.0.1:{new + 1}"
-        # etcd refuses this until all members have been connected to each other for 5 s.
-        wait_until(lambda: "added to cluster" in self.ctl("member", "add", *added, check=False), "a member to add")
+
+        def is_added() -> bool:
+            # etcd refuses this until all members have been connected to each other for 5 s. What had no answer in time
+            # may have been done.
+            answer = self.ctl("member", "add", *added, check=False)
+            return "added to cluster" in answer or "already exists" in answer
+
+        wait_until(is_added, "a member to add")
         self.ports.insert(at, new)
         self.start_member(new)
         self.wait_healthy()

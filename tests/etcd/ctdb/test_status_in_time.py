@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import pytest
 
 from tests.support import kinds
 from tests.support.helper import PATH, Helper, crash
-from tests.support.machine import wait_until
+from tests.support.machine import end, spawn, wait_until
 from tests.support.names import Names
 from tests.support.proxy import Proxy
 
@@ -31,11 +30,10 @@ def helper_conf(helper_conf):
 @pytest.fixture
 def busy():
     """Run two loops that leave each processor half of its time."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    loops = [spawn([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
     yield
     for loop in loops:
-        loop.kill()
-        loop.wait()
+        end(loop)
 
 
 @pytest.fixture
