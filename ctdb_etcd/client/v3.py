@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from select import POLLIN
+from select import POLLIN, POLLOUT
 
 from ..errors import EndpointRefused, LockError, PermissionDenied, Refused, Stopped, Unauthenticated, Unavailable
 from . import login
@@ -95,7 +95,11 @@ class Client:
             except (OSError, LockError) as error:
                 self._log.debug(f"watch: none at {self.endpoint}: {reason(error)}")
         connections = [self._watch, self._connection if self._connection and self._connection.usable else None]
-        return {connection.fileno(): POLLIN for connection in connections if connection}
+        events = {connection.fileno(): POLLIN for connection in connections if connection}
+        if self._watch and self._watch.has_more():
+            # An event came in one piece with the beginning and is read already: let the wait end at once.
+            events[self._watch.fileno()] |= POLLOUT
+        return events
 
     def _follow(self, body: dict[str, Any], until: float) -> Connection:
         """A connection of its own on which a watch has begun."""

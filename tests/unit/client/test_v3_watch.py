@@ -80,6 +80,19 @@ def test_watch_event_ends_one_rest_and_the_next_begins_a_new_watch(cluster):
     assert watch.closed and again is not watch and not idle.closed
 
 
+def test_event_in_one_piece_with_the_beginning_ends_the_rest_at_once(cluster):
+    event = chunk({"result": {"events": [{"type": "DELETE"}]}})
+    ((_, begun),) = stream()
+    cluster.a.serve = lambda path, body: [(0.0, begun + event)] if path == "/v3/watch" else fine(path, body)
+    cluster.call()
+    events = changes(cluster)
+    (watch,) = (fd for fd, event in events.items() if event & select.POLLOUT)
+    assert not cluster.network.sockets[watch].ready(select.POLLIN) and cluster.network.sockets[watch].ready(select.POLLOUT)
+    cluster.a.serve = watched()
+    cluster.call()
+    assert len(sockets(cluster, changes(cluster))) == 2 and cluster.a.paths.count("/v3/watch") == 2
+
+
 def test_watch_moves_to_the_endpoint_in_use(cluster):
     cluster.call()
     watch, _ = sockets(cluster, changes(cluster))
