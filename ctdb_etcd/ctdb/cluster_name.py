@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 
 from ..config.keys import path_component
@@ -40,6 +41,9 @@ def find(started: Command | None, waiter: Waiter, deadline: float) -> str:
         raise Unavailable(f"testparm gave no answer in {time.monotonic() - began:.1f} s: {_OWN_NAME}") from None
     if status == NOT_RUN:
         raise Refused(f"testparm cannot be run ({err}): install Samba's tools, or {_OWN_NAME}")
+    if status < 0 and not out:  # with output: we have killed it, for too much of it
+        # Such as by the kernel when memory is short: smb.conf may be right.
+        raise Unavailable(f"testparm was ended by {signal.Signals(-status).name}: {_OWN_NAME}")
     name = out.removesuffix("\n")
     if status or not name:
         reason = " ".join(err.split()[-30:]) or "it printed nothing"

@@ -67,11 +67,12 @@ def serves_v2_now(directory: str, endpoints: Endpoints, endpoint: str, deadline:
 def serves_v2(directory: str, endpoints: Endpoints, endpoint: str, until: float) -> bool:
     """Whether this endpoint serves the v2 API.
 
-    A member with v2 answers with a JSON object, errors too; one without it has a plain 404. Raises OSError, and
-    LockError if the answer is neither.
+    A member with v2 answers with a JSON object that has a node or an errorCode, or, if it wants a login, only a
+    message; one without v2 has a 404. Raises OSError, and LockError if the answer is neither: a gateway in front of
+    etcd has errors in JSON, too.
     """
     status, body = endpoints.impatient().get(endpoint, f"{endpoints.config.version_prefix}/keys{directory}", until)
-    if body.lstrip().startswith(b"{"):
+    if body.lstrip().startswith(b"{") and (b'"node"' in body or b'"errorCode"' in body or status == 401):
         return True
     if status == 404:
         return False

@@ -118,6 +118,14 @@ def test_a_missing_testparm_is_named_with_what_to_install(etcd, tmp_path):
         assert "testparm cannot be run" in helper.stderr and "install Samba's tools" in helper.stderr
 
 
+def test_testparm_that_the_kernel_kills_gives_2(etcd, tmp_path):
+    env = with_testparm(tmp_path, "#!/bin/sh\nkill -KILL $$\n")
+    with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
+        assert helper.status() == "2"
+        helper.wait_exit()
+        assert "testparm was ended by SIGKILL" in helper.stderr
+
+
 @pytest.mark.slow
 def test_hanging_testparm_gives_2_and_is_killed(etcd, tmp_path):
     pid = tmp_path / "pid"

@@ -106,14 +106,27 @@ def test_answer_of_neither_api_is_an_error(status):
         answer(status, b"<html>")
 
 
-@pytest.mark.parametrize("body", [b"", b"404 page not found", b"[]", b'"x"', b"3", b"null", b"[" * 100000])
-def test_http_404_without_an_object_means_v2_is_not_served(body):
+GATEWAY = b'{"message": "no route matches", "code": 5}'
+
+
+@pytest.mark.parametrize("body", [b"", b"404 page not found", b"[]", b'["node"]', b"3", b"{}", GATEWAY, b"[" * 100000])
+def test_http_404_of_another_kind_than_v2s_means_v2_is_not_served(body):
     assert answer(404, body) is False
 
 
-@pytest.mark.parametrize("status", [200, 401, 404, 500])
-def test_any_json_object_means_v2_is_served(status):
-    assert answer(status, b'{"message": "x"}') is answer(status, b' {}') is True
+@pytest.mark.parametrize("status", [200, 403, 429, 500, 502, 503])
+def test_error_of_a_gateway_in_json_says_nothing_of_v2(status):
+    with pytest.raises(LockError, match=f"HTTP status {status}"):
+        answer(status, GATEWAY)
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_node_or_error_code_means_v2_is_served(status):
+    assert answer(status, b'{"errorCode": 300, "message": "x"}') is answer(status, b' {"node": {}}') is True
+
+
+def test_v2_that_wants_a_login_is_served():
+    assert answer(401, b'{"message": "Insufficient credentials"}') is True
 
 
 def test_the_log_names_endpoints_that_gave_no_answer(monkeypatch):
