@@ -226,26 +226,30 @@ class Lock:
         """Put our key if all of compare is true, after the operations `before`. Returns the key in front if not."""
         assert self._lease
         put = {"key": base64(self._key), "value": base64(value), "lease": self._lease.id}
+        own = {"request_range": {"key": put["key"]}}
         body = {
             "compare": compare,
-            "success": [*before, {"request_put": put}],
-            "failure": [{"request_range": {"key": put["key"]}}, {"request_range": self._oldest}],
+            "success": [*before, {"request_put": put}, own],
+            "failure": [{"request_range": self._oldest}, own],
         }
         try:
             answer = self._client.call("kv/txn", body, deadline)
         except LeaseNotFound:
             raise Lost("the lease ended before it was used") from None
-        if answer.get("succeeded"):
-            self._revision = self._seen = int64(answer.get("header"), "revision")
-            return None
-        parts = items(answer.get("responses"))
-        if len(parts) != 2:
-            raise Unavailable("etcd's answer makes no sense: not two responses")
-        mine, first = (_keys(mapping(part).get("response_range")) for part in parts)
+        parts, asked = items(answer.get("responses")), body["success" if answer.get("succeeded") else "failure"]
+        if len(parts) != len(asked):
+            raise Unavailable("etcd's answer makes no sense: not a response to each request")
+        first, mine = (_keys(mapping(part).get("response_range", {})) for part in (parts[0], parts[-1]))
+        if mine and mine[0].value != value:
+            # A clone of this machine drew the same random ID: the lease is the clone's, too.
+            self._lease = None
+            raise Contended(mine[0].value)
         if mine:
-            # An earlier try of ours had succeeded.
+            # Put by this request, or by an earlier try of it.
             self._revision = self._seen = mine[0].revision
             return None
+        if answer.get("succeeded"):
+            raise Unavailable("etcd's answer makes no sense: the key that was put is not there")
         if not first:
             raise Lost("the holder seen a moment ago is gone")
         return first[0]

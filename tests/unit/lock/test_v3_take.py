@@ -47,6 +47,17 @@ def test_two_locks_have_leases_of_their_own(rig):
     assert len(rig.etcd.leases) == 2
 
 
+def test_clone_of_this_machine_that_drew_the_same_number_is_contention_and_keeps_its_lock(rig, monkeypatch):
+    monkeypatch.setattr(os, "urandom", lambda count: b"\x11" * count)
+    rig.take()
+    clone = rig.another()
+    with pytest.raises(Contended) as contention:
+        clone.take(rig.contender_as("them"), rig.deadline)
+    clone.release(rig.deadline)
+    assert str(contention.value) == "us" and rig.values() == ["us"] and "lease/revoke" not in rig.wire.names
+    rig.refresh()
+
+
 def test_look_at_a_free_or_held_lock_is_one_request_and_no_write(rig):
     rig.look()
     rig.etcd.put(f"{rig.directory}a", "them")
@@ -154,7 +165,7 @@ def test_look_and_take_request_only_the_first_key_of_many(rig):
             attempt()
     (look,) = rig.asked("kv/range")
     (txn,) = rig.asked("kv/txn")
-    assert look.body["limit"] == txn.body["failure"][1]["request_range"]["limit"] == 1
+    assert look.body["limit"] == txn.body["failure"][0]["request_range"]["limit"] == 1
 
 
 def test_revision_of_an_abandoned_attempt_is_not_shown(rig):
