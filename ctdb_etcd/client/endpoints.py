@@ -120,6 +120,11 @@ class Endpoints:
         named = f"the SRV records of {self._domain}" if self._domain else "host"
         return named if self.config.expected_cluster_id is None else f"{named} and expected_cluster_id"
 
+    def doubt(self, *endpoints: str) -> None:
+        """These have failed: their names may have other addresses by now, whatever listens at the old ones."""
+        # The old ones are used until there is an answer: a holder must not depend on a name server.
+        self._doubtful.update(endpoints)
+
     def failed(self) -> None:
         """No endpoint answers: DNS may name others by now."""
         self._stale = self._domain is not None
@@ -153,8 +158,7 @@ class Endpoints:
             self._connected[address.endpoint] = str(address.sockaddr[0])
             return address.endpoint, sock
         except ConnectFailed as error:
-            # Its name may have another address by now; but a holder must not depend on a name server.
-            self._doubtful.update(error.reasons)
+            self.doubt(*error.reasons)
             raise ConnectFailed({**reasons, **error.reasons}) from None
 
     def secure(self, endpoint: str, sock: socket.socket, until: float) -> Connection:

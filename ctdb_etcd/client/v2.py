@@ -139,6 +139,10 @@ class Client:
         return self._order[0] if self._order else ""
 
     def _next(self) -> None:
+        failed = self._order[0]
+        self._endpoints.doubt(failed)
+        if failed in self._clients:
+            self._clients[failed].http.clear()
         self._order.append(self._order.pop(0))
 
     def _find(self, until: float) -> None:

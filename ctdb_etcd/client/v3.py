@@ -228,6 +228,7 @@ class Client:
                     # It may have closed an idle connection, which says nothing about the endpoint.
                     if kept:
                         continue
+                self._endpoints.doubt(endpoint)
                 failures[endpoint] = self._endpoints.explain(error, endpoint, until)
             if endpoint in untried:
                 untried.remove(endpoint)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import socket
 import threading
 
@@ -12,10 +13,11 @@ import pytest
 
 from ctdb_etcd.client import srv, v3
 from ctdb_etcd.client.endpoints import Endpoints
-from ctdb_etcd.errors import Unavailable
+from ctdb_etcd.errors import Refused, Unavailable
 from tests.support.conf import parse
-from tests.support.fake_network import FINE, A, B, Cluster, always, answer
+from tests.support.fake_network import FINE, A, B, Cluster, always, answer, says
 
+OTHER = {"header": {"cluster_id": "99"}}
 NUMBERS = {"m1": ("127.0.0.1", 1), "m2": ("127.0.0.2", 2)}
 
 
@@ -149,6 +151,23 @@ def test_the_address_of_an_endpoint_that_fails_is_looked_up_again(cluster, dns):
     assert dns.asked == ["m1", "m1"]
 
 
+FAULTY = [always(), always((0.0, b"SSH-2.0-x\r\n")), says("upstream is gone", 503), always((0.0, answer(200, OTHER)))]
+
+
+@pytest.mark.parametrize("serve", FAULTY, ids=["silent", "no HTTP", "gateway", "another etcd"])
+def test_address_where_something_else_listens_is_looked_up_again(cluster, dns, serve):
+    configured(cluster, "host = m1:2")
+    cluster.network.servers["127.0.0.1:2"] = cluster.c
+    cluster.call()
+    cluster.c.end_idle()
+    cluster.c.serve = serve
+    dns.hosts.update(m1="127.0.0.2")
+    with contextlib.suppress(Refused):
+        cluster.call()
+    assert cluster.call() == FINE and cluster.b.requests
+    assert dns.asked == ["m1", "m1"]
+
+
 def test_the_address_that_failed_is_looked_up_again_once(cluster, dns):
     endpoints = configured(cluster, "host = m1:1")
     cluster.a.refuse()
@@ -244,41 +263,6 @@ def test_working_endpoint_comes_first_and_the_others_follow(cluster, dns):
     names = endpoints.names()
     endpoints.prefer(names[1])
     assert endpoints.names() == [names[1], names[2], names[0]]
-
-
-# One endpoint
-
-
-def test_separate_connection_is_to_its_endpoint_and_is_closed(cluster, dns):
-    endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2")
-    status, body = endpoints.get(B, "/x", cluster.clock.now + 1)
-    assert status == 200 and cluster.b.paths == ["/x"] and not cluster.network.open()
-
-
-@pytest.mark.parametrize("how, error", [("refuse", ConnectionRefusedError), ("fall_silent", TimeoutError)])
-def test_request_to_one_endpoint_does_not_fall_back_to_another(cluster, dns, how, error):
-    endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2")
-    getattr(cluster.a, how)()
-    until = cluster.clock.now + 1
-    with pytest.raises(error):
-        endpoints.get(A, "/x", until)
-    assert cluster.clock.now <= until and not cluster.network.open() and not cluster.b.requests
-
-
-@pytest.mark.parametrize("impatient, seconds", [(True, 0.25), (False, 1)])
-def test_dead_endpoint_delays_an_impatient_caller_only_briefly(cluster, dns, impatient, seconds):
-    endpoints = configured(cluster, "host = 127.0.0.1:1, 127.0.0.2:2")
-    cluster.a.never_connect()
-    began = cluster.clock.now
-    with pytest.raises(TimeoutError, match="no connection in time"):
-        (endpoints.impatient() if impatient else endpoints).get(A, "/x", began + 1)
-    assert cluster.clock.now == began + seconds and not cluster.network.open()
-
-
-def test_impatient_caller_still_waits_for_an_answer(cluster, dns):
-    endpoints = configured(cluster, "host = 127.0.0.1:1")
-    cluster.a.serve = always((0.75, answer(200, FINE)))
-    assert endpoints.impatient().get(A, "/x", cluster.clock.now + 1)[0] == 200
 
 
 def test_dead_address_of_a_name_is_skipped(cluster, dns, monkeypatch):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,17 @@ rig = rig_fixture
 
 
 # Endpoints from DNS
+
+
+def test_name_of_an_endpoint_that_fails_is_looked_up_again(rig, monkeypatch):
+    look_up, asked = socket.getaddrinfo, []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *host, **more: asked.append(host) or look_up(*host, **more))
+    rig.v2(1)
+    assert rig.read() == rig.read() == "v" and len(asked) == 1
+    rig.a.serve = says(502, b"<html>")
+    with pytest.raises(Unavailable):
+        rig.read(1)
+    assert len(asked) > 1
 
 
 @pytest.fixture

@@ -87,7 +87,8 @@ def test_event_in_one_piece_with_the_beginning_ends_the_rest_at_once(cluster):
     cluster.call()
     events = changes(cluster)
     (watch,) = (fd for fd, event in events.items() if event & select.POLLOUT)
-    assert not cluster.network.sockets[watch].ready(select.POLLIN) and cluster.network.sockets[watch].ready(select.POLLOUT)
+    sock = cluster.network.sockets[watch]
+    assert not sock.ready(select.POLLIN) and sock.ready(select.POLLOUT)
     cluster.a.serve = watched()
     cluster.call()
     assert len(sockets(cluster, changes(cluster))) == 2 and cluster.a.paths.count("/v3/watch") == 2

@@ -161,6 +161,7 @@ class V2:
             log=Log(),
             find=lambda until: None,
             names=lambda: ["a"],
+            doubt=lambda endpoint: None,
             failed=lambda: None,
             explain=lambda error, *_: error,
         )
@@ -171,6 +172,8 @@ class V2:
 
     def begin(self, *_):
         pass
+
+    clear = begin
 
     def request(self, *_, **__):
         if not self.answers:

@@ -47,7 +47,7 @@ def test_two_locks_have_leases_of_their_own(rig):
     assert len(rig.etcd.leases) == 2
 
 
-def test_clone_of_this_machine_that_drew_the_same_number_is_contention_and_keeps_its_lock(rig, monkeypatch):
+def test_clone_that_drew_the_same_number_is_contention_and_keeps_its_lock(rig, monkeypatch):
     monkeypatch.setattr(os, "urandom", lambda count: b"\x11" * count)
     rig.take()
     clone = rig.another()
