@@ -9,6 +9,9 @@ An operation *holds* from its `0` to the end of its output, as ctdbd sees it, ex
   by SIGALRM runs no further instruction;
 - after the nemesis itself has removed its key. No program can prevent that; the holder must notice it within its lease.
 
+Listed apart, too, is what follows where a member of etcd that was stopped goes on: as a former leader it may revoke a
+lease that was renewed elsewhere (docs/DESIGN.md, "What is not promised"). The holder must notice that within a second.
+
 Samba's helper is known to break the promise: an overlap that involves it is listed separately and fails no run.
 """
 
@@ -28,6 +31,7 @@ ENDED_BY_KERNEL = (-SIGALRM, -SIGKILL)
 # s that the kernel may take to end a process by what became due during the stop: 3.5 were seen with a hundredth of a
 # processor for it and its like.
 GONE_AFTER_CONTINUING = 5.0
+FORMER_LEADER = 1.0  # s after a stop of a member of etcd in which it may revoke leases, and for a holder to notice
 LIVENESS = 6.0  # s that a takeover may take, in addition to a lease
 
 Span = tuple[float, float]
@@ -81,6 +85,15 @@ class Run:
         """Return when the key was certainly gone; infinity if it was never removed."""
         return self.removed[put.key].seen if put.key in self.removed else FOREVER
 
+    def by_former_leader(self, went: float, end: float) -> bool:
+        """Return whether a key that went may have been revoked by a former leader of etcd, and its holder ended soon.
+
+        `went` and `end` are the moments.
+        """
+        stops = [(f.began, f.ended) for f in self.record.faults if f.kind.endswith("member stopped") and f.ended]
+        went_on = [ended for began, ended in stops if ended - began > self.record.ttl / 2]
+        return end - went < FORMER_LEADER and any(0 <= went - moment < FORMER_LEADER for moment in went_on)
+
     def end(self, operation: Operation) -> float:
         return next((m for m in (operation.eof, operation.exited) if m is not None), self.record.ended)
 
@@ -123,7 +136,9 @@ def no_two_hold(run: Run) -> Iterator[Violation]:
         begin, end = max(a[0], b[0]), min(a[1], b[1])
         if one is not other and begin < end:
             text = f"{one.name} and {other.name} both held for {end - begin:.4f} s"
-            yield Violation("no two hold", begin, text, SAMBA in (one.kind, other.kind))
+            key = run.key_of(one, v2=False)
+            apart = SAMBA in (one.kind, other.kind) or key and run.by_former_leader(run.went(key), end)
+            yield Violation("no two hold", begin, text, bool(apart))
 
 
 def gone_before_the_key(run: Run) -> Iterator[Violation]:
@@ -143,7 +158,7 @@ def gone_before_the_key(run: Run) -> Iterator[Violation]:
             for _, end in run.held(operation):
                 if end > went:
                     text = f"{operation.name} still held {end - went:.3f} s after etcd let {put.key} go"
-                    yield Violation("gone before the key", went, text)
+                    yield Violation("gone before the key", went, text, run.by_former_leader(went, end))
 
 
 def every_hold_has_its_revision(run: Run) -> Iterator[Violation]:

@@ -72,6 +72,17 @@ def test_removal_without_an_answer_counts_from_the_end_of_the_key(gone, eof):
     assert "gone before the key" in broken(record)
 
 
+@pytest.mark.parametrize("began, ended, eof", [(7, 10.4, 10.6), (7, 10.4, 11.2), (3, 6, 10.6), (9, 10.4, 10.6)])
+def test_key_that_a_former_leader_of_etcd_may_have_revoked_is_listed_apart(began, ended, eof):
+    record = two_holders(first_eof=eof)
+    record.faults = [Fault("leading member stopped", "etcd1", began, ended)]
+    # It was stopped for longer than a lease can have left, and has just gone on.
+    assert (broken(record) == []) == ((began, ended) == (7, 10.4))
+    assert check(record)
+    record.operations[0].eof = 11.6
+    assert "gone before the key" in broken(record)
+
+
 def test_an_overlap_of_sambas_helper_is_listed_separately():
     record = two_holders(first_eof=12, kind=SAMBA)
     record.changes[:2] = []
