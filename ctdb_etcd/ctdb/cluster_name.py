@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import time
 
 from ..config.keys import path_component
@@ -43,7 +42,7 @@ def find(started: Command | None, waiter: Waiter, deadline: float) -> str:
         raise Refused(f"testparm cannot be run ({err}): install Samba's tools, or {_OWN_NAME}")
     if status < 0 and not out:  # with output: we have killed it, for too much of it
         # Such as by the kernel when memory is short: smb.conf may be right.
-        raise Unavailable(f"testparm was ended by {signal.Signals(-status).name}: {_OWN_NAME}")
+        raise Unavailable(f"testparm was ended by signal {-status}: {_OWN_NAME}")
     name = out.removesuffix("\n")
     if status or not name:
         reason = " ".join(err.split()[-30:]) or "it printed nothing"

@@ -107,7 +107,7 @@ def test_host_name_is_refused_if_reading_smb_conf_is_forbidden(monkeypatch):
 BAD = [
     (Command(late=True), Unavailable, "no answer in"),
     (Command(status=NOT_RUN, err="No such file"), Refused, "cannot be run \\(No such file\\)"),
-    (Command(status=-9), Unavailable, "testparm was ended by SIGKILL"),
+    (Command(status=-9), Unavailable, "testparm was ended by signal 9"),
     (Command("X" * 65537, status=-9), Refused, "gave no netbios name"),
     (Command("X\n", "broken", status=1), Refused, "broken"),
     (Command(""), Refused, "it printed nothing"),
