@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from ..errors import GrpcOnly, OtherCluster, Refused
 from ..waiting import Patient, Task
-from .http1 import Connection, Stream, exchange
+from .http1 import Connection, NotSent, Stream, exchange
 from .race import Address, ConnectFailed, race
 from .retry import reason
 
@@ -197,9 +197,12 @@ class Endpoints:
         if isinstance(error, ConnectFailed):
             return error.reasons[endpoint]
         if not self._tls:
-            # What etcd 3.4 does at a port for https only: it closes the connection, or sometimes resets it.
-            reset = isinstance(error, ConnectionResetError)
-            return OSError(f"{reason(error)}: if it speaks https, set protocol = https") if reset else error
+            # What etcd 3.4 does at a port for https only: it closes the connection, or sometimes resets it. Where an
+            # answer has come, protocol is right.
+            reset = isinstance(error, ConnectionResetError) and not isinstance(error, NotSent)
+            if reset and self.cluster == self.config.expected_cluster_id:
+                return OSError(f"{reason(error)}: if it speaks https, set protocol = https")
+            return error
         host = self.host(endpoint)[0]
         if isinstance(error, ConnectionError):
             try:
@@ -244,13 +247,15 @@ class Endpoints:
     def _candidates(self, endpoints: list[str], until: float) -> tuple[list[Address], dict[str, OSError]]:
         """The addresses known so far, and the reasons why others are not."""
         reasons: dict[str, OSError] = {}
+        before = set(self._lookups)
         for endpoint in endpoints:
             if (endpoint not in self._addresses or endpoint in self._doubtful) and endpoint not in self._lookups:
                 try:
                     self._look_up(endpoint)
                 except OSError as error:
                     reasons[endpoint] = error
-        soon = time.monotonic() + _DNS_GRACE
+        # A lookup that is under way has been waited for already.
+        soon = time.monotonic() + (_DNS_GRACE if set(self._lookups) - before else 0)
         while asked := {self._lookups[name].done: name for name in endpoints if name in self._lookups}:
             known = any(name in self._addresses for name in endpoints)
             try:

@@ -228,8 +228,8 @@ class Client:
                     # It may have closed an idle connection, which says nothing about the endpoint.
                     if kept:
                         continue
-                self._endpoints.doubt(endpoint)
                 failures[endpoint] = self._endpoints.explain(error, endpoint, until)
+                self._endpoints.doubt(endpoint)
             if endpoint in untried:
                 untried.remove(endpoint)
         self._endpoints.failed()

@@ -14,7 +14,7 @@ import time
 
 from ..client.v3_answers import base64, cluster_of, int64, items, mapping, raft_term, text
 from ..errors import Contended, LeaseNotFound, LockError, Lost, Refused, TooLong, Unavailable
-from .holder import TOO_LONG, Key, describe
+from .holder import TOO_LONG, Key, describe, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,8 +241,9 @@ class Lock:
             raise Unavailable("etcd's answer makes no sense: not a response to each request")
         first, mine = (_keys(mapping(part).get("response_range", {})) for part in (parts[0], parts[-1]))
         if mine and mine[0].value != value:
-            # A clone of this machine drew the same random ID: the lease is the clone's, too.
-            self._lease = None
+            if "nonce" in read(mine[0].value):
+                # A clone of this machine drew the same random ID: the lease is the clone's, too.
+                self._lease = None
             raise Contended(mine[0].value)
         if mine:
             # Put by this request, or by an earlier try of it.

@@ -82,7 +82,7 @@ def one_run(options: argparse.Namespace) -> int:
     print(words, flush=True)
     # No sabotage keeps every node from holding, but an overloaded machine does, so this violation proves nothing.
     bad = any(not (violation.apart or broken and violation.rule == SOMEBODY_HOLDS) for violation in violations)
-    if not (record.faults and any(operation.status[:1] == "0" for operation in record.operations)):
+    if not bad and not (record.faults and any(operation.status[:1] == "0" for operation in record.operations)):
         print("nothing was tried: without a fault, or without a holder")
         return 2
     output = options.output or (tempfile.mkdtemp(prefix=f"chaos-{options.seed}-") if bad and not broken else None)

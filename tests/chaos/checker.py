@@ -28,9 +28,10 @@ from .record import SAMBA, Change, Operation, Record, Removal
 
 FOREVER = float("inf")
 ENDED_BY_KERNEL = (-SIGALRM, -SIGKILL)
-# s that the kernel may take to end a process by what became due during the stop: 3.5 were seen with a hundredth of a
-# processor for it and its like.
-GONE_AFTER_CONTINUING = 5.0
+# s that the kernel may take, on a busy machine, to deliver what became due during the stop.
+GONE_AFTER_CONTINUING = 2.0
+# The same while a fault takes the processor: 3.5 were seen.
+GONE_WHEN_STARVED = 5.0
 FORMER_LEADER = 1.0  # s after a stop of a member of etcd in which it may revoke leases, and for a holder to notice
 LIVENESS = 6.0  # s that a takeover may take, in addition to a lease
 
@@ -88,11 +89,12 @@ class Run:
     def by_former_leader(self, went: float, end: float) -> bool:
         """Return whether a key that went may have been revoked by a former leader of etcd, and its holder ended soon.
 
-        `went` and `end` are the moments.
+        `went` and `end` are the moments. A member counts that was stopped for more than half a lease: the lease may
+        have been so old, by what this member knew.
         """
         stops = [(f.began, f.ended) for f in self.record.faults if f.kind.endswith("member stopped") and f.ended]
         went_on = [ended for began, ended in stops if ended - began > self.record.ttl / 2]
-        return end - went < FORMER_LEADER and any(0 <= went - moment < FORMER_LEADER for moment in went_on)
+        return 0 <= end - went < FORMER_LEADER and any(0 <= went - moment < FORMER_LEADER for moment in went_on)
 
     def end(self, operation: Operation) -> float:
         return next((m for m in (operation.eof, operation.exited) if m is not None), self.record.ended)
@@ -106,6 +108,12 @@ class Run:
                     return removal
         return None
 
+    def _starved(self, operation: Operation, began: float, ended: float) -> bool:
+        """Return whether a fault took the processor from the operation's node in this span."""
+        hungry = {"node starved of the processor": operation.node, "processor hogged": "all"}
+        mine = [f for f in self.record.faults if hungry.get(f.kind) == f.target]
+        return any(f.began <= ended and began <= (f.ended or FOREVER) for f in mine)
+
     def held(self, operation: Operation) -> list[Span]:
         """Return the spans in which the operation held, as defined above."""
         if operation.answered is None or operation.status[:1] != "0":
@@ -114,7 +122,8 @@ class Run:
         spans = [(operation.answered, end)]
         for began, continued in operation.stops:
             until = FOREVER if continued is None else continued
-            if operation.code in (*ENDED_BY_KERNEL, None) and until <= end <= until + GONE_AFTER_CONTINUING:
+            enough = GONE_WHEN_STARVED if self._starved(operation, until, end) else GONE_AFTER_CONTINUING
+            if operation.code in (*ENDED_BY_KERNEL, None) and until <= end <= until + enough:
                 until = end
             spans = list(_without(spans, began or 0.0, until))
         removal = self.removal(operation)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
 
 from tests.support import release
+from tests.support.etcd import NO_KEY
 from tests.support.machine import wait_until
 from tests.support.member import Member
 
@@ -20,7 +21,6 @@ from .network import Network
 from .watch_v2 import DIRECTORY
 
 PREFIX = "/_locks/"
-NO_KEY = 100  # v2's errorCode
 
 
 class StormyEtcd:

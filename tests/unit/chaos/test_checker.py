@@ -47,7 +47,16 @@ def test_holder_that_outlives_its_key_is_found_without_an_overlap():
 
 def test_a_stopped_holder_does_not_count_until_it_is_continued():
     assert broken(two_holders(first_eof=14.01, stops=[[9.0, 14.0]], code=-14)) == []
-    assert broken(two_holders(first_eof=19.5, stops=[[9.0, 14.0]], code=-14)) == ["gone before the key", "no two hold"]
+    assert broken(two_holders(first_eof=16.5, stops=[[9.0, 14.0]], code=-14)) == ["gone before the key", "no two hold"]
+
+
+@pytest.mark.parametrize("eof, found", [(18.9, False), (19.5, True)])
+def test_process_that_is_starved_of_the_processor_has_longer_to_end(eof, found):
+    record = two_holders(first_eof=eof, stops=[[9.0, 14.0]], code=-14)
+    record.faults = [Fault("node starved of the processor", "node2", 13, 19)]
+    assert broken(record)
+    record.faults[0].target = "node1"
+    assert bool(broken(record)) == found
 
 
 def test_stopped_holder_that_does_not_end_by_its_timer_is_found():
@@ -76,11 +85,18 @@ def test_removal_without_an_answer_counts_from_the_end_of_the_key(gone, eof):
 def test_key_that_a_former_leader_of_etcd_may_have_revoked_is_listed_apart(began, ended, eof):
     record = two_holders(first_eof=eof)
     record.faults = [Fault("leading member stopped", "etcd1", began, ended)]
-    # It was stopped for longer than a lease can have left, and has just gone on.
+    # It was stopped for more than half a lease, and has just gone on.
     assert (broken(record) == []) == ((began, ended) == (7, 10.4))
     assert check(record)
     record.operations[0].eof = 11.6
     assert "gone before the key" in broken(record)
+
+
+def test_overlap_before_the_key_went_is_no_former_leaders():
+    record = two_holders(first_eof=10.2, second_answered=10.0)
+    record.changes[1].seen = 10.9
+    record.faults = [Fault("member stopped", "etcd1", 8.5, 10.4)]
+    assert "no two hold" in broken(record)
 
 
 def test_an_overlap_of_sambas_helper_is_listed_separately():

@@ -11,7 +11,7 @@ import pytest
 
 from ctdb_etcd.client import endpoints as subject, srv, tls
 from ctdb_etcd.client.endpoints import Endpoints, endpoint_name
-from ctdb_etcd.client.http1 import HttpError, Stream
+from ctdb_etcd.client.http1 import HttpError, NotSent, Stream
 from ctdb_etcd.errors import EndpointRefused, GrpcOnly, OtherCluster, Refused, Stopped
 from tests.support.conf import parse
 from tests.support.fake_network import FINE, A, B, Cluster, answer
@@ -92,8 +92,7 @@ def test_get_returns_status_and_body_and_is_logged(cluster):
 
 
 def test_other_error_without_tls_stays_as_it_is(cluster):
-    error = HttpError("the answer broke off")
-    assert made(cluster).explain(error, A, 0) is error
+    assert all(made(cluster).explain(error, A, 0) is error for error in (HttpError("x"), NotSent("x")))
 
 
 @pytest.mark.parametrize("args", [(104, "reset"), ("reset",)])

@@ -201,6 +201,19 @@ def test_a_known_address_does_not_depend_on_a_name_server_that_hangs_later(clust
     assert cluster.call() == FINE
 
 
+def test_lookup_that_hangs_is_waited_for_once(cluster, dns):
+    endpoints = configured(cluster, "host = m1:1")
+    endpoints.connect(["m1:1"], cluster.clock.now + 5)
+    dns.hanging.add("m1")
+    cluster.waiter.hangs = True
+    endpoints.doubt("m1:1")
+    began = cluster.clock.now
+    for _ in range(3):
+        endpoints.connect(["m1:1"], began + 5)
+    assert cluster.clock.now == began + 0.25
+    dns.wait_asked("m1", "m1")
+
+
 # SRV records of a domain
 
 

@@ -11,7 +11,7 @@ import pytest
 from ctdb_etcd.errors import Contended, Unavailable
 from tests.support.fake_wire import Fault
 from tests.support.fakes import sent
-from tests.support.rigs import ONE, TTL, RigV3
+from tests.support.rigs import ONE, TTL, RigV3, value
 
 TAKE = ["lease/grant", "kv/txn"]
 REFRESH = ["lease/keepalive", "kv/range"]
@@ -49,13 +49,25 @@ def test_two_locks_have_leases_of_their_own(rig):
 
 def test_clone_that_drew_the_same_number_is_contention_and_keeps_its_lock(rig, monkeypatch):
     monkeypatch.setattr(os, "urandom", lambda count: b"\x11" * count)
-    rig.take()
-    clone = rig.another()
+    us = value(7, nonce="a")
+    first, clone = rig.another(), rig.another()
+    first.take(rig.contender_as(us), rig.deadline)
     with pytest.raises(Contended) as contention:
-        clone.take(rig.contender_as("them"), rig.deadline)
+        clone.take(rig.contender_as(value(7, nonce="b")), rig.deadline)
     clone.release(rig.deadline)
-    assert str(contention.value) == "us" and rig.values() == ["us"] and "lease/revoke" not in rig.wire.names
-    rig.refresh()
+    assert str(contention.value) == us and rig.values() == [us] and "lease/revoke" not in rig.wire.names
+    first.refresh(rig.deadline)
+
+
+def test_our_key_that_somebody_overwrites_before_we_know_of_it_is_released(rig, monkeypatch):
+    rig.wire.fault("kv/txn", Fault(lost="back"))
+    (name, lease) = (f"{rig.directory}1111", 0x1111)
+    monkeypatch.setattr(os, "urandom", lambda count: (2 * lease).to_bytes(count, "big"))
+    rig.clock.at(rig.clock.now + 1.5, lambda: rig.etcd.put(name, "x", lease))
+    with pytest.raises(Contended):
+        rig.take()
+    rig.release()
+    assert not rig.etcd.keys and not rig.etcd.leases
 
 
 def test_look_at_a_free_or_held_lock_is_one_request_and_no_write(rig):
