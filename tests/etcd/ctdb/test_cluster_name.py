@@ -96,6 +96,9 @@ def test_cluster_may_have_a_host_name_that_is_set_in_smb_conf(etcd, tmp_path, wi
     env = with_smb_conf(f"[global]\n  NetBIOS Name = {HOST}\n")
     with Helper(conf_without_name(tmp_path, etcd), env=env) as helper:
         assert helper.status() == "0"
+        # It removes its file in /run/ctdb: no fixture knows this name.
+        helper.terminate()
+        helper.wait_exit()
 
 
 @pytest.mark.parametrize("name", ["has blank", "a/b", "naïve", "a\tb", "a#b", "a%41", "..", "x" * 64])
