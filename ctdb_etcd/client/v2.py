@@ -147,10 +147,8 @@ class Client:
 
     def _find(self, until: float) -> None:
         if self._edition != self._config.edition:
-            # The file may name another user.
+            # The file may name another user. A client that is dropped closes its connection.
             self._edition = self._config.edition
-            for client in self._clients.values():
-                client.http.clear()
             self._clients.clear()
         self._endpoints.find(until)
         names = self._endpoints.names()

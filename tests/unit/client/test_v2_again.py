@@ -143,3 +143,11 @@ def test_endpoints_of_the_file_read_again_end_the_old_connection(rig, tmp_path):
     rig.a.serve = says(503, b"")
     write(rig, tmp_path / "x.conf", f"host = {B}\n")
     assert rig.read() == "v" and rig.client.endpoint == B and rig.network.open() == [B]
+
+
+def test_file_that_another_client_has_read_again_ends_the_old_connection(rig, tmp_path):
+    rig.v2(1)
+    rig.read()
+    write(rig, tmp_path / "x.conf", f"host = {A}, {B}\n")
+    assert rig.client._config.again()
+    assert rig.read() == "v" and len(rig.network.tried) == 2 and rig.network.open() == [A]
