@@ -190,7 +190,11 @@ class Endpoints:
     def get(self, endpoint: str, path: str, until: float) -> tuple[int, bytes]:
         """HTTP status and body of a GET at this one endpoint. Raises as dial()."""
         with self.dial(endpoint, until) as connection:
-            return exchange(connection, self.log, f"GET {path}", "GET", path, None, {}, until)
+            return self.get_over(connection, path, until)
+
+    def get_over(self, connection: Connection, path: str, until: float) -> tuple[int, bytes]:
+        """HTTP status and body of a GET over this connection. Raises as Connection.ask."""
+        return exchange(connection, self.log, f"GET {path}", "GET", path, None, {}, until)
 
     def explain(self, error: Exception, endpoint: str, until: float) -> Exception:
         """Return the error of a new connection in words that say what to do, if it is known what. Raises Stopped."""

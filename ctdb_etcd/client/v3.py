@@ -159,11 +159,11 @@ class Client:
         """
         with self._endpoints.dial(endpoint, until) as connection:
             began = time.monotonic()
-            _, body = exchange(connection, self._log, "GET /version", "GET", "/version", None, {}, until)
+            _, body = self._endpoints.get_over(connection, "/version", until)
             date = connection.fields.get("date", "")
             found.update(reachable=True, version=str(json.loads(body)["etcdserver"]), date=date)
             found["latency"] = round(time.monotonic() - began, 6)
-            _, body = exchange(connection, self._log, "GET /health", "GET", "/health", None, {}, until)
+            _, body = self._endpoints.get_over(connection, "/health", until)
             health = json.loads(body)
         if str(health["health"]).lower() != "true":
             reason = str(health.get("reason") or "")
